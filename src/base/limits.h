@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Every maximum that shunt keeps, in one place. Each has a counter in observe/counters.h that says
+// how often it was hit. Sizes in bytes, times in milliseconds unless the name says otherwise.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace shunt::limits {
+
+// Relay.
+inline constexpr std::size_t kScratchBytes = 64 * 1024;   ///< one read; one buffer a worker
+inline constexpr std::size_t kPipeBytes = 256 * 1024;     ///< F_SETPIPE_SZ of a pooled pipe
+inline constexpr std::size_t kPooledPipes = 64;           ///< idle pipes kept by a worker
+inline constexpr std::size_t kTurnBytes = 1024 * 1024;    ///< moved for one flow before it yields
+inline constexpr int kTurnRounds = 16;                    ///< reads for one flow before it yields
+inline constexpr int kBulkReads = 3;                      ///< large reads in a row before splice
+inline constexpr std::size_t kBulkReadBytes = 32 * 1024;  ///< what counts as a large read
+inline constexpr int kSmallSplices = 16;                  ///< small moves in a row before copy
+inline constexpr std::size_t kSmallSpliceBytes = 16 * 1024;
+
+// Flows.
+inline constexpr int kAcceptBatch = 64;            ///< accepts for one readiness event
+inline constexpr int kListenBacklog = 4096;        ///< capped by net.core.somaxconn
+inline constexpr int kReservedFds = 48;            ///< kept free for everything but flows
+inline constexpr int kFdsPerFlow = 2;
+inline constexpr std::uint32_t kConnectTimeoutMs = 30'000;
+inline constexpr std::uint32_t kHandshakeTimeoutMs = 15'000;  ///< with an upstream proxy
+inline constexpr std::uint32_t kIdleTimeoutMs = 2 * 3600 * 1000;  ///< neither side said anything
+inline constexpr std::uint32_t kHalfClosedTimeoutMs = 15 * 60 * 1000;
+inline constexpr std::uint32_t kDeadPeerTimeoutMs = 120'000;  ///< TCP_USER_TIMEOUT
+inline constexpr int kKeepaliveIdleSeconds = 60;
+inline constexpr std::uint32_t kDrainTimeoutMs = 10'000;
+inline constexpr std::uint32_t kSniffWaitMs = 300;  ///< reliability row 11
+inline constexpr std::uint32_t kAcceptPauseMs = 64;  ///< after EMFILE, before the next accept
+
+// UDP.
+inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
+inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker
+inline constexpr std::size_t kUdpReplySockets = 512;        ///< of one worker
+inline constexpr std::size_t kUdpDatagramBytes = 65'535;
+inline constexpr std::size_t kUdpBatch = 32;  ///< datagrams for one recvmmsg
+inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
+inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;
+inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
+
+// Observation.
+inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;  ///< a longer head ends its parsing
+inline constexpr std::size_t kTlsHelloBytes = 16 * 1024;
+inline constexpr std::size_t kLogQueueLines = 8192;  ///< lines waiting for a slow terminal
+inline constexpr int kRepeatedWarningsPerSecond = 10;
+
+}  // namespace shunt::limits

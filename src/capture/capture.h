@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A capture is (network namespace, selector, mechanism). It puts rules and listening sockets into
+// the namespace where the traffic is seen, and yields what arrives there. This header is what the
+// proxy needs of any of them.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "flow/admission.h"
+#include "flow/flow.h"
+#include "net/endpoint.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+/// The listening sockets of one worker; all workers' share ports by SO_REUSEPORT.
+struct ListenerSet {
+  std::vector<UniqueFd> tcp;  ///< listening
+  std::vector<UniqueFd> udp;  ///< bound, original destination reported by IP(V6)_RECVORIGDSTADDR
+};
+
+/// Makes sockets in the capture's network namespace that send from a foreign address: UDP replies
+/// come from where the client sent to. Thread-safe; may block for as long as one round trip to a
+/// helper process takes (well under a millisecond).
+class ReplySockets {
+ public:
+  virtual ~ReplySockets() = default;
+  /// A transparent, unconnected UDP socket bound to `source`, carrying shunt's mark. EADDRINUSE
+  /// means a local daemon holds the port without SO_REUSEADDR: use raw().
+  virtual Result<UniqueFd> bound(const Endpoint& source) = 0;
+  /// A transparent raw UDP socket (the caller writes the UDP header) bound to the address alone;
+  /// receives nothing.
+  virtual Result<UniqueFd> raw(const Address& source) = 0;
+};
+
+/// Where an accepted TCP connection was going. For redirect from conntrack (SO_ORIGINAL_DST = 80,
+/// linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST = 80, linux/netfilter_ipv6/ip6_tables.h; on a
+/// dual-stack socket with an IPv4 peer the IPv4 one is asked), for TPROXY from getsockname().
+Result<Endpoint> original_destination(int fd, CaptureMethod method);
+
+/// Where a datagram was going, from the control messages IP_ORIGDSTADDR / IPV6_ORIGDSTADDR (ip(7),
+/// ipv6(7)) of a received message.
+std::optional<Endpoint> datagram_destination(const msghdr& message);
+
+/// The Admission of a connection that is already accepted.
+std::unique_ptr<Admission> accepted_client(UniqueFd fd);
+
+}  // namespace shunt

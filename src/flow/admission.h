@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What a capture yields for one TCP connection, and how its client is let in or turned away.
+//
+// An accepted client is let in at once and can only be turned away by a reset. A held one (its SYN
+// is waiting in a queue) is told the true result of the dial. serve() treats both alike: it dials
+// first and then calls exactly one of admit() and refuse().
+#pragma once
+
+#include <expected>
+#include <memory>
+
+#include "flow/failure.h"
+#include "flow/flow.h"
+#include "net/task.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+class Admission {
+ public:
+  virtual ~Admission() = default;
+  /// Lets the client in; yields its connected, non-blocking socket. A held client may have gone
+  /// away meanwhile: then the failure says so, and nothing is left to refuse.
+  virtual Task<std::expected<UniqueFd, ConnectFailure>> admit() = 0;
+  /// Turns the client away: a held one with the matching error, an accepted one with a reset.
+  virtual void refuse(const ConnectFailure& failure) = 0;
+  /// The client's socket before admit(), or -1 while it is held: where a sniffer may peek.
+  [[nodiscard]] virtual int peekable_fd() const = 0;
+};
+
+struct Captured {
+  Flow flow;
+  std::unique_ptr<Admission> client;
+};
+
+}  // namespace shunt

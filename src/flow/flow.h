@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the stages hand over about one captured connection or UDP session. Plain data, no I/O.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "net/endpoint.h"
+
+namespace shunt {
+
+enum class Protocol : std::uint8_t { tcp, udp };
+
+/// How the traffic was taken over; also says how the original destination is recovered.
+enum class CaptureMethod : std::uint8_t {
+  tproxy,     ///< getsockname() of the transparent socket; IP(V6)_RECVORIGDSTADDR for UDP
+  redirect,   ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
+};
+
+/// The two ends of a flow.
+enum class Side : std::uint8_t { client, upstream };
+
+[[nodiscard]] constexpr Side other(Side side) {
+  return side == Side::client ? Side::upstream : Side::client;
+}
+
+using Clock = std::chrono::steady_clock;
+
+struct Flow {
+  std::uint64_t id = 0;  ///< unique within the process, never reused
+  Protocol protocol = Protocol::tcp;
+  CaptureMethod method = CaptureMethod::tproxy;
+  Endpoint source;                ///< the client, as the capture saw it
+  Endpoint original_destination;  ///< where the client meant to go
+  Clock::time_point started;
+};
+
+/// Where a name of a flow's destination came from.
+enum class NameSource : std::uint8_t { none, http_host, tls_sni };
+
+/// What sniffing learnt before a decision was made.
+struct Hints {
+  std::string host;  ///< peer-supplied: escape before printing
+  NameSource source = NameSource::none;
+};
+
+}  // namespace shunt

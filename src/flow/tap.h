@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "flow/flow.h"
+
+namespace shunt {
+
+/// Watches the bytes of one flow as the relay passes them on. A tap never changes, delays or stops
+/// them, keeps bounded memory, and says how much it need not see, so that bulk can be spliced.
+class Tap {
+ public:
+  static constexpr std::uint64_t kEverything = std::numeric_limits<std::uint64_t>::max();
+
+  virtual ~Tap() = default;
+  /// These bytes came from `side`, in order, and are about to be sent on.
+  virtual void observe(Side side, std::string_view bytes) = 0;
+  /// `count` bytes from `side` passed unseen; never more than uninteresting(side) said.
+  virtual void skip(Side side, std::uint64_t count) = 0;
+  /// How many of the next bytes from `side` need not be shown; kEverything: none ever again.
+  [[nodiscard]] virtual std::uint64_t uninteresting(Side side) const = 0;
+  /// `side` sent its FIN.
+  virtual void end(Side side) = 0;
+};
+
+}  // namespace shunt

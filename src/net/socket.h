@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Sockets and their options. Every socket is close-on-exec and non-blocking from its birth.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "net/endpoint.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+enum class SocketType : std::uint8_t { stream, datagram };
+
+Result<UniqueFd> make_socket(Family family, SocketType type);
+
+/// setsockopt() of an int; `name` is for the error text.
+Result<void> set_option(int fd, int level, int option, int value, const char* name);
+
+/// IP_TRANSPARENT / IPV6_TRANSPARENT: bind to, and answer from, addresses that are not ours
+/// (ip(7)). Needs CAP_NET_ADMIN in the user namespace that owns the socket's network namespace.
+Result<void> set_transparent(int fd, Family family);
+/// SO_MARK (socket(7)); needs CAP_NET_ADMIN, or CAP_NET_RAW from Linux 5.17.
+Result<void> set_mark(int fd, std::uint32_t mark);
+
+Result<void> bind_to(int fd, const Endpoint& endpoint);
+/// The address that the socket is bound to; for a TPROXY connection its original destination.
+Result<Endpoint> local_endpoint(int fd);
+Result<Endpoint> peer_endpoint(int fd);
+/// SO_ERROR, read and cleared.
+int pending_error(int fd);
+
+/// Closing this TCP socket then sends a reset instead of a FIN (SO_LINGER 0, socket(7)).
+void reset_on_close(int fd);
+/// NODELAY, keepalive and TCP_USER_TIMEOUT as limits.h says; failures are not fatal and ignored.
+void tune_relayed_tcp(int fd);
+
+}  // namespace shunt
