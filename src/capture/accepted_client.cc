@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <utility>
+
+#include "capture/capture.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+/// Was let in by accept(): to turn it away is to reset it.
+class AcceptedClient final : public Admission {
+ public:
+  explicit AcceptedClient(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  Task<std::expected<UniqueFd, ConnectFailure>> admit() override { co_return std::move(fd_); }
+
+  void refuse(const ConnectFailure& /*failure*/) override {
+    reset_on_close(fd_.get());
+    fd_.reset();
+  }
+
+  [[nodiscard]] int peekable_fd() const override { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace
+
+std::unique_ptr<Admission> accepted_client(UniqueFd fd) {
+  return std::make_unique<AcceptedClient>(std::move(fd));
+}
+
+}  // namespace shunt
