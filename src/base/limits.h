@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Every maximum that shunt keeps, in one place. Each has a counter in observe/counters.h that says
+// Every maximum that shunt keeps, in one place. Each has a counter in base/counters.h that says
 // how often it was hit. Sizes in bytes, times in milliseconds unless the name says otherwise.
 #pragma once
 
@@ -47,7 +47,13 @@ inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
 // Observation.
 inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;  ///< a longer head ends its parsing
 inline constexpr std::size_t kTlsHelloBytes = 16 * 1024;
+inline constexpr std::size_t kHttpPipelinedRequests = 64;  ///< unanswered; more end its parsing
+inline constexpr std::size_t kHttpLabelBytes = 256;  ///< of a request's target kept until answered
+inline constexpr std::size_t kTlsAlpnNames = 16;     ///< of an offer; the rest is not shown
 inline constexpr std::size_t kLogQueueLines = 8192;  ///< lines waiting for a slow terminal
+inline constexpr std::size_t kLogQueueBytes = 8 * 1024 * 1024;
+inline constexpr std::size_t kLogTextBytes = 1024;  ///< of one peer-supplied text in a line
+inline constexpr std::size_t kLogFlows = 65'536;    ///< live flows whose name the log remembers
 inline constexpr int kRepeatedWarningsPerSecond = 10;
 
 }  // namespace shunt::limits

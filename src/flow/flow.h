@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "net/endpoint.h"
 
@@ -14,8 +15,8 @@ enum class Protocol : std::uint8_t { tcp, udp };
 
 /// How the traffic was taken over; also says how the original destination is recovered.
 enum class CaptureMethod : std::uint8_t {
-  tproxy,     ///< getsockname() of the transparent socket; IP(V6)_RECVORIGDSTADDR for UDP
-  redirect,   ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
+  tproxy,    ///< getsockname() of the transparent socket; IP(V6)_RECVORIGDSTADDR for UDP
+  redirect,  ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
 };
 
 /// The two ends of a flow.
@@ -34,6 +35,7 @@ struct Flow {
   Endpoint source;                ///< the client, as the capture saw it
   Endpoint original_destination;  ///< where the client meant to go
   Clock::time_point started;
+  std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
 };
 
 /// Where a name of a flow's destination came from.

@@ -34,24 +34,35 @@ struct Outcome {
 
 /// A request head was seen.
 struct HttpRequest {
+  std::uint32_t number = 0;  ///< counts the requests of its flow from 1
   std::string method;
   std::string target;
-  std::string host;
+  std::string host;  ///< "" without one
 };
 
-/// A response is complete, or was cut short.
+enum class BodyEnd : std::uint8_t {
+  complete,
+  cut,     ///< the connection ended first
+  unseen,  ///< its length cannot be told: it was not followed
+};
+
+/// A response is complete, or was cut short. Interim responses (1xx but 101) are not reported.
 struct HttpResponse {
+  HttpRequest request;  ///< the one it answers, perhaps shortened; number 0: none was seen
   int status = 0;
   std::string reason;
-  std::uint64_t body_bytes = 0;
+  std::uint64_t body_bytes = 0;  ///< without the framing of chunks
+  BodyEnd body_end = BodyEnd::complete;
   std::uint32_t elapsed_ms = 0;  ///< since its request's head was seen
 };
 
 /// A TLS client hello was seen and, where it is in clear, the server's choice.
 struct TlsHello {
-  std::string server_name;                  ///< "" without SNI
-  std::vector<std::string> alpn_offered;    ///< by the client, in its order
-  std::string alpn_chosen;                  ///< "" where encrypted (TLS 1.3) or none
+  std::string server_name;                ///< "" without SNI
+  std::vector<std::string> alpn_offered;  ///< by the client, in its order
+  std::string alpn_chosen;                ///< "" where encrypted (TLS 1.3) or none
+  std::uint16_t version = 0;              ///< the server's choice, 0x0304 = TLS 1.3; 0 = not seen
+  bool ech = false;  ///< the hello carries ECH (or its GREASE): the name may be a cover name
 };
 
 /// The last word on a flow, TCP or UDP.
@@ -69,6 +80,8 @@ struct FlowEnd {
 class FlowLog {
  public:
   virtual ~FlowLog() = default;
+  /// A flow was captured: the moment to find out whose it is. Each is followed by a flow_end.
+  virtual void flow_start(const Flow& /*flow*/) {}
   virtual void http_request(const Flow& flow, const HttpRequest& request) = 0;
   virtual void http_response(const Flow& flow, const HttpResponse& response) = 0;
   virtual void tls_hello(const Flow& flow, const TlsHello& hello) = 0;

@@ -24,6 +24,9 @@ class Tap {
   [[nodiscard]] virtual std::uint64_t uninteresting(Side side) const = 0;
   /// `side` sent its FIN.
   virtual void end(Side side) = 0;
+  /// The flow is over, however it ended: reports what was cut short. Call it before
+  /// FlowLog::flow_end; no other call may follow.
+  virtual void finish() {}
 };
 
 }  // namespace shunt

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "base/counters.h"
+
+#include <array>
+#include <atomic>
+
+namespace shunt {
+namespace {
+
+constinit std::array<std::atomic<std::uint64_t>, kCounters> counts{};
+
+constexpr std::array<std::string_view, kCounters> kNames = {
+    "accepts_paused",       "descriptors_short",
+    "ports_short",          "loops_refused",
+    "direct_dials_refused", "flows_refused",
+    "flows_idle_ended",     "flows_cut_by_drain",
+    "sniff_waits_expired",  "pipes_short",
+    "udp_sessions_evicted", "udp_client_over_cap",
+    "udp_replies_evicted",  "udp_datagrams_dropped",
+    "http_heads_too_long",  "http_pipelines_too_deep",
+    "tls_hellos_too_long",  "log_lines_dropped",
+    "log_flows_forgotten",
+};
+static_assert(!kNames.back().empty(), "every counter has a name");
+
+std::size_t index(Counter counter) { return static_cast<std::size_t>(counter); }
+
+}  // namespace
+
+void count(Counter counter, std::uint64_t times) {
+  counts[index(counter)].fetch_add(times, std::memory_order_relaxed);
+}
+
+std::uint64_t counted(Counter counter) {
+  return counts[index(counter)].load(std::memory_order_relaxed);
+}
+
+std::string_view counter_name(Counter counter) { return kNames[index(counter)]; }
+
+}  // namespace shunt
