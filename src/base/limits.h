@@ -28,8 +28,11 @@ inline constexpr std::uint32_t kConnectTimeoutMs = 30'000;
 inline constexpr std::uint32_t kHandshakeTimeoutMs = 15'000;  ///< with an upstream proxy
 inline constexpr std::uint32_t kIdleTimeoutMs = 2 * 3600 * 1000;  ///< neither side said anything
 inline constexpr std::uint32_t kHalfClosedTimeoutMs = 15 * 60 * 1000;
-inline constexpr std::uint32_t kDeadPeerTimeoutMs = 120'000;  ///< TCP_USER_TIMEOUT
 inline constexpr int kKeepaliveIdleSeconds = 60;
+inline constexpr int kKeepaliveIntervalSeconds = 15;
+inline constexpr int kKeepaliveProbes = 4;
+inline constexpr int kDeadPeerSeconds =
+    kKeepaliveIdleSeconds + kKeepaliveIntervalSeconds * kKeepaliveProbes;
 inline constexpr std::uint32_t kDrainTimeoutMs = 10'000;
 inline constexpr std::uint32_t kSniffWaitMs = 300;  ///< reliability row 11
 inline constexpr std::uint32_t kAcceptPauseMs = 64;  ///< after EMFILE, before the next accept

@@ -79,7 +79,8 @@ void tune_relayed_tcp(int fd) {
   (void)set_option(fd, SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
   (void)set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
   (void)set_option(fd, SOL_TCP, TCP_KEEPIDLE, limits::kKeepaliveIdleSeconds, "TCP_KEEPIDLE");
-  (void)set_option(fd, SOL_TCP, TCP_USER_TIMEOUT, limits::kDeadPeerTimeoutMs, "TCP_USER_TIMEOUT");
+  (void)set_option(fd, SOL_TCP, TCP_KEEPINTVL, limits::kKeepaliveIntervalSeconds, "TCP_KEEPINTVL");
+  (void)set_option(fd, SOL_TCP, TCP_KEEPCNT, limits::kKeepaliveProbes, "TCP_KEEPCNT");
 }
 
 }  // namespace shunt

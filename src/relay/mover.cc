@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "relay/mover.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/limits.h"
+
+namespace shunt {
+
+// From linux/sockios.h, which clashes with the C library's headers.
+#ifndef SIOCATMARK
+constexpr unsigned long SIOCATMARK = 0x8905;
+#endif
+
+Mover::~Mover() {
+  if (pipe_) {
+    if (unsent_ == 0) {
+      resources_.pipes.put(std::move(*pipe_));
+    } else {
+      resources_.pipes.discard(std::move(*pipe_));
+    }
+  } else if (block_) {
+    resources_.buffers.put(std::move(block_));
+  }
+}
+
+Pulled Mover::pull() {
+  if (from_.slot().has(Slot::kUrgent) && !urgent_) {
+    urgent_ = true;
+    leave_splice();
+  }
+  if (urgent_) {
+    if (const Pulled urgent = pull_urgent(); urgent != Pulled::again) return urgent;
+  }
+  return pipe_ ? pull_splice() : pull_copy();
+}
+
+// recv() stops short of the urgent mark (tcp(7)); once everything before it is sent and the mark is
+// reached, the urgent byte itself is fetched and sent with MSG_OOB. `again` means: nothing urgent
+// at this point of the stream, read on.
+Pulled Mover::pull_urgent() {
+  int at_mark = 0;
+  if (::ioctl(from_.fd(), SIOCATMARK, &at_mark) != 0 || at_mark == 0) {
+    urgent_taken_ = false;
+    return Pulled::again;
+  }
+  if (urgent_taken_) return Pulled::again;
+  char byte = 0;
+  const ssize_t got = ::recv(from_.fd(), &byte, 1, MSG_OOB);
+  if (got != 1) return Pulled::again;  // EINVAL: none; EAGAIN: announced, not here yet
+  urgent_taken_ = true;
+  sending_urgent_ = true;
+  if (tap_ != nullptr) tap_->observe(side_, {&byte, 1});
+  return push_bytes(&byte, 1) ? Pulled::data : Pulled::receiver_failed;
+}
+
+Pulled Mover::pull_copy() {
+  char* scratch = resources_.scratch.get();
+  const ssize_t got = ::recv(from_.fd(), scratch, limits::kScratchBytes, 0);
+  if (got < 0) {
+    if (errno != EAGAIN) return errno == EINTR ? Pulled::data : Pulled::sender_failed;
+    from_.slot().clear(Slot::kReadable);
+    return Pulled::again;
+  }
+  if (got == 0) return Pulled::end;
+  const auto size = static_cast<std::size_t>(got);
+  // A short read has emptied the queue: what comes later raises a new edge. Not so with a FIN,
+  // urgent byte or error behind the data, whose edge may have been reported already.
+  constexpr std::uint8_t kMoreToCome = Slot::kPeerClosed | Slot::kUrgent | Slot::kFailed;
+  if (size < limits::kScratchBytes && !from_.slot().has(kMoreToCome)) {
+    from_.slot().clear(Slot::kReadable);
+  }
+  last_chunk_ = size < limits::kScratchBytes && from_.slot().has(Slot::kPeerClosed);
+  if (tap_ != nullptr) {
+    if (const auto skip = tap_->uninteresting(side_); skip >= size) {
+      tap_->skip(side_, size);
+    } else {
+      tap_->observe(side_, {scratch, size});
+    }
+  }
+  large_reads_ = size >= limits::kBulkReadBytes ? large_reads_ + 1 : 0;
+  return push_bytes(scratch, size) ? Pulled::data : Pulled::receiver_failed;
+}
+
+Pulled Mover::pull_splice() {
+  const std::uint64_t most = std::min<std::uint64_t>(limits::kPipeBytes, spliceable());
+  if (most < limits::kBulkReadBytes) {  // the tap wants to look soon
+    leave_splice();
+    return pull_copy();
+  }
+  const ssize_t got = ::splice(from_.fd(), nullptr, pipe_->write_end.get(), nullptr, most,
+                               SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  if (got < 0) {
+    if (errno != EAGAIN) return errno == EINTR ? Pulled::data : Pulled::sender_failed;
+    from_.slot().clear(Slot::kReadable);
+    return Pulled::again;
+  }
+  if (got == 0) {  // the end, unless urgent data is in the way: recv() knows
+    leave_splice();
+    return pull_copy();
+  }
+  unsent_ = static_cast<std::size_t>(got);
+  if (tap_ != nullptr) tap_->skip(side_, unsent_);
+  small_moves_ = unsent_ < limits::kSmallSpliceBytes ? small_moves_ + 1 : 0;
+  return push() ? Pulled::data : Pulled::receiver_failed;
+}
+
+std::uint64_t Mover::spliceable() const {
+  return tap_ == nullptr ? Tap::kEverything : tap_->uninteresting(side_);
+}
+
+void Mover::enter_splice() {
+  if (urgent_ || spliceable() < limits::kPipeBytes) return;
+  pipe_ = resources_.pipes.take();
+  small_moves_ = 0;
+}
+
+void Mover::leave_splice() {
+  if (!pipe_) return;
+  resources_.pipes.put(std::move(*pipe_));  // pull() is only called with nothing unsent
+  pipe_.reset();
+  large_reads_ = 0;
+}
+
+// Sends what it can at once and keeps the rest for push().
+bool Mover::push_bytes(const char* bytes, std::size_t size) {
+  const int flags = MSG_NOSIGNAL | (sending_urgent_ ? MSG_OOB : 0) | (last_chunk_ ? MSG_MORE : 0);
+  ssize_t sent = ::send(to_.fd(), bytes, size, flags);
+  if (sent < 0) {
+    if (errno != EAGAIN && errno != EINTR) return false;
+    sent = 0;
+  }
+  moved_ += static_cast<std::uint64_t>(sent);
+  const auto rest = size - static_cast<std::size_t>(sent);
+  if (rest != 0) {
+    to_.slot().clear(Slot::kWritable);
+    keep(bytes + sent, rest);
+    return true;
+  }
+  sending_urgent_ = false;
+  if (large_reads_ >= limits::kBulkReads && !pipe_) enter_splice();
+  return true;
+}
+
+void Mover::keep(const char* bytes, std::size_t size) {
+  block_ = resources_.buffers.take();
+  std::memcpy(block_.get(), bytes, size);
+  block_offset_ = 0;
+  unsent_ = size;
+}
+
+bool Mover::push() {
+  while (unsent_ != 0) {
+    ssize_t sent = 0;
+    if (pipe_) {
+      sent = ::splice(pipe_->read_end.get(), nullptr, to_.fd(), nullptr, unsent_,
+                      SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    } else {
+      const int flags =
+          MSG_NOSIGNAL | (sending_urgent_ ? MSG_OOB : 0) | (last_chunk_ ? MSG_MORE : 0);
+      sent = ::send(to_.fd(), block_.get() + block_offset_, unsent_, flags);
+    }
+    if (sent < 0) {
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) return false;
+      to_.slot().clear(Slot::kWritable);
+      return true;
+    }
+    moved_ += static_cast<std::uint64_t>(sent);
+    unsent_ -= static_cast<std::size_t>(sent);
+    block_offset_ += static_cast<std::size_t>(sent);
+  }
+  sending_urgent_ = false;
+  if (block_) resources_.buffers.put(std::move(block_));
+  if (pipe_ && small_moves_ >= limits::kSmallSplices) leave_splice();
+  return true;
+}
+
+bool Mover::send_first(std::string_view bytes) {
+  if (bytes.empty()) return true;
+  if (tap_ != nullptr) tap_->observe(side_, bytes);
+  return push_bytes(bytes.data(), bytes.size());
+}
+
+}  // namespace shunt

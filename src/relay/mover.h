@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The system calls of one direction, without any waiting: pull() takes what the sender's socket
+// has, push() gives the receiver's socket what it can take.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "flow/tap.h"
+#include "relay/relay.h"
+
+namespace shunt {
+
+enum class Pulled : std::uint8_t {
+  data,   ///< something was taken; push() until pending() is false, then pull again
+  again,  ///< nothing there; wait for the sender's socket to be readable
+  end,    ///< FIN
+  sender_failed,    ///< errno says how
+  receiver_failed,  ///< something was taken and could not be sent; errno says why
+};
+
+class Mover {
+ public:
+  Mover(RelayResources& resources, WatchedFd& from, WatchedFd& to, Side side, Tap* tap)
+      : resources_(resources), from_(from), to_(to), side_(side), tap_(tap) {}
+  ~Mover();
+  Mover(const Mover&) = delete;
+  Mover& operator=(const Mover&) = delete;
+
+  Pulled pull();
+  /// False when the receiver's socket failed (errno). Leaves pending() true when it is full.
+  bool push();
+  [[nodiscard]] bool pending() const { return unsent_ != 0; }
+  [[nodiscard]] std::uint64_t moved() const { return moved_; }  ///< bytes the receiver has taken
+
+  /// Puts bytes that were read elsewhere in front: at most limits::kScratchBytes, and only before
+  /// the first pull(). Answers as push() does.
+  bool send_first(std::string_view bytes);
+
+ private:
+  Pulled pull_copy();
+  Pulled pull_splice();
+  Pulled pull_urgent();
+  bool push_bytes(const char* bytes, std::size_t size);
+  void enter_splice();
+  void leave_splice();
+  void keep(const char* bytes, std::size_t size);
+  [[nodiscard]] std::uint64_t spliceable() const;
+
+  RelayResources& resources_;
+  WatchedFd& from_;
+  WatchedFd& to_;
+  Side side_;
+  Tap* tap_;
+  std::uint64_t moved_ = 0;
+  std::size_t unsent_ = 0;        // in the block, or in the pipe
+  std::size_t block_offset_ = 0;  // where in the block the unsent bytes begin
+  BufferPool::Block block_;       // copy: holds unsent bytes while pending()
+  std::optional<Pipe> pipe_;      // splice mode exactly while set
+  int large_reads_ = 0;
+  int small_moves_ = 0;
+  bool urgent_ = false;        // EPOLLPRI was seen once: never splice again
+  bool urgent_taken_ = false;  // the byte at the current mark was already forwarded
+  bool sending_urgent_ = false;
+  bool last_chunk_ = false;    // a FIN is known to follow: MSG_MORE lets it ride along
+};
+
+}  // namespace shunt
