@@ -22,7 +22,7 @@ inline constexpr std::size_t kSmallSpliceBytes = 16 * 1024;
 // Flows.
 inline constexpr int kAcceptBatch = 64;            ///< accepts for one readiness event
 inline constexpr int kListenBacklog = 4096;        ///< capped by net.core.somaxconn
-inline constexpr int kReservedFds = 48;            ///< kept free for everything but flows
+inline constexpr int kReservedFds = 12;            ///< beyond those open when the proxy starts
 inline constexpr int kFdsPerFlow = 2;
 inline constexpr std::uint32_t kConnectTimeoutMs = 30'000;
 inline constexpr std::uint32_t kHandshakeTimeoutMs = 15'000;  ///< with an upstream proxy

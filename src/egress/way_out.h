@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "base/limits.h"
 #include "flow/failure.h"
 #include "flow/flow.h"
 #include "net/task.h"
@@ -16,15 +18,49 @@
 
 namespace shunt {
 
+/// Is told of every socket that a way out opens towards the network (proxy/loop_guard.h). Any thread.
+class UpstreamObserver {
+ public:
+  virtual ~UpstreamObserver() = default;
+  /// Right after connect() returned, before the answer is awaited: the SYN may already be on its
+  /// way back to one of our own listeners.
+  virtual void opened(const Endpoint& local) = 0;
+  virtual void closed(const Endpoint& local) = 0;
+};
+
+/// Reports opened() once and closed() when it goes; belongs beside the socket it speaks of.
+class ReportedUpstream {
+ public:
+  ReportedUpstream() = default;
+  /// `observer` may be null. Asks the socket for its local endpoint.
+  ReportedUpstream(UpstreamObserver* observer, int fd);
+  ReportedUpstream(ReportedUpstream&& other) noexcept
+      : observer_(std::exchange(other.observer_, nullptr)), local_(other.local_) {}
+  ReportedUpstream& operator=(ReportedUpstream&& other) noexcept {
+    std::swap(observer_, other.observer_);
+    std::swap(local_, other.local_);
+    return *this;
+  }
+  ~ReportedUpstream() {
+    if (observer_ != nullptr) observer_->closed(local_);
+  }
+
+ private:
+  UpstreamObserver* observer_ = nullptr;
+  Endpoint local_;
+};
+
 /// A TCP upstream: connected, handshakes done, tuned (tune_relayed_tcp), registered with the loop.
 struct Upstream {
   WatchedFd socket;
+  ReportedUpstream reported;
   std::string early_data;  ///< what arrived behind a proxy's reply: the upstream's first bytes
 };
 
 /// A UDP upstream for one (client, original destination) pair.
 struct UdpUpstream {
   WatchedFd socket;    ///< connected: to the destination, or to a proxy's relay address
+  ReportedUpstream reported;
   WatchedFd control;   ///< SOCKS5: the TCP connection that the association lives by; else not valid
   std::string header;  ///< goes before each datagram sent (SOCKS5 UDP request header), often ""
   /// The payload of a received datagram, without the relay's header. Empty optional: not for us.
@@ -39,7 +75,7 @@ class WayOut {
   /// Whether connect() makes use of Hints::host, so that it pays to wait for a name.
   [[nodiscard]] virtual bool wants_name() const = 0;
   [[nodiscard]] virtual bool carries_udp() const = 0;
-  /// Deadlines are limits::kConnectTimeoutMs and kHandshakeTimeoutMs.
+  /// Deadlines as in UpstreamOptions, which the way out was made with.
   virtual Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
@@ -48,7 +84,10 @@ class WayOut {
 
 /// What every upstream socket of this process gets, whatever its way out.
 struct UpstreamOptions {
-  std::uint32_t mark = 0;  ///< SO_MARK: guard one against loops; 0 where it cannot be set
+  std::uint32_t mark = 0;  ///< SO_MARK: guard one against loops; 0: none is set
+  UpstreamObserver* observer = nullptr;  ///< outlives every upstream; may be null
+  std::uint32_t connect_timeout_ms = limits::kConnectTimeoutMs;
+  std::uint32_t handshake_timeout_ms = limits::kHandshakeTimeoutMs;
 };
 
 }  // namespace shunt

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/way_out.h"
+
+#include "net/socket.h"
+
+namespace shunt {
+
+ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd) {
+  if (observer == nullptr) return;
+  const auto local = local_endpoint(fd);
+  if (!local) return;
+  observer_ = observer;
+  local_ = *local;
+  observer_->opened(local_);
+}
+
+}  // namespace shunt
