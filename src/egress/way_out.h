@@ -18,7 +18,8 @@
 
 namespace shunt {
 
-/// Is told of every socket that a way out opens towards the network (proxy/loop_guard.h). Any thread.
+/// Is told of every socket that a way out opens towards the network (proxy/loop_guard.h). Any
+/// thread.
 class UpstreamObserver {
  public:
   virtual ~UpstreamObserver() = default;
@@ -59,12 +60,23 @@ struct Upstream {
 
 /// A UDP upstream for one (client, original destination) pair.
 struct UdpUpstream {
-  WatchedFd socket;    ///< connected: to the destination, or to a proxy's relay address
-  ReportedUpstream reported;
-  WatchedFd control;   ///< SOCKS5: the TCP connection that the association lives by; else not valid
-  std::string header;  ///< goes before each datagram sent (SOCKS5 UDP request header), often ""
   /// The payload of a received datagram, without the relay's header. Empty optional: not for us.
-  std::optional<std::string_view> (*unwrap)(const UdpUpstream&, std::string_view datagram);
+  using Unwrap = std::optional<std::string_view> (*)(const UdpUpstream&, std::string_view datagram);
+
+  WatchedFd socket;  ///< connected: to the destination, or to a proxy's relay address
+  ReportedUpstream reported;
+  WatchedFd control;  ///< SOCKS5: the TCP connection that the association lives by; else not valid
+  ReportedUpstream control_reported;
+  std::string header;  ///< goes before each datagram sent (SOCKS5 UDP request header), often ""
+  Unwrap unwrap = [](const UdpUpstream&, std::string_view datagram) {
+    return std::optional(datagram);
+  };
+
+  /// The proxy has closed the control connection, so its relay forwards nothing any more. Costs no
+  /// system call: look before each datagram, and end the session when it says so.
+  [[nodiscard]] bool ended() const {
+    return control.valid() && control.slot().has(Slot::kPeerClosed | Slot::kFailed);
+  }
 };
 
 class WayOut {
@@ -75,7 +87,8 @@ class WayOut {
   /// Whether connect() makes use of Hints::host, so that it pays to wait for a name.
   [[nodiscard]] virtual bool wants_name() const = 0;
   [[nodiscard]] virtual bool carries_udp() const = 0;
-  /// Deadlines as in UpstreamOptions, which the way out was made with.
+  /// Deadlines as in UpstreamOptions, which the way out was made with. `flow` and `hints` outlive
+  /// the task.
   virtual Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
@@ -84,10 +97,10 @@ class WayOut {
 
 /// What every upstream socket of this process gets, whatever its way out.
 struct UpstreamOptions {
-  std::uint32_t mark = 0;  ///< SO_MARK: guard one against loops; 0: none is set
+  std::uint32_t mark = 0;                ///< SO_MARK: guard one against loops; 0: none is set
   UpstreamObserver* observer = nullptr;  ///< outlives every upstream; may be null
-  std::uint32_t connect_timeout_ms = limits::kConnectTimeoutMs;
-  std::uint32_t handshake_timeout_ms = limits::kHandshakeTimeoutMs;
+  std::uint32_t connect_timeout_ms = limits::kConnectTimeoutMs;      ///< ours, or a proxy's for us
+  std::uint32_t handshake_timeout_ms = limits::kHandshakeTimeoutMs;  ///< greeting, authentication
 };
 
 }  // namespace shunt

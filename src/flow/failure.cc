@@ -37,14 +37,18 @@ ConnectFailure failure_from_errno(int os_error) {
     switch (os_error) {
       case ECONNREFUSED: return ConnectReason::refused;
       case EHOSTUNREACH:
-      case EHOSTDOWN: return ConnectReason::host_unreachable;
+      case EHOSTDOWN:
+      case ENONET:       // ICMP "source host isolated" (icmp_err_convert, net/ipv4/icmp.c)
+      case ENOPROTOOPT:  // ICMP "protocol unreachable"
+      case EACCES:       // ICMPv6 "administratively prohibited", or a `prohibit` route here
+      case EPERM: return ConnectReason::host_unreachable;  // a local filter dropped it
       case ENETUNREACH:
-      case ENETDOWN: return ConnectReason::network_unreachable;
+      case ENETDOWN:
+      case EAFNOSUPPORT:  // IPv6 is not in this kernel
+      case EINVAL: return ConnectReason::network_unreachable;  // link-local without a scope
       case ETIMEDOUT: return ConnectReason::timed_out;
       case ECONNRESET:
       case EPIPE: return ConnectReason::reset;
-      case EACCES:
-      case EPERM: return ConnectReason::denied;
       default: return ConnectReason::resources;
     }
   }();

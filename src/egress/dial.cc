@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/dial.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+using std::unexpected;
+
+std::expected<UniqueFd, ConnectFailure> open_socket(Family family, SocketType type,
+                                                    const UpstreamOptions& options) {
+  auto fd = make_socket(family, type);
+  if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
+  // Without the capability the socket stays unmarked: an unprivileged shunt captures only inside a
+  // namespace of its own, which its upstream sockets never enter.
+  if (options.mark != 0) (void)set_mark(fd->get(), options.mark);
+  return std::move(*fd);
+}
+
+struct Started {
+  ReportedUpstream reported;
+  bool connected = false;
+};
+
+std::expected<Started, ConnectFailure> start_connect(int fd, const Endpoint& destination,
+                                                     const UpstreamOptions& options) {
+  const SocketAddress address(destination);
+  const int result = ::connect(fd, address.get(), address.size());
+  if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
+    return unexpected(failure_from_errno(errno));
+  }
+  return Started{.reported = ReportedUpstream(options.observer, fd), .connected = result == 0};
+}
+
+// A connect() to a port of this machine's ephemeral range where nobody listens may be given that
+// very port as its own, and then connects to itself (RFC 9293 section 3.5, simultaneous open).
+bool connected_to_itself(int fd, const Endpoint& destination) {
+  const auto local = local_endpoint(fd);
+  return local && *local == destination;
+}
+
+}  // namespace
+
+std::uint32_t Deadline::left_ms() const {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - Clock::now()).count();
+  return static_cast<std::uint32_t>(std::max<std::int64_t>(left, 0));
+}
+
+ConnectFailure failure_from_wake(Wake wake) {
+  return {.reason = wake == Wake::cancelled ? ConnectReason::cancelled : ConnectReason::timed_out,
+          .os_error = 0,
+          .detail = {}};
+}
+
+Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,
+                                                      const UpstreamOptions& options,
+                                                      std::uint32_t timeout_ms) {
+  auto fd = open_socket(destination.address.family(), SocketType::stream, options);
+  if (!fd) co_return unexpected(std::move(fd).error());
+  auto started = start_connect(fd->get(), destination, options);
+  if (!started) co_return unexpected(std::move(started).error());
+  // Registered only now: a socket in its first state reports EPOLLHUP, which would look like a
+  // failed connect. epoll looks at the socket when it is added, so nothing is missed.
+  const std::uint8_t assumed_ready = started->connected ? Slot::kWritable : std::uint8_t{0};
+  auto socket = WatchedFd::create(loop, std::move(*fd), assumed_ready);
+  if (!socket) co_return unexpected(failure_from_errno(socket.error().os_error));
+
+  const Wake wake = co_await loop.writable(socket->slot(), timeout_ms);
+  if (wake != Wake::ready) co_return unexpected(failure_from_wake(wake));
+  if (socket->slot().has(Slot::kFailed)) {
+    const int error = pending_error(socket->fd());
+    if (error != 0) co_return unexpected(failure_from_errno(error));
+  }
+  if (connected_to_itself(socket->fd(), destination)) {
+    co_return unexpected(failure_from_errno(ECONNREFUSED));
+  }
+  tune_relayed_tcp(socket->fd());
+  co_return Dialled{.socket = std::move(*socket), .reported = std::move(started->reported)};
+}
+
+std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
+                                                const UpstreamOptions& options) {
+  auto fd = open_socket(destination.address.family(), SocketType::datagram, options);
+  if (!fd) return unexpected(std::move(fd).error());
+  auto started = start_connect(fd->get(), destination, options);
+  if (!started) return unexpected(std::move(started).error());
+  auto socket = WatchedFd::create(loop, std::move(*fd), Slot::kWritable);
+  if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
+  return Dialled{.socket = std::move(*socket), .reported = std::move(started->reported)};
+}
+
+}  // namespace shunt

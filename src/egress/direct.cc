@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/direct.h"
+
+#include "egress/dial.h"
+
+namespace shunt {
+namespace {
+
+class Direct : public WayOut {
+ public:
+  explicit Direct(const UpstreamOptions& options) : options_(options) {}
+
+  std::string_view name() const override { return "direct"; }
+  bool wants_name() const override { return false; }
+  bool carries_udp() const override { return true; }
+
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
+                                                        const Hints&) const override {
+    auto dialled =
+        co_await dial_tcp(loop, flow.original_destination, options_, options_.connect_timeout_ms);
+    if (!dialled) co_return std::unexpected(std::move(dialled).error());
+    co_return Upstream{.socket = std::move(dialled->socket),
+                       .reported = std::move(dialled->reported),
+                       .early_data = {}};
+  }
+
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
+                                                             const Flow& flow) const override {
+    auto dialled = dial_udp(loop, flow.original_destination, options_);
+    if (!dialled) co_return std::unexpected(std::move(dialled).error());
+    UdpUpstream upstream;
+    upstream.socket = std::move(dialled->socket);
+    upstream.reported = std::move(dialled->reported);
+    co_return upstream;
+  }
+
+ private:
+  UpstreamOptions options_;
+};
+
+}  // namespace
+
+std::shared_ptr<const WayOut> make_direct(const UpstreamOptions& options) {
+  return std::make_shared<Direct>(options);
+}
+
+}  // namespace shunt
