@@ -96,6 +96,11 @@ void EventLoop::forget(int fd) {
   slot.ready = 0;
 }
 
+void EventLoop::unwatch(int fd) {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  forget(fd);
+}
+
 void EventLoop::wake(Slot::Waiter*& waiter, Wake wake) {
   if (waiter == nullptr) return;
   waiter->wake = wake;

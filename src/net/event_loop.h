@@ -72,6 +72,8 @@ class EventLoop {
   Result<Slot*> watch(int fd, std::uint8_t assumed_ready);
   /// Call before closing a watched descriptor. Nobody may be waiting on it.
   void forget(int fd);
+  /// The same for a descriptor that lives on, and may be watched again.
+  void unwatch(int fd);
   /// Wakes whoever waits on the slot with Wake::cancelled, in the loop's next turn.
   void cancel(Slot& slot);
   /// Wakes everyone who waits on this loop with Wake::cancelled; later waits end so at once.

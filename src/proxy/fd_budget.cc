@@ -20,16 +20,15 @@ int open_descriptors() {
   return count - 3;  // ".", ".." and the directory itself
 }
 
-int descriptors_for_flows() {
+}  // namespace
+
+int spare_descriptors(int about_to_open) {
   rlimit files{};
   ::getrlimit(RLIMIT_NOFILE, &files);
   const auto limit = static_cast<int>(std::min<rlim_t>(files.rlim_cur, 1U << 24));
-  return std::max(limit - open_descriptors() - limits::kReservedFds, 2 * limits::kFdsPerFlow);
+  return std::max(limit - open_descriptors() - about_to_open - limits::kReservedFds,
+                  2 * limits::kFdsPerFlow);
 }
-
-}  // namespace
-
-FdBudget::FdBudget() : FdBudget(descriptors_for_flows()) {}
 
 bool FdBudget::take(int count) {
   if (free_.fetch_sub(count, std::memory_order_relaxed) >= count) return true;

@@ -11,10 +11,12 @@
 
 namespace shunt {
 
+/// What RLIMIT_NOFILE leaves beside the descriptors that are open now, `about_to_open` and a small
+/// reserve. Never less than two flows need.
+int spare_descriptors(int about_to_open);
+
 class FdBudget final : public FdAllowance {
  public:
-  /// What RLIMIT_NOFILE leaves beside the descriptors that are open now and a small reserve.
-  FdBudget();
   explicit FdBudget(int descriptors) : total_(descriptors), free_(descriptors) {}
 
   /// All or nothing.

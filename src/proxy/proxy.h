@@ -8,22 +8,29 @@
 #include <memory>
 #include <vector>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "capture/capture.h"
 #include "egress/way_out.h"
 #include "flow/record.h"
+#include "proxy/loop_guard.h"
 
 namespace shunt {
 
 struct ProxyOptions {
   std::vector<ListenerSet> workers;  ///< one worker for each
   CaptureMethod method = CaptureMethod::tproxy;
-  std::vector<Endpoint> own_listeners;  ///< flows to these are refused: loop, or a direct dial
+  /// Flows to these are refused: a loop, or a direct dial. A wildcard address stands for every
+  /// loopback address.
+  std::vector<Endpoint> own_listeners;
   std::shared_ptr<const WayOut> way_out;
+  /// The observer that `way_out` was made with (UpstreamOptions).
+  std::shared_ptr<const LoopGuard> loop_guard;
   std::shared_ptr<ReplySockets> reply_sockets;  ///< null where UDP is not captured
   FlowLog* log = nullptr;                       ///< outlives the proxy; may be null
   bool observe_content = true;                  ///< parse HTTP and TLS for the log
-  std::uint32_t sniff_wait_ms = 300;            ///< reliability row 11
+  std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
+  std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
 };
 
 class Proxy {
@@ -38,6 +45,8 @@ class Proxy {
   /// Ends what is left with a reset and joins the threads.
   virtual void stop() = 0;
   [[nodiscard]] virtual std::size_t live_flows() const = 0;
+  /// How many TCP flows fit into the descriptors that RLIMIT_NOFILE leaves.
+  [[nodiscard]] virtual std::size_t flow_capacity() const = 0;
 };
 
 }  // namespace shunt

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "proxy/proxy.h"
+
+#include <condition_variable>
+#include <mutex>
+
+#include "proxy/fd_budget.h"
+#include "proxy/worker.h"
+
+namespace shunt {
+namespace {
+
+constexpr int kFdsPerWorker = 3;  // epoll, timerfd, eventfd
+
+class SilentLog final : public FlowLog {
+ public:
+  void http_request(const Flow& /*flow*/, const HttpRequest& /*request*/) override {}
+  void http_response(const Flow& /*flow*/, const HttpResponse& /*response*/) override {}
+  void tls_hello(const Flow& /*flow*/, const TlsHello& /*hello*/) override {}
+  void flow_end(const Flow& /*flow*/, const FlowEnd& /*end*/) override {}
+};
+
+class RunningProxy final : public Proxy {
+ public:
+  explicit RunningProxy(ProxyOptions options)
+      : options_(std::move(options)),
+        budget_(spare_descriptors(kFdsPerWorker * static_cast<int>(options_.workers.size()))),
+        shared_{.options = options_,
+                .loop_guard = *options_.loop_guard,
+                .log = options_.log != nullptr ? *options_.log : silent_,
+                .budget = budget_,
+                .idle_changed = [this] { note_idle(); }} {}
+
+  ~RunningProxy() override { stop(); }
+
+  Result<void> start() {
+    unsigned index = 0;
+    for (ListenerSet& listeners : options_.workers) {
+      workers_.push_back(SHUNT_TRY(Worker::create(shared_, std::move(listeners), index++)));
+    }
+    for (auto& worker : workers_) worker->start();
+    started_ = true;
+    return {};
+  }
+
+  bool drain(std::uint32_t timeout_ms) override {
+    for (auto& worker : workers_) worker->close_listeners();
+    return wait_idle(std::chrono::milliseconds(timeout_ms));
+  }
+
+  void stop() override {
+    if (!started_) return;
+    for (auto& worker : workers_) worker->cancel();
+    // Cancelled flows end without waiting for anybody; the limit is for a bug, not for a peer.
+    wait_idle(std::chrono::seconds(5));
+    for (auto& worker : workers_) worker->join();
+    started_ = false;
+  }
+
+  [[nodiscard]] std::size_t live_flows() const override {
+    std::size_t live = 0;
+    for (const auto& worker : workers_) live += worker->live_flows();
+    return live;
+  }
+
+  [[nodiscard]] std::size_t flow_capacity() const override {
+    return static_cast<std::size_t>(budget_.flow_capacity());
+  }
+
+ private:
+  void note_idle() {
+    const std::scoped_lock lock(mutex_);
+    changed_.notify_all();
+  }
+
+  bool wait_idle(std::chrono::milliseconds timeout) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, timeout, [this] {
+      for (const auto& worker : workers_) {
+        if (!worker->idle()) return false;
+      }
+      return true;
+    });
+  }
+
+  ProxyOptions options_;
+  SilentLog silent_;
+  FdBudget budget_;
+  WorkerShared shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool started_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Proxy>> Proxy::start(ProxyOptions options) {
+  auto proxy = std::make_unique<RunningProxy>(std::move(options));
+  SHUNT_CHECK(proxy->start());
+  return proxy;
+}
+
+}  // namespace shunt

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "proxy/worker.h"
+
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "net/frame_pool.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+RateLimitedLog accept_trouble;
+
+bool out_of_resources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet listeners,
+                                               unsigned index) {
+  std::unique_ptr<Worker> worker(new Worker(shared, index));
+  worker->loop_ = SHUNT_TRY(EventLoop::create());
+  worker->relay_ = std::make_unique<RelayResources>(*worker->loop_, shared.budget,
+                                                    shared.options.idle_timeout_ms);
+  worker->flows_ = std::make_unique<FlowSet>(
+      ServeContext{.relay = *worker->relay_,
+                   .way_out = *shared.options.way_out,
+                   .loop_guard = shared.loop_guard,
+                   .own_listeners = shared.options.own_listeners,
+                   .log = shared.log,
+                   .observe_content = shared.options.observe_content,
+                   .sniff_wait_ms = shared.options.sniff_wait_ms},
+      shared.budget);
+  worker->flows_->on_end = [raw = worker.get()] {
+    if (raw->idle()) raw->shared_.idle_changed();
+  };
+  for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
+  worker->listeners_ = std::move(listeners.tcp);
+  worker->tasks_ = static_cast<int>(worker->listeners_.size());
+  return worker;
+}
+
+void Worker::start() { thread_ = std::jthread(&Worker::run, this); }
+
+void Worker::join() {
+  loop_->stop();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool Worker::idle() const { return tasks_.load() == 0 && flows_->live() == 0; }
+
+void Worker::ended_task() {
+  tasks_.fetch_sub(1);
+  if (idle()) shared_.idle_changed();
+}
+
+// Signals are the main thread's business; SIGPIPE, which splice() can raise and cannot be told not
+// to, stays pending on this thread for ever.
+void Worker::run() {
+  sigset_t all;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  for (UniqueFd& fd : listeners_) {
+    auto listener = WatchedFd::create(*loop_, std::move(fd), Slot::kReadable);
+    if (!listener) {
+      log(LogLevel::error, listener.error().text());
+      ended_task();
+      continue;
+    }
+    accepting_.push_back(&listener->slot());
+    spawn(accept_flows(std::move(*listener)));
+  }
+  if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
+  release_idle_frames();
+}
+
+void Worker::close_listeners() {
+  loop_->post([this] {
+    closing_ = true;
+    for (Slot* slot : accepting_) loop_->cancel(*slot);
+    accepting_.clear();
+  });
+}
+
+void Worker::cancel() {
+  loop_->post([this] {
+    closing_ = true;
+    flows_->close();
+    loop_->cancel_all();
+  });
+}
+
+Worker::Accepted Worker::accept_one(WatchedFd& listener) {
+  if (!shared_.budget.take(limits::kFdsPerFlow)) {
+    relay_->pipes.shrink();
+    accept_trouble.warn("all descriptors are in use: new connections wait (RLIMIT_NOFILE)");
+    return Accepted::no_room;
+  }
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  UniqueFd fd(::accept4(listener.fd(), reinterpret_cast<sockaddr*>(&peer), &size,
+                        SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!fd.valid()) {
+    const int error = errno;
+    shared_.budget.give_back(limits::kFdsPerFlow);
+    if (error == EAGAIN) return Accepted::none;
+    if (!out_of_resources(error)) return Accepted::one;  // ECONNABORTED and such: the next one
+    accept_trouble.warn(errno_error("cannot accept, new connections wait", error).text());
+    return Accepted::no_room;
+  }
+  Captured captured;
+  captured.flow = {.id = ++next_flow_id_,
+                   .protocol = Protocol::tcp,
+                   .method = shared_.options.method,
+                   .source = Endpoint::from(peer).value_or(Endpoint{}),
+                   .original_destination = {},
+                   .started = Clock::now()};
+  // Without an original destination the flow is refused: port 0 is no place to connect to.
+  if (auto destination = original_destination(fd.get(), shared_.options.method)) {
+    captured.flow.original_destination = *destination;
+  }
+  captured.client = accepted_client(std::move(fd));
+  flows_->start(std::move(captured));
+  return Accepted::one;
+}
+
+// Also the story of shutdown: cancelled, the acceptor empties the backlog once more, so that nobody
+// who was let in by the kernel is reset by the closing listener.
+Task<> Worker::accept_flows(WatchedFd listener) {
+  int in_a_row = 0;
+  while (!loop_->cancelled()) {
+    switch (accept_one(listener)) {
+      case Accepted::one:
+        if (++in_a_row % limits::kAcceptBatch == 0) (void)co_await loop_->yield();
+        continue;
+      case Accepted::no_room:
+        if (closing_) break;
+        (void)co_await loop_->sleep(limits::kAcceptPauseMs);
+        continue;
+      case Accepted::none: break;
+    }
+    if (closing_) break;
+    listener.slot().clear(Slot::kReadable);
+    (void)co_await loop_->readable(listener.slot());
+  }
+  listener.reset();
+  ended_task();
+}
+
+}  // namespace shunt

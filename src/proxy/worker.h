@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "capture/capture.h"
+#include "net/event_loop.h"
+#include "proxy/flow_set.h"
+#include "proxy/proxy.h"
+
+namespace shunt {
+
+/// What all workers share. Outlives them.
+struct WorkerShared {
+  const ProxyOptions& options;
+  const LoopGuard& loop_guard;
+  FlowLog& log;
+  FdBudget& budget;
+  std::function<void()> idle_changed;  ///< called when a worker has nothing left to do; any thread
+};
+
+/// One thread, one event loop, one set of listeners, and the flows that arrive there.
+class Worker {
+ public:
+  /// `index` tells flow ids of workers apart. Takes the listeners over.
+  static Result<std::unique_ptr<Worker>> create(WorkerShared& shared, ListenerSet listeners,
+                                                unsigned index);
+  /// The thread must have ended: join().
+  ~Worker() = default;
+
+  void start();
+  /// Takes what is still in the backlogs, then listens no more. Any thread.
+  void close_listeners();
+  /// Ends every flow. Any thread.
+  void cancel();
+  void join();
+  /// No listener open and no flow alive. Any thread.
+  [[nodiscard]] bool idle() const;
+  [[nodiscard]] std::size_t live_flows() const { return flows_->live(); }
+
+ private:
+  explicit Worker(WorkerShared& shared, unsigned index)
+      : shared_(shared), next_flow_id_(static_cast<std::uint64_t>(index) << 48) {}
+  void run();
+  Task<> accept_flows(WatchedFd listener);
+  /// One connection of the backlog; false when there was none, or no room for it.
+  enum class Accepted { one, none, no_room };
+  Accepted accept_one(WatchedFd& listener);
+  void started_task() { tasks_.fetch_add(1); }
+  void ended_task();
+
+  WorkerShared& shared_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<RelayResources> relay_;
+  std::unique_ptr<FlowSet> flows_;
+  std::vector<UniqueFd> listeners_;  ///< until run() hands them to their acceptors
+  std::vector<Slot*> accepting_;
+  std::uint64_t next_flow_id_;
+  std::atomic<int> tasks_ = 0;  ///< acceptors
+  bool closing_ = false;
+  std::jthread thread_;
+};
+
+}  // namespace shunt
