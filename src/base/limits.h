@@ -42,6 +42,7 @@ inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
 inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker
 inline constexpr std::size_t kUdpReplySockets = 512;        ///< of one worker
 inline constexpr std::size_t kUdpDatagramBytes = 65'535;
+inline constexpr int kUdpReceiveBufferBytes = 4 * 1024 * 1024;  ///< of one worker's listener
 inline constexpr std::size_t kUdpBatch = 32;  ///< datagrams for one recvmmsg
 inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
 inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;

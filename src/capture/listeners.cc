@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/listeners.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/limits.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+/// A port that is free for one protocol and family may be taken for the next: then the whole set is
+/// made anew with another one.
+constexpr int kPortAttempts = 16;
+
+Result<UniqueFd> shared_socket(const Endpoint& address, SocketType type,
+                               const ListenerOptions& options) {
+  const Family family = address.address.family();
+  UniqueFd fd = SHUNT_TRY(make_socket(family, type));
+  SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"));
+  if (family == Family::ipv6) {
+    const bool both = address.address.is_any();
+    SHUNT_CHECK(set_option(fd.get(), SOL_IPV6, IPV6_V6ONLY, both ? 0 : 1, "IPV6_V6ONLY"));
+  }
+  if (options.method == CaptureMethod::tproxy) SHUNT_CHECK(set_transparent(fd.get(), family));
+  if (options.mark != 0) SHUNT_CHECK(set_mark(fd.get(), options.mark));
+  SHUNT_CHECK(bind_to(fd.get(), address));
+  return fd;
+}
+
+Result<UniqueFd> tcp_listener(const Endpoint& address, const ListenerOptions& options) {
+  UniqueFd fd = SHUNT_TRY(shared_socket(address, SocketType::stream, options));
+  (void)set_option(fd.get(), SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY");  // inherited by accepted ones
+  if (::listen(fd.get(), limits::kListenBacklog) != 0) {
+    return Failure(errno_error("listen " + address.text()));
+  }
+  return fd;
+}
+
+Result<UniqueFd> udp_listener(const Endpoint& address, const ListenerOptions& options) {
+  UniqueFd fd = SHUNT_TRY(shared_socket(address, SocketType::datagram, options));
+  if (address.address.is_v4()) {
+    SHUNT_CHECK(set_option(fd.get(), SOL_IP, IP_RECVORIGDSTADDR, 1, "IP_RECVORIGDSTADDR"));
+  } else {
+    SHUNT_CHECK(set_option(fd.get(), SOL_IPV6, IPV6_RECVORIGDSTADDR, 1, "IPV6_RECVORIGDSTADDR"));
+  }
+  constexpr int kBytes = limits::kUdpReceiveBufferBytes;
+  if (!set_option(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, kBytes, "SO_RCVBUFFORCE")) {
+    (void)set_option(fd.get(), SOL_SOCKET, SO_RCVBUF, kBytes, "SO_RCVBUF");
+  }
+  return fd;
+}
+
+bool ipv6_exists() { return make_socket(Family::ipv6, SocketType::stream).has_value(); }
+
+std::vector<Address> listening_addresses(CaptureMethod method, bool ipv6) {
+  if (method == CaptureMethod::redirect) {
+    return {Address::any(ipv6 ? Family::ipv6 : Family::ipv4)};  // [::] takes IPv4 as well
+  }
+  std::vector<Address> addresses{Address::loopback(Family::ipv4)};
+  if (ipv6) addresses.push_back(Address::loopback(Family::ipv6));
+  return addresses;
+}
+
+Result<ListenerSet> make_set(const std::vector<Address>& addresses, std::uint16_t& port,
+                             const ListenerOptions& options) {
+  ListenerSet set;
+  for (const Address& address : addresses) {
+    set.tcp.push_back(SHUNT_TRY(tcp_listener(Endpoint{address, port}, options)));
+    if (port == 0) port = SHUNT_TRY(local_endpoint(set.tcp.back().get())).port;
+    if (options.udp && options.method == CaptureMethod::tproxy) {
+      set.udp.push_back(SHUNT_TRY(udp_listener(Endpoint{address, port}, options)));
+    }
+  }
+  return set;
+}
+
+Result<Listeners> try_once(const ListenerOptions& options) {
+  Listeners made;
+  made.ipv6 = ipv6_exists();
+  const auto addresses = listening_addresses(options.method, made.ipv6);
+  for (unsigned i = 0; i < options.workers; ++i) {
+    made.workers.push_back(SHUNT_TRY(make_set(addresses, made.port, options)));
+  }
+  for (const Address& address : addresses) made.own.push_back(Endpoint{address, made.port});
+  return made;
+}
+
+}  // namespace
+
+Result<Listeners> make_listeners(const ListenerOptions& options) {
+  for (int attempt = 1;; ++attempt) {
+    auto made = try_once(options);
+    if (made || made.error().os_error != EADDRINUSE || attempt == kPortAttempts) return made;
+  }
+}
+
+}  // namespace shunt
