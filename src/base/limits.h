@@ -60,4 +60,7 @@ inline constexpr std::size_t kLogTextBytes = 1024;  ///< of one peer-supplied te
 inline constexpr std::size_t kLogFlows = 65'536;    ///< live flows whose name the log remembers
 inline constexpr int kRepeatedWarningsPerSecond = 10;
 
+// Kernel state.
+inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)
+
 }  // namespace shunt::limits

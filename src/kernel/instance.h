@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What one running shunt has taken in one network namespace, on record so that others, and the next
+// start, can tell the living from the dead.
+//
+//   RUN/lock                     held for the milliseconds that anything below changes
+//   RUN/BOOT-NETNS/              BOOT: boot id, NETNS: SO_NETNS_COOKIE of the namespace
+//     instance.N                 key = value; flocked by the instance for as long as it lives
+//     sysctls                    SysctlJournal, shared; undone by the last instance to leave
+//
+// RUN is $SHUNT_RUN_DIR if set; else the first that can be written of /run/shunt (root),
+// $XDG_RUNTIME_DIR/shunt, and /tmp/shunt-UID (0700, checked to be ours: mapped root inside a user
+// namespace may not write to /run). Two instances of one namespace that use different RUN folders
+// do not see each other's record, so the sweep also asks the kernel: a tagged rule goes only when
+// its table is empty, a persistent table only when its owner's table is gone.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "kernel/held_fd.h"
+#include "kernel/marks.h"
+
+namespace shunt {
+
+/// What an instance uses, free of collisions when it was chosen.
+struct Allotment {
+  unsigned number = 0;  ///< N of instance.N, part of the names below
+  Marks marks;
+  std::uint32_t route_table = 0;
+  std::uint32_t first_priority = 0;  ///< kPriorities ip rule priorities from here are free
+  std::string table_name;            ///< nftables, owned: "shunt-N"
+  std::string closed_table_name;  ///< nftables, persistent, for on-exit = closed: "shunt-N-closed"
+
+  static constexpr std::uint32_t kPriorities = 64;
+};
+
+struct SweepReport {
+  std::vector<std::string> removed;   ///< "ip rule add …", "table inet …", "sysctl …", one each
+  std::vector<std::string> kept;      ///< what belongs to a live instance, and to which
+  std::vector<std::string> problems;  ///< what could not be removed, and why
+};
+
+class Instance {
+ public:
+  /// Sweeps (all but the closed tables of the dead, see sweep_closed_tables()), chooses, records.
+  /// `command` is for people who read the record. Needs CAP_NET_ADMIN.
+  static Result<Instance> create(std::string_view command);
+  /// The same choice for `shunt plan`: changes nothing, needs no privilege, sees less without it.
+  static Result<Allotment> preview();
+  Instance(Instance&&) noexcept = default;
+  Instance& operator=(Instance&&) noexcept;
+  /// Gives up the record; the last one to leave restores the sysctls. Destroy what uses the
+  /// allotment (tables, rules, routes) before.
+  ~Instance();
+
+  [[nodiscard]] const Allotment& allotment() const { return allotment_; }
+  /// Journals, then writes; nothing if the value is there already. `path` as in sysctl.h.
+  Result<void> raise_sysctl(std::string_view path, std::string_view value);
+  /// Removes the closed tables that dead instances left. Call it when this instance's own capture
+  /// (and its own closed table, if any) is in force: the traffic is then never uncovered.
+  SweepReport sweep_closed_tables();
+
+ private:
+  Instance(Allotment allotment, std::string directory, std::string file, HeldFd lock);
+  void leave();
+
+  Allotment allotment_;
+  std::string directory_;
+  std::string file_;
+  HeldFd lock_;  // flock on file_
+};
+
+/// `shunt down`: removes what dead instances left in this network namespace: tagged rules, closed
+/// tables, raised sysctls. Idempotent; spares the living.
+Result<SweepReport> sweep();
+
+struct LiveInstance {
+  pid_t pid = 0;
+  std::string command;
+  Allotment allotment;
+};
+/// The instances that live in this network namespace, as far as this user's record shows.
+Result<std::vector<LiveInstance>> live_instances();
+
+}  // namespace shunt

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Policy routing: rules and routes, plain specifications and their owners, in the network namespace
+// of the calling thread. The kernel has no owner flag for either, so crash safety is by order: the
+// routes go through a TUN device that dies with shunt, and a rule that is left behind then points
+// to an empty table. Hence: make routes first, rules last; drop rules first. Instance::sweep()
+// relies on that order: it removes a tagged rule only when its table is empty.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "net/endpoint.h"
+
+namespace shunt {
+
+/// The rtm_protocol that tags shunt's rules and routes (`ip rule show protocol 177`).
+inline constexpr std::uint8_t kRouteProtocol = 177;
+
+struct RuleSpec {
+  Family family = Family::ipv4;
+  std::uint32_t priority = 0;
+  std::uint32_t mark = 0;
+  std::uint32_t mask = 0;    ///< 0: the rule does not look at the mark
+  std::string in_interface;  ///< "": any; "lo": the machine's own traffic
+  std::uint32_t table = 0;   ///< 0: the rule does not look up a table
+  std::uint8_t protocol = kRouteProtocol;
+
+  /// "ip -6 rule add pref 100 fwmark 0x1/0xff iif g0 lookup 100 protocol 177", for `plan`.
+  [[nodiscard]] std::string text() const;
+  bool operator==(const RuleSpec&) const = default;
+};
+
+enum class RouteType : std::uint8_t { unicast, local, broadcast, multicast, unreachable, other };
+
+struct RouteSpec {
+  Family family = Family::ipv4;
+  RouteType type = RouteType::unicast;
+  Address destination;  ///< with prefix_length 0: default
+  std::uint8_t prefix_length = 0;
+  std::uint32_t table = 254;  ///< main
+  std::string interface;
+  std::optional<Address> gateway;
+  std::optional<Address> preferred_source;  ///< `src`
+  std::uint32_t metric = 0;                 ///< 0: the kernel's choice
+  std::uint8_t protocol = kRouteProtocol;
+
+  /// "ip route add local default dev shunt0 table 100 proto 177".
+  [[nodiscard]] std::string text() const;
+  bool operator==(const RouteSpec&) const = default;
+};
+
+/// Exists already: not an error for routes, an error (EEXIST) for rules.
+Result<void> add_rule(const RuleSpec& rule);
+Result<void> add_route(const RouteSpec& route);
+/// Not there: not an error.
+Result<void> delete_rule(const RuleSpec& rule);
+Result<void> delete_route(const RouteSpec& route);
+
+/// Needs no privilege. Rules with selectors that RuleSpec does not know are listed by what it
+/// knows.
+Result<std::vector<RuleSpec>> list_rules(Family family);
+/// Every table, without the clones of the cache. A multipath route is listed once, by its first
+/// hop.
+Result<std::vector<RouteSpec>> list_routes(Family family);
+
+/// Interfaces that a default route of the main table uses, each once.
+Result<std::vector<std::string>> default_route_interfaces();
+/// Is there any way out: a unicast route of the family through something other than loopback?
+Result<bool> has_unicast_route(Family family);
+
+/// A rule that goes when this goes.
+class PolicyRule {
+ public:
+  static Result<PolicyRule> create(RuleSpec spec);
+  PolicyRule(PolicyRule&& other) noexcept;
+  PolicyRule& operator=(PolicyRule&& other) noexcept;
+  ~PolicyRule();
+  [[nodiscard]] const RuleSpec& spec() const { return *spec_; }
+
+ private:
+  explicit PolicyRule(RuleSpec spec) : spec_(std::move(spec)) {}
+  std::optional<RuleSpec> spec_;
+};
+
+/// A route that goes when this goes.
+class PolicyRoute {
+ public:
+  static Result<PolicyRoute> create(RouteSpec spec);
+  PolicyRoute(PolicyRoute&& other) noexcept;
+  PolicyRoute& operator=(PolicyRoute&& other) noexcept;
+  ~PolicyRoute();
+  [[nodiscard]] const RouteSpec& spec() const { return *spec_; }
+
+ private:
+  explicit PolicyRoute(RouteSpec spec) : spec_(std::move(spec)) {}
+  std::optional<RouteSpec> spec_;
+};
+
+}  // namespace shunt
