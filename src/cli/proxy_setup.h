@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What `gateway` and `run` set up alike: descriptors, log, way out. Call in the order of the
+// declarations, before any thread is started.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "base/result.h"
+#include "egress/way_out.h"
+#include "flow/record.h"
+#include "proxy/loop_guard.h"
+#include "proxy/proxy.h"
+
+namespace shunt::cli {
+
+class Options;
+
+/// Raises the soft RLIMIT_NOFILE to the hard one: a flow takes two descriptors. Yields the limit as
+/// it was, for a command that is to be run under it.
+rlimit raise_descriptor_limit();
+
+/// What `requested` says, or (0) one for each processor that this process may use.
+unsigned worker_count(std::uint32_t requested);
+
+/// What a Proxy works with. Outlives it.
+struct TrafficSetup {
+  std::shared_ptr<LoopGuard> loop_guard;
+  std::shared_ptr<const WayOut> way_out;
+  std::unique_ptr<FlowLog> log;  ///< null: the traffic is not shown
+
+  /// Everything in ProxyOptions that does not depend on the capture.
+  [[nodiscard]] ProxyOptions proxy_options(const Options& options) const;
+};
+
+/// Reads the options of cli/common_options.h: --via, --via-password-file, --json, --log-to and the
+/// timeouts. Upstream sockets carry `egress_mark` (0: none). Without --log-to the traffic lines go
+/// to the descriptor `log_fd`, which is not closed; -1: nowhere.
+Result<TrafficSetup> set_up_traffic(const Options& options, std::uint32_t egress_mark, int log_fd);
+
+}  // namespace shunt::cli
