@@ -26,6 +26,12 @@ Error make_error(Kind kind, std::string message, std::string help) {
   return Error{.kind = kind, .message = std::move(message), .help = std::move(help)};
 }
 
+Error make_error(Kind kind, int number, std::string message, std::string help) {
+  Error error = make_error(kind, std::move(message), std::move(help));
+  error.number = number;
+  return error;
+}
+
 Error with_context(Error error, std::string_view context) {
   error.message = std::string(context) + ": " + error.message;
   return error;

@@ -22,10 +22,11 @@ enum class Kind : unsigned char {
 
 struct Error {
   Kind kind = Kind::runtime;
-  int os_error = 0;     ///< errno value, 0 where none applies
-  std::string message;  ///< what failed, on what; one line, no final full stop
-  std::string help;     ///< the one thing that mends it, "" where none is known
-  int number = 0;       ///< the N of error[SN]; 0 = none given
+  int os_error = 0;        ///< errno value, 0 where none applies
+  std::string message;     ///< what failed, on what; one line, no final full stop
+  std::string help;        ///< the one thing that mends it, "" where none is known
+  int number = 0;          ///< the N of error[SN] (base/error_numbers.h); 0 = none given
+  std::string place = {};  ///< where the mistake stands, as lines ready to print; "" = nowhere
 
   /// "message: strerror", in one line.
   [[nodiscard]] std::string text() const;
@@ -35,6 +36,8 @@ struct Error {
 [[nodiscard]] Error errno_error(std::string_view operation);
 [[nodiscard]] Error errno_error(std::string_view operation, int os_error);
 [[nodiscard]] Error make_error(Kind kind, std::string message, std::string help = {});
+/// The same with the N of error[SN].
+[[nodiscard]] Error make_error(Kind kind, int number, std::string message, std::string help = {});
 
 /// Puts "context: " before the message.
 [[nodiscard]] Error with_context(Error error, std::string_view context);

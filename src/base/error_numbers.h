@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The N of error[SN]: one for each mistake or obstacle that a user can meet and do something
+// about. A number is never given to another meaning; new ones go at the end. `shunt help errors`
+// prints this list.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace shunt {
+
+namespace error_number {
+inline constexpr int kUnknownCommand = 1;
+inline constexpr int kUnknownOption = 2;
+inline constexpr int kBadValue = 3;
+inline constexpr int kGatewayPrivilege = 4;
+inline constexpr int kMissingValue = 5;
+inline constexpr int kUnexpectedWord = 6;
+inline constexpr int kOptionTwice = 7;
+inline constexpr int kMissingWord = 8;
+inline constexpr int kBadVia = 9;
+inline constexpr int kPasswordOnCommandLine = 10;
+inline constexpr int kBadExclude = 11;
+inline constexpr int kUnknownWayOut = 12;
+inline constexpr int kNoSuchInterface = 13;
+inline constexpr int kNothingToCapture = 14;
+inline constexpr int kNoUserNamespace = 15;
+inline constexpr int kNoNetworkNamespace = 16;
+inline constexpr int kNoTun = 17;
+inline constexpr int kNoNftables = 18;
+inline constexpr int kNoTproxy = 19;
+inline constexpr int kNoMark = 20;
+inline constexpr int kAlreadyRunning = 21;
+inline constexpr int kCommandNotFound = 22;
+inline constexpr int kCommandNotExecutable = 23;
+inline constexpr int kLogFile = 24;
+inline constexpr int kPasswordFile = 25;
+inline constexpr int kTooFewFds = 26;
+inline constexpr int kForeignRules = 27;
+inline constexpr int kOptionConflict = 28;
+inline constexpr int kMissingProgram = 29;
+}  // namespace error_number
+
+struct NumberedError {
+  int number;
+  std::string_view meaning;
+};
+
+inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
+    {error_number::kUnknownCommand, "the first word is no command of shunt"},
+    {error_number::kUnknownOption, "the command has no such option"},
+    {error_number::kBadValue, "an option's value is not of the kind that it takes"},
+    {error_number::kGatewayPrivilege, "capturing a LAN or the host needs CAP_NET_ADMIN"},
+    {error_number::kMissingValue, "an option that takes a value has none"},
+    {error_number::kUnexpectedWord, "a word too many, or a value given to a flag"},
+    {error_number::kOptionTwice, "an option that counts once is given twice"},
+    {error_number::kMissingWord, "the command needs a word that is not there"},
+    {error_number::kBadVia, "the proxy of --via is not a URL that shunt knows"},
+    {error_number::kPasswordOnCommandLine, "a password stands where other users can read it"},
+    {error_number::kBadExclude, "a rule of --exclude is not one that the kernel can match"},
+    {error_number::kUnknownWayOut, "a rule names a way out that is not configured"},
+    {error_number::kNoSuchInterface, "there is no network interface of that name"},
+    {error_number::kNothingToCapture, "no interface is given and none looks like a LAN"},
+    {error_number::kNoUserNamespace, "a user namespace cannot be made here"},
+    {error_number::kNoNetworkNamespace, "a network namespace cannot be made here"},
+    {error_number::kNoTun, "a TUN device cannot be made here"},
+    {error_number::kNoNftables, "nftables rules cannot be installed here"},
+    {error_number::kNoTproxy, "TPROXY does not work here"},
+    {error_number::kNoMark, "no free bits are left in the packet mark"},
+    {error_number::kAlreadyRunning, "another shunt captures the same traffic"},
+    {error_number::kCommandNotFound, "the command to run does not exist"},
+    {error_number::kCommandNotExecutable, "the command to run cannot be executed"},
+    {error_number::kLogFile, "the log file cannot be written"},
+    {error_number::kPasswordFile, "the password file cannot be read"},
+    {error_number::kTooFewFds, "the limit of open files leaves no room for flows"},
+    {error_number::kForeignRules, "rules of another program are in the way"},
+    {error_number::kOptionConflict, "two options exclude each other"},
+    {error_number::kMissingProgram, "a program that the demonstration needs is not installed"},
+});
+
+}  // namespace shunt

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Options that `run` and `gateway` have in common: how traffic is carried, and how it is shown.
+#pragma once
+
+#include <array>
+
+#include "base/limits.h"
+#include "cli/options.h"
+
+namespace shunt::cli {
+
+inline constexpr std::array kTrafficOptions = std::to_array<Option>({
+    {.name = "via",
+     .type = ValueType::text,
+     .value = "URL",
+     .help = "carry the traffic through a proxy: socks5://[user@]host:port, socks5h://… (names "
+             "are sent to it) or http://[user@]host:port"},
+    {.name = "via-password-file",
+     .type = ValueType::path,
+     .value = "FILE",
+     .help = "the proxy's password is the first line of FILE; without it, the environment "
+             "variable SHUNT_VIA_PASSWORD"},
+    {.name = "json", .help = "traffic lines as JSON, one object a line"},
+    {.name = "log-to",
+     .type = ValueType::path,
+     .value = "FILE",
+     .help = "append the traffic lines to FILE"},
+    {.name = "sniff-wait",
+     .type = ValueType::duration,
+     .value = "TIME",
+     .help = "how long to wait for a client's first bytes where a name decides something",
+     .fallback = "300ms",
+     .maximum = 60'000},
+    {.name = "connect-timeout",
+     .type = ValueType::duration,
+     .value = "TIME",
+     .help = "give up connecting to an upstream after TIME",
+     .fallback = "30s",
+     .minimum = 1},
+    {.name = "idle-timeout",
+     .type = ValueType::duration,
+     .value = "TIME",
+     .help = "end a connection when neither side said anything for TIME",
+     .fallback = "2h",
+     .minimum = 1},
+});
+
+}  // namespace shunt::cli

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Points at the part of a command line that a mistake is in:
+//   --> shunt gateway --interfce br-lan
+//                     ^^^^^^^^^^ did you mean "--interface"?
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace shunt::cli {
+
+/// A part of one argument, in bytes; the argument behind the last one is the end of the line.
+struct Span {
+  std::size_t argument = 0;
+  std::size_t first = 0;
+  std::size_t length = 0;
+};
+
+/// For Error::place. An empty `command` means that the arguments follow `shunt` itself.
+std::string point_at(std::string_view command, std::span<const std::string_view> arguments,
+                     const Span& span, std::string_view remark = {});
+
+/// `did you mean "WORD"?`, or "" for an empty word.
+std::string did_you_mean(std::string_view word);
+
+/// How many columns a terminal needs for printable UTF-8 (one a character; shunt prints no wide or
+/// combining ones of its own).
+std::size_t display_width(std::string_view text);
+
+}  // namespace shunt::cli

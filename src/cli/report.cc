@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/report.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/escape.h"
+#include "cli/output.h"
+
+namespace shunt::cli {
+namespace {
+
+struct Style {
+  std::string_view start;
+  std::string_view end;
+};
+
+constexpr Style kPlain{"", ""};
+constexpr Style kRed{"\033[1;31m", "\033[0m"};
+constexpr Style kYellow{"\033[1;33m", "\033[0m"};
+constexpr Style kGreen{"\033[1;32m", "\033[0m"};
+constexpr Style kBlue{"\033[1;34m", "\033[0m"};
+
+/// `text` after `first`, its further lines after `rest`; each line escaped, so that a newline is
+/// the only control character that gets through.
+std::string lines(std::string_view first, std::string_view rest, std::string_view text,
+                  bool already_escaped) {
+  std::string out;
+  std::string_view prefix = first;
+  while (true) {
+    const std::size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    out += fmt::format("{}{}\n", prefix, already_escaped ? std::string(line) : escaped(line));
+    if (end == std::string_view::npos) return out;
+    text.remove_prefix(end + 1);
+    prefix = rest;
+  }
+}
+
+std::string help_lines(std::string_view help, bool colour) {
+  if (help.empty()) return {};
+  const Style style = colour ? kGreen : kPlain;
+  return lines(fmt::format("  {}help:{} ", style.start, style.end), "        ", help, false);
+}
+
+}  // namespace
+
+std::string format_error(const Error& error, bool colour) {
+  const std::string label =
+      error.number == 0 ? "error" : fmt::format("error[S{:03}]", error.number);
+  const Style red = colour ? kRed : kPlain;
+  const Style blue = colour ? kBlue : kPlain;
+  std::string out =
+      lines(fmt::format("{}{}:{} ", red.start, label, red.end), "  ", error.text(), false);
+  if (!error.place.empty()) {
+    out += lines(fmt::format("  {}-->{} ", blue.start, blue.end), "      ", error.place, true);
+  }
+  return out + help_lines(error.help, colour);
+}
+
+int report(const Error& error) {
+  print_error(format_error(error, wants_colour(STDERR_FILENO)));
+  return exit_code(error.kind);
+}
+
+void report_warning(std::string_view message, std::string_view help) {
+  const bool colour = wants_colour(STDERR_FILENO);
+  const Style yellow = colour ? kYellow : kPlain;
+  print_error(lines(fmt::format("{}warning:{} ", yellow.start, yellow.end), "  ", message, false) +
+              help_lines(help, colour));
+}
+
+bool wants_colour(int fd) {
+  const char* no_color = std::getenv("NO_COLOR");
+  if (no_color != nullptr && *no_color != '\0') return false;
+  const char* terminal = std::getenv("TERM");
+  if (terminal == nullptr || std::string_view(terminal) == "dumb") return false;
+  return ::isatty(fd) == 1;
+}
+
+}  // namespace shunt::cli

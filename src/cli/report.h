@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace shunt::cli {
+
+/// "error[S004]: …", the place and "  help: …", each on a line of its own, escaped.
+std::string format_error(const Error& error, bool colour);
+
+/// Prints the error on stderr and returns the exit code of its kind.
+int report(const Error& error);
+
+/// A warning in the same form: "warning: …".
+void report_warning(std::string_view message, std::string_view help = {});
+
+/// Whether what is written to `fd` may be coloured: a terminal that can, and no NO_COLOR
+/// (no-color.org: set and not empty).
+bool wants_colour(int fd);
+
+}  // namespace shunt::cli

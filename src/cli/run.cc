@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/commands.h"
+#include "cli/common_options.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr Option kOptions[] = {
+    {.name = "output",
+     .short_name = 'o',
+     .help = "traffic lines to standard error even when it is no terminal"},
+    {.name = "allow-localhost", .help = "let CMD reach services on this machine's localhost"},
+};
+
+constexpr Example kExamples[] = {
+    {"shunt run curl -L bing.com", "see what curl asks for, and what it gets"},
+    {"shunt run --via socks5://127.0.0.1:1080 git clone https://example.org/repo.git",
+     "carry a program that knows nothing of proxies through one"},
+};
+
+Result<int> run_run(const Options&) {
+  return Failure(make_error(Kind::unsupported, "run is not built yet"));
+}
+
+}  // namespace
+
+constinit const Command kRunCommand = {
+    .name = "run",
+    .summary = "proxy one command and its children; no root needed",
+    .usage = "[options] [--] CMD [ARG…]",
+    .description =
+        "Runs CMD in a network namespace of its own, where every connection that it or its "
+        "children make is captured. The traffic lines go to standard error when that is a "
+        "terminal; standard output is the command's alone. Exits with the command's code.",
+    .options = kOptions,
+    .shared_options = kTrafficOptions,
+    .examples = kExamples,
+    .minimum_words = 1,
+    .maximum_words = std::numeric_limits<unsigned>::max(),
+    .missing_word = "the command to run",
+    .options_end_at_first_word = true,
+    .failure_code = 125,
+    .run = run_run,
+};
+
+}  // namespace shunt::cli
