@@ -12,11 +12,15 @@ std::uint32_t elapsed_ms(const Flow& flow) {
       std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
 }
 
+void record_refused(ServeContext& context, const Flow& flow, const ConnectFailure& failure) {
+  context.log.flow_end(flow, FlowEnd{.reason = EndReason::refused,
+                                     .failure = failure,
+                                     .elapsed_ms = elapsed_ms(flow)});
+}
+
 void turn_away(ServeContext& context, Captured& captured, const ConnectFailure& failure) {
   captured.client->refuse(failure);
-  context.log.flow_end(captured.flow, FlowEnd{.reason = EndReason::refused,
-                                              .failure = failure,
-                                              .elapsed_ms = elapsed_ms(captured.flow)});
+  record_refused(context, captured.flow, failure);
 }
 
 void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
@@ -34,6 +38,7 @@ void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
 // only then, which spares the flows that fail a system call.
 Task<> serve(ServeContext& context, Captured captured) {
   const Flow& flow = captured.flow;
+  context.log.flow_start(flow);
   if (const auto refusal = own_flow_refusal(flow, context.own_listeners, context.loop_guard)) {
     co_return turn_away(context, captured, *refusal);
   }
@@ -43,10 +48,12 @@ Task<> serve(ServeContext& context, Captured captured) {
   if (!upstream) co_return turn_away(context, captured, upstream.error());
 
   auto admitted = co_await captured.client->admit();
-  if (!admitted) co_return turn_away(context, captured, admitted.error());
+  if (!admitted) co_return record_refused(context, flow, admitted.error());
   auto client = WatchedFd::create(context.relay.loop, std::move(*admitted),
                                   Slot::kReadable | Slot::kWritable);
-  if (!client) co_return turn_away(context, captured, failure_from_errno(client.error().os_error));
+  if (!client) {  // closed by now, with a FIN: an epoll registration fails only for want of memory
+    co_return record_refused(context, flow, failure_from_errno(client.error().os_error));
+  }
 
   std::unique_ptr<Tap> tap;
   const Outcome outcome = co_await relay(context.relay, *client, upstream->socket, tap.get(),

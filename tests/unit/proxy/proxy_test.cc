@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The whole proxy without a capture: plain listeners on loopback, and a way out that knows where
+// to go. What a capture adds is tested in tests/system.
+#include "proxy/proxy.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "egress/direct.h"
+#include "net/socket.h"
+#include "unit/support/tcp_pair.h"
+
+namespace shunt {
+namespace {
+
+using test::listen_on_loopback;
+using test::receive;
+using test::receive_to_end;
+using test::send_all;
+using test::wait_for;
+
+/// Dials one fixed endpoint, whatever the original destination.
+class FixedWayOut final : public WayOut {
+ public:
+  FixedWayOut(Endpoint target, UpstreamObserver* observer)
+      : target_(target), direct_(make_direct({.observer = observer})) {}
+  [[nodiscard]] std::string_view name() const override { return "fixed"; }
+  [[nodiscard]] bool wants_name() const override { return false; }
+  [[nodiscard]] bool carries_udp() const override { return false; }
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
+                                                        const Hints& hints) const override {
+    Flow there = flow;
+    there.original_destination = target_;
+    co_return co_await direct_->connect(loop, there, hints);
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& /*loop*/,
+                                                             const Flow& /*flow*/) const override {
+    co_return std::unexpected(ConnectFailure{.reason = ConnectReason::unsupported, .detail = {}});
+  }
+
+ private:
+  Endpoint target_;
+  std::shared_ptr<const WayOut> direct_;
+};
+
+class RecordingLog final : public FlowLog {
+ public:
+  void http_request(const Flow& /*flow*/, const HttpRequest& /*request*/) override {}
+  void http_response(const Flow& /*flow*/, const HttpResponse& /*response*/) override {}
+  void tls_hello(const Flow& /*flow*/, const TlsHello& /*hello*/) override {}
+  void flow_end(const Flow& flow, const FlowEnd& end) override {
+    const std::scoped_lock lock(mutex_);
+    ids_.insert(flow.id);
+    ends_.push_back(end);
+  }
+  std::vector<FlowEnd> wait_for_ends(std::size_t count) {
+    for (int i = 0; i < test::kDeadlineMs / 5; ++i) {
+      {
+        const std::scoped_lock lock(mutex_);
+        if (ends_.size() >= count) return ends_;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    ADD_FAILURE() << "only " << ends_.size() << " of " << count << " flows ended";
+    return ends_;
+  }
+  std::size_t distinct_ids() {
+    const std::scoped_lock lock(mutex_);
+    return ids_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<FlowEnd> ends_;
+  std::set<std::uint64_t> ids_;
+};
+
+UniqueFd dial(const Endpoint& endpoint) {
+  UniqueFd fd = std::move(make_socket(endpoint.address.family(), SocketType::stream)).value();
+  test::make_blocking(fd.get());
+  const SocketAddress address(endpoint);
+  EXPECT_EQ(::connect(fd.get(), address.get(), address.size()), 0) << strerror(errno);
+  return fd;
+}
+
+UniqueFd accept_one(const UniqueFd& listener) {
+  EXPECT_TRUE(wait_for(listener.get(), POLLIN));
+  return UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+}
+
+class RunningProxyTest : public ::testing::Test {
+ protected:
+  void start(std::optional<Endpoint> target = std::nullopt, bool own = false) {
+    ProxyOptions options;
+    UniqueFd listener = listen_on_loopback();
+    front_ = *local_endpoint(listener.get());
+    options.workers.emplace_back();
+    options.workers.back().tcp.push_back(std::move(listener));
+    if (own) options.own_listeners = {front_};
+    auto guard = std::make_shared<LoopGuard>();
+    options.loop_guard = guard;
+    options.way_out = std::make_shared<FixedWayOut>(
+        target.value_or(*local_endpoint(server_.get())), guard.get());
+    options.log = &log_;
+    options.observe_content = false;
+    proxy_ = std::move(Proxy::start(std::move(options))).value();
+  }
+
+  UniqueFd server_ = listen_on_loopback();
+  Endpoint front_;
+  RecordingLog log_;
+  std::unique_ptr<Proxy> proxy_;
+};
+
+TEST_F(RunningProxyTest, carries_a_flow_and_records_it) {
+  start();
+  UniqueFd client = dial(front_);
+  UniqueFd upstream = accept_one(server_);
+  send_all(client.get(), "hello");
+  EXPECT_EQ(receive(upstream.get(), 5), "hello");
+  EXPECT_EQ(proxy_->live_flows(), 1U);
+  client.reset();
+  upstream.reset();
+  const auto ends = log_.wait_for_ends(1);
+  EXPECT_EQ(ends[0].reason, EndReason::closed);
+  EXPECT_EQ(ends[0].bytes_up, 5U);
+}
+
+TEST_F(RunningProxyTest, refused_upstream_becomes_a_reset_and_is_recorded_as_refused) {
+  UniqueFd closed = listen_on_loopback();
+  const Endpoint nobody = *local_endpoint(closed.get());
+  closed.reset();
+  start(nobody);
+  const UniqueFd client = dial(front_);
+  int error = 0;
+  receive_to_end(client.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  const auto ends = log_.wait_for_ends(1);
+  EXPECT_EQ(ends[0].reason, EndReason::refused);
+  EXPECT_EQ(ends[0].failure.value().reason, ConnectReason::refused);
+}
+
+TEST_F(RunningProxyTest, direct_dial_of_the_own_listener_is_reset_and_dials_nobody) {
+  start(std::nullopt, true);
+  const UniqueFd client = dial(front_);
+  int error = 0;
+  receive_to_end(client.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  EXPECT_EQ(log_.wait_for_ends(1)[0].failure.value().reason, ConnectReason::no_destination);
+  pollfd poll{.fd = server_.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&poll, 1, 50), 0);
+}
+
+// The way out leads back to the listener, as after a lost mark: one hop, not thousands.
+TEST_F(RunningProxyTest, loop_ends_after_one_hop) {
+  UniqueFd listener = listen_on_loopback();
+  front_ = *local_endpoint(listener.get());
+  ProxyOptions options;
+  options.workers.emplace_back();
+  options.workers.back().tcp.push_back(std::move(listener));
+  auto guard = std::make_shared<LoopGuard>();
+  options.loop_guard = guard;
+  options.way_out = std::make_shared<FixedWayOut>(front_, guard.get());
+  options.log = &log_;
+  proxy_ = std::move(Proxy::start(std::move(options))).value();
+  const UniqueFd client = dial(front_);
+  int error = 0;
+  receive_to_end(client.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  const auto ends = log_.wait_for_ends(2);
+  EXPECT_EQ(ends.size(), 2U);
+  EXPECT_EQ(ends[0].failure.value().reason, ConnectReason::loop);
+}
+
+TEST_F(RunningProxyTest, drain_lets_live_flows_finish_and_listens_no_more) {
+  start();
+  UniqueFd client = dial(front_);
+  UniqueFd upstream = accept_one(server_);
+  send_all(client.get(), "first");
+  EXPECT_EQ(receive(upstream.get(), 5), "first");
+  std::jthread peers([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    send_all(upstream.get(), "last words");
+    upstream.reset();
+    EXPECT_EQ(receive_to_end(client.get()), "last words");
+    client.reset();
+  });
+  EXPECT_TRUE(proxy_->drain(10'000));
+  UniqueFd late = std::move(make_socket(Family::ipv4, SocketType::stream)).value();
+  test::make_blocking(late.get());
+  const SocketAddress address(front_);
+  EXPECT_NE(::connect(late.get(), address.get(), address.size()), 0);
+  EXPECT_EQ(errno, ECONNREFUSED);
+}
+
+TEST_F(RunningProxyTest, drain_gives_up_at_its_deadline_and_stop_resets_the_rest) {
+  start();
+  const UniqueFd client = dial(front_);
+  const UniqueFd upstream = accept_one(server_);
+  EXPECT_FALSE(proxy_->drain(100));
+  proxy_->stop();
+  int error = 0;
+  receive_to_end(client.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  receive_to_end(upstream.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  EXPECT_EQ(log_.wait_for_ends(1)[0].reason, EndReason::shutdown);
+}
+
+/// RLIMIT_NOFILE lowered for one test.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(rlim_t limit) {
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit lowered{.rlim_cur = limit, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &lowered);
+  }
+  ~FewDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(RunningProxyTest, flows_beyond_the_descriptors_wait_and_are_served_later) {
+  constexpr int kClients = 60;
+  const FewDescriptors few(160);  // the clients and the server of this test live there too
+  std::optional<FewDescriptors> proxy_sees;
+  proxy_sees.emplace(40);
+  start();
+  proxy_sees.reset();
+  EXPECT_LE(proxy_->flow_capacity(), 10U);
+  std::jthread server([&] {
+    for (int i = 0; i < kClients; ++i) {
+      const UniqueFd upstream = accept_one(server_);
+      send_all(upstream.get(), receive(upstream.get(), 4));
+    }
+  });
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(dial(front_));
+    send_all(clients.back().get(), "ping");
+  }
+  for (UniqueFd& client : clients) {
+    EXPECT_EQ(receive_to_end(client.get()), "ping");
+    client.reset();
+  }
+  log_.wait_for_ends(kClients);
+  EXPECT_EQ(log_.distinct_ids(), static_cast<std::size_t>(kClients));
+}
+
+}  // namespace
+}  // namespace shunt

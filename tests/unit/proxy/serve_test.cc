@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A held flow: its client waits in connect() until serve() admits or refuses it.
+#include "proxy/serve.h"
+
+#include <gtest/gtest.h>
+
+#include "egress/direct.h"
+#include "proxy/fd_budget.h"
+#include "unit/support/loop_thread.h"
+#include "unit/support/tcp_pair.h"
+
+namespace shunt {
+namespace {
+
+using test::LoopThread;
+
+struct Story {
+  std::vector<std::string> steps;
+  std::optional<ConnectFailure> refused_with;
+};
+
+class HeldClient final : public Admission {
+ public:
+  HeldClient(Story& story, UniqueFd fd) : story_(story), fd_(std::move(fd)) {}
+  Task<std::expected<UniqueFd, ConnectFailure>> admit() override {
+    story_.steps.emplace_back("admit");
+    if (!fd_.valid()) {
+      co_return std::unexpected(ConnectFailure{.reason = ConnectReason::reset, .detail = "gone"});
+    }
+    co_return std::move(fd_);
+  }
+  void refuse(const ConnectFailure& failure) override {
+    story_.steps.emplace_back("refuse");
+    story_.refused_with = failure;
+  }
+  [[nodiscard]] int peekable_fd() const override { return -1; }
+
+ private:
+  Story& story_;
+  UniqueFd fd_;
+};
+
+class ReportingWayOut final : public WayOut {
+ public:
+  explicit ReportingWayOut(Story& story) : story_(story), direct_(make_direct({})) {}
+  [[nodiscard]] std::string_view name() const override { return "direct"; }
+  [[nodiscard]] bool wants_name() const override { return false; }
+  [[nodiscard]] bool carries_udp() const override { return false; }
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
+                                                        const Hints& hints) const override {
+    story_.steps.emplace_back("dial");
+    auto upstream = co_await direct_->connect(loop, flow, hints);
+    story_.steps.emplace_back(upstream ? "dialled" : "dial failed");
+    co_return upstream;
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& /*loop*/,
+                                                             const Flow& /*flow*/) const override {
+    co_return std::unexpected(ConnectFailure{.reason = ConnectReason::unsupported, .detail = {}});
+  }
+
+ private:
+  Story& story_;
+  std::shared_ptr<const WayOut> direct_;
+};
+
+class EndLog final : public FlowLog {
+ public:
+  void http_request(const Flow& /*flow*/, const HttpRequest& /*request*/) override {}
+  void http_response(const Flow& /*flow*/, const HttpResponse& /*response*/) override {}
+  void tls_hello(const Flow& /*flow*/, const TlsHello& /*hello*/) override {}
+  void flow_end(const Flow& /*flow*/, const FlowEnd& end) override { last = end; }
+  std::optional<FlowEnd> last;
+};
+
+Task<int> serve_held(EventLoop& loop, Story& story, EndLog& log, Endpoint destination,
+                     UniqueFd client) {
+  FdBudget budget(100);
+  RelayResources relay(loop, budget, 60'000);
+  const ReportingWayOut way_out(story);
+  LoopGuard guard;
+  ServeContext context{.relay = relay,
+                       .way_out = way_out,
+                       .loop_guard = guard,
+                       .own_listeners = {},
+                       .log = log,
+                       .observe_content = false,
+                       .sniff_wait_ms = 300};
+  Captured captured{
+      .flow = {.id = 1, .source = *Endpoint::parse("192.0.2.2:4000"),
+               .original_destination = destination, .started = Clock::now()},
+      .client = std::make_unique<HeldClient>(story, std::move(client))};
+  co_await serve(context, std::move(captured));
+  co_return 0;
+}
+
+TEST(Serve, held_client_is_admitted_only_after_the_upstream_is_connected) {
+  LoopThread thread;
+  const UniqueFd server = test::listen_on_loopback();
+  auto client = test::tcp_pair();
+  Story story;
+  EndLog log;
+  auto served = thread.start<int>([&] {
+    return serve_held(thread.loop(), story, log, *local_endpoint(server.get()),
+                      std::move(client.far));
+  });
+  ASSERT_TRUE(test::wait_for(server.get(), POLLIN));
+  UniqueFd upstream(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  test::send_all(upstream.get(), "banner");
+  EXPECT_EQ(test::receive(client.near.get(), 6), "banner");
+  upstream.reset();
+  client.near.reset();
+  served.get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dialled", "admit"}));
+  EXPECT_EQ(log.last.value().reason, EndReason::closed);
+}
+
+TEST(Serve, held_client_is_refused_with_the_true_error_and_never_admitted) {
+  LoopThread thread;
+  UniqueFd closed = test::listen_on_loopback();
+  const Endpoint nobody = *local_endpoint(closed.get());
+  closed.reset();
+  Story story;
+  EndLog log;
+  thread.start<int>([&] { return serve_held(thread.loop(), story, log, nobody, {}); }).get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dial failed", "refuse"}));
+  EXPECT_EQ(reason_errno(story.refused_with.value().reason), ECONNREFUSED);
+  EXPECT_EQ(log.last.value().reason, EndReason::refused);
+}
+
+TEST(Serve, held_client_that_went_away_meanwhile_is_recorded_and_not_refused) {
+  LoopThread thread;
+  const UniqueFd server = test::listen_on_loopback();
+  Story story;
+  EndLog log;
+  thread
+      .start<int>([&] {
+        return serve_held(thread.loop(), story, log, *local_endpoint(server.get()), {});
+      })
+      .get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dialled", "admit"}));
+  EXPECT_EQ(log.last.value().failure.value().detail, "gone");
+}
+
+}  // namespace
+}  // namespace shunt
