@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the first bytes of a client say, without consuming them. Pure; meant for bytes that were
+// peeked at, called again when more of them are there.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "flow/flow.h"
+
+namespace shunt {
+
+enum class FirstBytes : std::uint8_t { need_more, http1, tls, other };
+
+[[nodiscard]] FirstBytes identify(std::string_view bytes);
+
+struct NamePeek {
+  enum class State : std::uint8_t { match, none, need_more };
+  State state = State::need_more;
+  std::string name = {};  ///< lower case, without port and final dot; a valid host name, no address
+  NameSource source = NameSource::none;
+  bool ech = false;  ///< the name may be a cover name
+};
+
+/// The host name that the client's first bytes give. A name that two fields give differently, or
+/// that no host can have, is none. Bounded by limits::kHttpHeadBytes and kTlsHelloBytes: what is
+/// longer is none.
+[[nodiscard]] NamePeek peek_name(std::string_view bytes);
+
+/// Bytes worth peeking at: enough for the longest head or hello that peek_name() accepts.
+[[nodiscard]] std::size_t peek_bytes();
+
+}  // namespace shunt
