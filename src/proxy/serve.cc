@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/serve.h"
 
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "base/counters.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/flow_tap.h"
 #include "proxy/refusal.h"
+#include "sniff/identify.h"
 
 namespace shunt {
 namespace {
@@ -12,7 +21,16 @@ std::uint32_t elapsed_ms(const Flow& flow) {
       std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
 }
 
+void count_refusal(ConnectReason reason) {
+  switch (reason) {
+    case ConnectReason::loop: return count(Counter::loops_refused);
+    case ConnectReason::no_destination: return count(Counter::direct_dials_refused);
+    default: return count(Counter::flows_refused);
+  }
+}
+
 void record_refused(ServeContext& context, const Flow& flow, const ConnectFailure& failure) {
+  count_refusal(failure.reason);
   context.log.flow_end(flow, FlowEnd{.reason = EndReason::refused,
                                      .failure = failure,
                                      .elapsed_ms = elapsed_ms(flow)});
@@ -23,7 +41,48 @@ void turn_away(ServeContext& context, Captured& captured, const ConnectFailure& 
   record_refused(context, captured.flow, failure);
 }
 
+/// What the client's first bytes say of a name, as far as they are here; nothing is taken.
+NamePeek peek(ServeContext& context, int fd) {
+  char* scratch = context.relay.scratch.get();
+  const ssize_t got = ::recv(fd, scratch, std::min(peek_bytes(), limits::kScratchBytes), MSG_PEEK);
+  if (got <= 0) return {.state = NamePeek::State::none};
+  return peek_name({scratch, static_cast<std::size_t>(got)});
+}
+
+void note_silence(const Flow& flow) {
+  count(Counter::sniff_waits_expired);
+  static RateLimitedLog silent_clients;
+  silent_clients.warn(flow.source.text() + " did not name its destination within the sniff wait: " +
+                      flow.original_destination.text() + " goes by its address");
+}
+
+/// Waits for the client to say whom it wants, for sniff_wait_ms in all.
+Task<Hints> await_name(ServeContext& context, const Captured& captured) {
+  const int fd = captured.client->peekable_fd();
+  if (fd < 0 || server_speaks_first(captured.flow.original_destination.port)) co_return Hints{};
+  EventLoop& loop = context.relay.loop;
+  const auto slot = loop.watch(fd, 0);
+  if (!slot) co_return Hints{};
+  NamePeek peeked;
+  const Clock::time_point deadline =
+      Clock::now() + std::chrono::milliseconds(context.sniff_wait_ms);
+  while (peeked.state == NamePeek::State::need_more) {
+    (*slot)->clear(Slot::kReadable);
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) break;
+    const Wake wake = co_await loop.readable(**slot, static_cast<std::uint32_t>(left.count()));
+    if (wake != Wake::ready) break;
+    peeked = peek(context, fd);
+    if ((*slot)->has(Slot::kPeerClosed)) break;  // no more will come
+  }
+  loop.unwatch(fd);
+  if (peeked.state == NamePeek::State::need_more) note_silence(captured.flow);
+  if (peeked.state != NamePeek::State::match) co_return Hints{};
+  co_return Hints{.host = std::move(peeked.name), .source = peeked.source};
+}
+
 void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
+  if (outcome.reason == EndReason::idle) count(Counter::flows_idle_ended);
   context.log.flow_end(flow, FlowEnd{.reason = outcome.reason,
                                      .failure = std::nullopt,
                                      .bytes_up = outcome.bytes_up,
@@ -43,7 +102,9 @@ Task<> serve(ServeContext& context, Captured captured) {
     co_return turn_away(context, captured, *refusal);
   }
 
-  const Hints hints;
+  Hints hints;
+  if (context.way_out.wants_name()) hints = co_await await_name(context, captured);
+
   auto upstream = co_await context.way_out.connect(context.relay.loop, flow, hints);
   if (!upstream) co_return turn_away(context, captured, upstream.error());
 
@@ -56,6 +117,7 @@ Task<> serve(ServeContext& context, Captured captured) {
   }
 
   std::unique_ptr<Tap> tap;
+  if (context.observe_content) tap = make_flow_tap(flow, context.log);
   const Outcome outcome = co_await relay(context.relay, *client, upstream->socket, tap.get(),
                                          std::move(upstream->early_data));
   tap.reset();  // says what it still knows before the closing line

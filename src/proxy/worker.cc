@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "base/counters.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "net/frame_pool.h"
@@ -100,6 +101,7 @@ void Worker::cancel() {
 Worker::Accepted Worker::accept_one(WatchedFd& listener) {
   if (!shared_.budget.take(limits::kFdsPerFlow)) {
     relay_->pipes.shrink();
+    count(Counter::accepts_paused);
     accept_trouble.warn("all descriptors are in use: new connections wait (RLIMIT_NOFILE)");
     return Accepted::no_room;
   }
@@ -112,6 +114,7 @@ Worker::Accepted Worker::accept_one(WatchedFd& listener) {
     shared_.budget.give_back(limits::kFdsPerFlow);
     if (error == EAGAIN) return Accepted::none;
     if (!out_of_resources(error)) return Accepted::one;  // ECONNABORTED and such: the next one
+    count(Counter::accepts_paused);
     accept_trouble.warn(errno_error("cannot accept, new connections wait", error).text());
     return Accepted::no_room;
   }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/counters.h"
 #include "base/limits.h"
 
 namespace shunt {
@@ -16,10 +17,14 @@ std::optional<Pipe> PipePool::take() {
     idle_.pop_back();
     return pipe;
   }
-  if (!allowance_.take_for_pipe(kFdsPerPipe)) return std::nullopt;
+  if (!allowance_.take_for_pipe(kFdsPerPipe)) {
+    count(Counter::pipes_short);
+    return std::nullopt;
+  }
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
     allowance_.give_back(kFdsPerPipe);
+    count(Counter::pipes_short);
     return std::nullopt;
   }
   // An ordinary user may own only so much pipe memory (fs.pipe-user-pages-soft, pipe(7)); a pipe
