@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""System tests: shunt, real clients and real servers on networks made of namespaces.
+
+    /usr/bin/python3 -m pytest -n 2 tests/system            # the short run
+    /usr/bin/python3 -m pytest tests/system --long          # with everything marked `long`
+    SHUNT_BUILD=build/asan-ubsan ... pytest tests/system    # another build's binary and tools
+
+How to write one (netlab.py, peers.py, shunt.py and leaks.py say more at their heads):
+
+    def test_refused_upstream_resets_the_client(lab):
+        gateway = Gateway(lab.gateway, "-i", "lan0")
+        ...
+
+`lab` is a fresh client - gateway - server (- evil) network, gone when the test is over or when its
+process dies. `module_lab` is one for all tests of a module. Wait for things with
+netlab.wait_until() and a deadline; never sleep. netlab.needs("program", …) skips, naming what is missing.
+
+As an ordinary user the whole run goes into a user namespace of its own; where that is forbidden
+every test is skipped for that reason. SHUNT_MAY_SKIP (a list such as "golang,tun") makes a
+skip for any other reason a failure of the run.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import shunt
+from netlab import Host, Lab
+
+_REEXECUTED = "SHUNT_TESTS_IN_USER_NAMESPACE"
+_PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
+os.environ["PATH"] = _PATH  # ordinary users often lack the sbin directories
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run the tests marked long as well")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes minutes; runs with --long only")
+    _enter_user_namespace(config)
+
+
+def _enter_user_namespace(config: pytest.Config) -> None:
+    """An ordinary user runs everything as the mapped root of a namespace, where that is allowed."""
+    if os.geteuid() == 0 or _REEXECUTED in os.environ or hasattr(config, "workerinput"):
+        return
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "--net"]
+    if subprocess.run([*inside, "true"], capture_output=True).returncode != 0:
+        return
+    os.environ[_REEXECUTED] = "1"
+    # pytest names its folder after the user, who is called root in there.
+    temporary = Path(tempfile.gettempdir()) / f"shunt-tests-{os.geteuid()}"
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(temporary)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture(in_=True)
+    os.execvp("unshare", [*inside, sys.executable, "-m", "pytest",
+                          *map(str, config.invocation_params.args)])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    kept = [item for item in items if item.get_closest_marker("long") is None]
+    if len(kept) != len(items):
+        config.hook.pytest_deselected(
+            items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = kept
+
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped.append(report.longrepr[2].removeprefix("Skipped: "))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    allowed = os.environ.get("SHUNT_MAY_SKIP")
+    if allowed is None or hasattr(session.config, "workerinput"):
+        return
+    names = [name for name in allowed.replace(",", " ").split() if name]
+    surplus = {reason for reason in _skipped
+               if not any(name in reason for name in names)}
+    if surplus:
+        print("\nskipped more than this machine's list (SHUNT_MAY_SKIP) allows:\n  "
+              + "\n  ".join(sorted(surplus)))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _namespaces_work() -> str:
+    if shutil.which("nsenter") is None or shutil.which("setpriv") is None:
+        return "needs nsenter and setpriv (util-linux)"
+    try:
+        Host("probe").close()
+    except (AssertionError, OSError):
+        return "needs namespaces: run as root, or allow user namespaces"
+    return ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine_is_left_alone():
+    """Skips everything without namespaces; proves that the machine's own network is untouched."""
+    why_not = _namespaces_work()
+    if why_not:
+        pytest.skip(why_not)
+    before = _machine()
+    yield
+    assert _machine() == before, "the machine's own rules changed"
+
+
+def _machine() -> dict[str, str]:
+    return {command: subprocess.run(command.split(), capture_output=True, text=True).stdout
+            for command in ("nft -s list tables", "ip -4 rule", "ip -6 rule",
+                            "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding")}
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    """The shunt under test."""
+    assert shunt.BINARY.exists(), f"{shunt.BINARY} is not built; SHUNT_BUILD names another build"
+    return shunt.BINARY
+
+
+@pytest.fixture
+def lab(binary):
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_lab(binary):
+    with Lab() as made:
+        yield made

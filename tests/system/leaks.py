@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a host's kernel holds that a proxy could have left behind, and the difference of two looks.
+
+    before = KernelState.of(lab.gateway)
+    ... shunt comes and goes ...
+    assert KernelState.of(lab.gateway).added_and_removed(before) == []
+
+After an orderly stop and after `shunt down` the difference must be empty. After SIGKILL it may hold
+only what shunt says remains: inert tagged ip rules, raised sysctls, and, for --on-exit closed, one
+persistent table. after_kill() checks just that.
+"""
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+
+from netlab import Host
+
+_MARK = "@@@"
+_LOOKS = {
+    "rule4": "ip -4 rule",
+    "rule6": "ip -6 rule",
+    "route4": "ip -4 route show table all",
+    "route6": "ip -6 route show table all",
+    "link": "ip -o link",
+    "address": "ip -o address",
+    "sockets": "ss -H -tuwlna",
+    "unix": "ss -H -xla",
+    "sysctl": "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf"
+              " /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_nonlocal_bind"
+              " /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/ip_unprivileged_port_start"
+              " /proc/sys/net/ipv4/tcp_* /proc/sys/net/ipv4/fwmark_reflect"
+              " /proc/sys/net/ipv6/bindv6only /proc/sys/net/core/somaxconn"
+              " /proc/sys/net/netfilter/nf_conntrack_[a-b]* /proc/sys/net/netfilter/nf_conntrack_tcp*",
+    "traffic-control": "tc qdisc; tc filter 2>/dev/null",
+    "cgroup": "find /sys/fs/cgroup -type d -name '*shunt*' 2>/dev/null",
+    "nft": "nft -s list ruleset",  # last: it alone may ask for modules and so alter the others
+}
+if shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin"):
+    _LOOKS["bpf"] = ("{ bpftool prog; bpftool link; bpftool map; } 2>/dev/null"
+                     " | grep -i shunt | sed 's/^[0-9]*: //'")
+_SCRIPT = "\n".join(f"echo {_MARK}{name}; {command}" for name, command in _LOOKS.items())
+
+# Not state but its decay: expiry times, timers, queue lengths, ephemeral kernel statistics.
+_VOLATILE = re.compile(r"\s+expires -?\d+sec|\s+valid_lft \S+|\s+preferred_lft \S+|\s+users \d+"
+                       r"|\s+age \d+sec|\s+qlen \d+")
+# Connections of the past that TCP itself keeps for a while.
+_FADING = re.compile(r"TIME-WAIT|FIN-WAIT|CLOSE-WAIT|LAST-ACK|CLOSING|SYN-")
+
+
+@dataclass(frozen=True)
+class KernelState:
+    lines: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, host: Host) -> KernelState:
+        found: dict[str, list[str]] = {}
+        name = ""
+        for line in host.run(["sh", "-c", _SCRIPT], check=False, timeout=30).out.splitlines():
+            if line.startswith(_MARK):
+                name = line.removeprefix(_MARK)
+                found[name] = []
+            elif not (name == "sockets" and _FADING.search(line)):
+                found[name].append(_VOLATILE.sub("", line))
+        assert list(found) == list(_LOOKS), f"only saw {list(found)}"
+        # The rule set keeps its order (order is meaning); lists of things do not.
+        return cls({key: tuple(value if key == "nft" else sorted(value))
+                    for key, value in found.items()})
+
+    def added_and_removed(self, before: KernelState) -> list[str]:
+        """'nft: + line' for what is new, 'rule4: - line' for what is gone."""
+        difference = []
+        for key, now in self.lines.items():
+            then = list(before.lines[key])
+            for line in now:
+                if line in then:
+                    then.remove(line)
+                else:
+                    difference.append(f"{key}: + {line}")
+            difference += [f"{key}: - {line}" for line in then]
+            if key == "nft" and sorted(now) == sorted(before.lines[key]) \
+                    and now != before.lines[key]:
+                difference.append("nft: the order changed")
+        return difference
+
+    def after_kill(self, before: KernelState, closed: bool = False) -> list[str]:
+        """What is left after SIGKILL beyond what design and manual allow; [] is a pass."""
+        bad = []
+        tables = set()
+        in_table = False
+        for entry in self.added_and_removed(before):
+            key, sign, line = _split(entry)
+            if key in ("rule4", "rule6") and sign == "+" and self._is_inert(key, line):
+                continue
+            if key == "sysctl" and _may_stay(line):
+                continue
+            if key == "nft" and sign == "+" and closed:
+                if line.startswith("table "):
+                    tables.add(line)
+                    in_table = "shunt" in line
+                if in_table and "owner" not in line:
+                    continue
+            bad.append(entry)
+        if len(tables) > 1:
+            bad.append(f"more than one table: {sorted(tables)}")
+        return bad
+
+    def _is_inert(self, key: str, rule: str) -> bool:
+        """A tagged rule on a mark whose routing table is empty decides nothing."""
+        table = re.search(r"lookup (\S+)", rule)
+        if table is None or "fwmark" not in rule or " proto" not in rule:
+            return False
+        routes = self.lines["route4" if key == "rule4" else "route6"]
+        return not any(f"table {table[1]} " in route + " " for route in routes)
+
+
+def _split(entry: str) -> tuple[str, str, str]:
+    key, _, rest = entry.partition(": ")
+    return key, rest[0], rest[2:]
+
+
+def _may_stay(line: str) -> bool:
+    """A sysctl that shunt raises, and journals for the next start or `shunt down`."""
+    return bool(re.search(r"forwarding|ip_forward|src_valid_mark|accept_local|rp_filter"
+                          r"|route_localnet|accept_ra", line))
+
+
+def descriptors(pid: int) -> dict[str, int]:
+    """How many descriptors of each kind a process holds: socket, pipe, anon_inode:[eventpoll], …"""
+    import os
+    counts: dict[str, int] = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue
+        kind = target.split(":")[0] if target.startswith(("socket:", "pipe:")) else target
+        counts[kind] = counts.get(kind, 0) + 1
+    return counts
+
+
+def sockets(pid: int) -> int:
+    return descriptors(pid).get("socket", 0)
+
+
+def resident_bytes(pid: int) -> int:
+    """Private memory of a process: what it would give back by ending."""
+    for line in open(f"/proc/{pid}/smaps_rollup"):
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no Private_Dirty in smaps_rollup")
+
+
+def cpu_seconds(pid: int) -> float:
+    import os
+    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The other ends of a test: real servers from Debian, and small ones that misbehave on purpose.
+
+The Python ones are threads of the test process whose sockets live on a Host, so that a test can
+ask them what they saw:
+
+    echo = TcpServer(lab.server, echo_bytes)             # :: and 0.0.0.0, a port of its own
+    ... connect to (address, echo.port) ...
+    echo.seen(1)[0].local                                # ("203.0.113.10", 4711): what it was asked for
+
+Handlers take the accepted socket and the Accepted record; what they return or raise ends the
+connection. Everything ends with the Host.
+"""
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netlab import DEADLINE, Host, wait_until
+
+IP_PKTINFO = 8  # linux/in.h; the socket module lacks it
+
+_ports = itertools.count(20_000)
+
+
+def free_port() -> int:
+    """A port that no other server of this process uses, on whatever host; none is ephemeral."""
+    return next(_ports)
+
+
+@dataclass
+class Accepted:
+    """What a server saw of one connection."""
+
+    peer: tuple[str, int]
+    local: tuple[str, int]
+    at: float = field(default_factory=time.monotonic)
+    received: int = 0
+    end: str = ""  # eof, reset, or what else ended it; "" while it lives
+    urgent: list[int] = field(default_factory=list)  # offsets of urgent bytes
+
+
+def plain(address: tuple) -> tuple[str, int]:
+    """An address as the other family's socket would show it, not mapped."""
+    host = address[0].removeprefix("::ffff:")
+    return host, address[1]
+
+
+class TcpServer:
+    """Accepts on every address of a host, both families, and runs a handler for each client."""
+
+    def __init__(self, host: Host, handler: Callable[[socket.socket, Accepted], None],
+                 port: int | None = None, address: str = "::", backlog: int = 1024) -> None:
+        self.host, self.handler = host, handler
+        self.port = port if port is not None else free_port()
+        self.accepted: list[Accepted] = []
+        self._live: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = host.socket(family)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            self._listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self._listener.bind((address, self.port))
+        self._listener.listen(backlog)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+        host.on_close(self.close)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, peer = self._listener.accept()
+            except OSError:
+                return
+            try:
+                record = Accepted(plain(peer), plain(client.getsockname()))
+            except OSError:  # reset before it was looked at
+                record = Accepted(plain(peer), ("", 0))
+            with self._lock:
+                if self._closed:
+                    client.close()
+                    return
+                self.accepted.append(record)
+                self._live.add(client)
+            threading.Thread(target=self._serve, args=(client, record), daemon=True).start()
+
+    def _serve(self, client: socket.socket, record: Accepted) -> None:
+        try:
+            self.handler(client, record)
+            record.end = record.end or "done"
+        except ConnectionResetError:
+            record.end = "reset"
+        except (OSError, ValueError) as error:
+            record.end = f"{type(error).__name__}: {error}"
+        finally:
+            with self._lock:
+                self._live.discard(client)
+            client.close()
+
+    def seen(self, count: int, timeout: float = DEADLINE) -> list[Accepted]:
+        """The connections so far, once there are `count`."""
+        wait_until(lambda: len(self.accepted) >= count, f"{count} connections at :{self.port}",
+                   timeout)
+        return list(self.accepted)
+
+    def ended(self, count: int, timeout: float = DEADLINE) -> list[Accepted]:
+        """The connections so far, once `count` of them have ended."""
+        wait_until(lambda: sum(bool(a.end) for a in self.accepted) >= count,
+                   f"{count} ended connections at :{self.port}", timeout)
+        return list(self.accepted)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            live = list(self._live)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for client in live:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+        self._thread.join(DEADLINE)
+
+
+# Handlers.
+
+
+def echo_bytes(client: socket.socket, record: Accepted) -> None:
+    """Sends back what comes, ends its own direction when the client has ended his."""
+    while data := client.recv(65536):
+        record.received += len(data)
+        client.sendall(data)
+    record.end = "eof"
+
+
+def digest_after_eof(client: socket.socket, record: Accepted) -> None:
+    """Reads to the client's half-close, then answers with the SHA-256 of what came."""
+    digest = hashlib.sha256()
+    while data := client.recv(65536):
+        record.received += len(data)
+        digest.update(data)
+    record.end = "eof"
+    client.sendall(digest.hexdigest().encode())
+
+
+def sink(client: socket.socket, record: Accepted) -> None:
+    """Reads everything, says nothing."""
+    while data := client.recv(65536):
+        record.received += len(data)
+    record.end = "eof"
+
+
+def hello_then_half_close(client: socket.socket, record: Accepted) -> None:
+    """Says hello, ends its own direction first, then reads what the client still has to say."""
+    client.sendall(b"hello")
+    client.shutdown(socket.SHUT_WR)
+    sink(client, record)
+
+
+def banner(client: socket.socket, record: Accepted) -> None:
+    """A server that speaks first, as SMTP and SSH servers do; then echoes."""
+    client.sendall(b"220 ready\r\n")
+    echo_bytes(client, record)
+
+
+def silent(client: socket.socket, record: Accepted) -> None:
+    """Accepts and never reads nor answers; notices a reset or an end all the same."""
+    while True:
+        client.settimeout(None)
+        if not client.recv(1, socket.MSG_PEEK):
+            record.end = "eof"
+            return
+        time.sleep(0.05)
+        if struct.unpack_from("B", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1))[0] \
+                not in (1, 8):  # neither ESTABLISHED nor CLOSE_WAIT
+            raise ConnectionResetError
+
+
+def reset_after_first_bytes(client: socket.socket, record: Accepted) -> None:
+    record.received = len(client.recv(65536))
+    reset(client)
+    record.end = "sent reset"
+
+
+def reset(sock: socket.socket) -> None:
+    """Closes with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def urgent_recorder(client: socket.socket, record: Accepted) -> None:
+    """Echoes what comes and notes at which offsets urgent bytes stood (in-line)."""
+    import array
+    import fcntl
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    at_mark = array.array("i", [0])
+    while True:
+        data = client.recv(65536)  # never reads across the mark
+        if not data:
+            break
+        fcntl.ioctl(client.fileno(), 0x8905, at_mark)  # SIOCATMARK: is the next byte the urgent one?
+        record.received += len(data)
+        if at_mark[0]:
+            record.urgent.append(record.received)
+        client.sendall(data)
+    record.end = "eof"
+
+
+def urgent_sender(client: socket.socket, record: Accepted) -> None:
+    """Answers the first bytes with five plain ones, an urgent one, and five more."""
+    client.recv(65536)
+    client.sendall(b"plain")
+    client.send(b"!", socket.MSG_OOB)
+    client.sendall(b"after")
+    sink(client, record)
+
+
+def send_zeros(count: int) -> Callable[[socket.socket, Accepted], None]:
+    """Waits for a first byte, then sends `count` bytes as fast as they are taken."""
+    def handler(client: socket.socket, record: Accepted) -> None:
+        client.recv(1)
+        block = bytes(65536)
+        left = count
+        while left > 0:
+            left -= client.send(block[:left])
+        client.shutdown(socket.SHUT_WR)
+        sink(client, record)
+    return handler
+
+
+def http_put(client: socket.socket, record: Accepted) -> None:
+    """HTTP/1.1 with keep-alive: answers each request with the SHA-256 of its body."""
+    stream = client.makefile("rwb")
+    while line := stream.readline():
+        length, chunked, expect = 0, False, False
+        while (header := stream.readline()) not in (b"\r\n", b""):
+            name, _, value = header.decode("latin-1").partition(":")
+            length = int(value) if name.lower() == "content-length" else length
+            chunked |= name.lower() == "transfer-encoding" and "chunked" in value
+            expect |= name.lower() == "expect"
+        if expect:
+            stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            stream.flush()
+        digest = hashlib.sha256()
+        for part in _body(stream, length, chunked):
+            record.received += len(part)
+            digest.update(part)
+        body = digest.hexdigest().encode() + b" " + line.split()[1] + b"\n"
+        stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        stream.flush()
+    record.end = "eof"
+
+
+def _body(stream, length: int, chunked: bool):
+    while chunked:
+        size = int(stream.readline(), 16)
+        data = stream.read(size)
+        stream.readline()
+        if size == 0:
+            return
+        yield data
+    while length > 0:
+        data = stream.read(min(length, 65536))
+        if not data:
+            return
+        length -= len(data)
+        yield data
+
+
+class UdpEcho:
+    """Answers each datagram with itself from the address it was sent to; notes who asked."""
+
+    def __init__(self, host: Host, port: int | None = None, family: int = socket.AF_INET) -> None:
+        self.port = port if port is not None else free_port()
+        self.received: list[tuple[bytes, tuple[str, int]]] = []
+        self._socket = host.socket(family, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        if family == socket.AF_INET6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        self._socket.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", self.port))
+        self._closed = False
+        threading.Thread(target=self._serve, daemon=True).start()
+        host.on_close(self.close)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                data, control, _, peer = self._socket.recvmsg(65536, 256)
+                if self._closed:
+                    return
+                self.received.append((data, plain(peer)))
+                # The same control message names the source of the answer (ip(7): ipi_spec_dst).
+                reply = [(level, kind, _as_source(kind, value)) for level, kind, value in control]
+                self._socket.sendmsg([data], reply, 0, peer)
+            except OSError:
+                if self._closed or self._socket.fileno() < 0:
+                    return  # else: an ICMP error for an earlier answer
+
+    def close(self) -> None:
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def _as_source(kind: int, value: bytes) -> bytes:
+    if len(value) == 12:  # in_pktinfo: ifindex, spec_dst, addr
+        return struct.pack("i", 0) + value[8:12] + value[8:12]
+    return value[:16] + struct.pack("i", 0)
+
+
+# Real servers.
+
+
+NGINX = """
+daemon off; master_process on; worker_processes 2; error_log {root}/error.log; pid {root}/pid;
+{user}
+events {{ worker_connections 4096; }}
+http {{
+  access_log {root}/access.log; sendfile on; keepalive_requests 100000; client_max_body_size 0;
+  client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
+  uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5; default_type application/octet-stream;
+  server {{
+    listen 80 backlog=2048; listen [::]:80 backlog=2048; root {root}/files;
+    location = /whoami {{ return 200 "$remote_addr $server_addr $server_port\\n"; }}
+    location = /moved {{ return 301 /small; }}
+    location = /length {{ return 200 "$request_length\\n"; }}
+  }}
+}}
+"""
+
+
+class Nginx:
+    """A real nginx on a host's port 80. Files: /small (a line), /1k, /1m, /big (32 MiB)."""
+
+    SIZES = {"small": 0, "1k": 1024, "1m": 1 << 20, "big": 32 << 20}
+
+    def __init__(self, host: Host) -> None:
+        inside = "/run/nginx"
+        self.root = host.outside(inside)  # goes with the host
+        (self.root / "files").mkdir(parents=True)
+        block = hashlib.shake_256(b"shunt").digest(1 << 20)
+        self.sha256: dict[str, str] = {}
+        for name, size in self.SIZES.items():
+            body = b"small body\n" if size == 0 else \
+                (block * (size // len(block) + 1))[:size]
+            (self.root / "files" / name).write_bytes(body)
+            self.sha256[name] = hashlib.sha256(body).hexdigest()
+        user = "user root;" if os.geteuid() == 0 else ""
+        (self.root / "nginx.conf").write_text(NGINX.format(root=inside, user=user))
+        self._log = open(self.root / "stderr", "wb")
+        host.on_close(self._log.close)
+        self.process = host.spawn(["nginx", "-c", f"{inside}/nginx.conf", "-p", inside,
+                                   "-e", f"{inside}/error.log"],
+                                  stdout=self._log, stderr=self._log)
+        host.on_close(self._stop)
+        wait_until(lambda: _listening(host, 80) or self.process.poll() is not None, "nginx")
+        assert self.process.poll() is None, (self.root / "stderr").read_text()
+
+    def _stop(self) -> None:
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(DEADLINE)
+
+
+class Dnsmasq:
+    """A real dnsmasq on a host's port 53 that knows `names` and nothing else."""
+
+    def __init__(self, host: Host, names: dict[str, list[str]]) -> None:
+        arguments = [f"--host-record={name},{','.join(addresses)}"
+                     for name, addresses in names.items()]
+        self.process = host.spawn(
+            ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
+             "--pid-file=", "--user=root", "--log-facility=/dev/null", *arguments],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        wait_until(lambda: _listening(host, 53) or self.process.poll() is not None, "dnsmasq")
+        assert self.process.poll() is None, self.process.stderr.read().decode()
+
+
+def _listening(host: Host, port: int) -> bool:
+    """Whether someone listens on the TCP port, without connecting to it."""
+    with host.entered():
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
+                    return True
+    return False
+
+
+listening = _listening

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""shunt under test: the built binary, started on a Host and watched.
+
+    gateway = Gateway(lab.gateway, "-i", "lan0")     # returns when it says "shunt: ready:"
+    ...
+    end = gateway.wait_log(lambda e: e["event"] == "close" and e["bytes_up"] == 5)
+    assert gateway.stop() == 0                       # SIGTERM and the exit code
+
+    done = shunt(lab.gateway, "down")                # any other command, to its end
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from netlab import DEADLINE, Host, Result, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("SHUNT_BUILD", ROOT / "build" / "release"))
+BINARY = Path(os.environ.get("SHUNT_BINARY", BUILD / "shunt"))
+NATIVE = BUILD / "tests" / "native"  # the tools of tests/system/native
+
+
+def native(tool: str) -> str:
+    path = NATIVE / tool
+    assert path.exists(), f"{path} is not built: ninja -C {BUILD} system_peers"
+    return str(path)
+
+
+def shunt(host: Host, *arguments: object, **run) -> Result:
+    """Runs one shunt command to its end; check=False where failure is what is tested."""
+    return host.run([BINARY, *arguments], **run)
+
+
+class Process:
+    """A shunt that runs. stderr is collected line by line; traffic lines go to a file as NDJSON."""
+
+    def __init__(self, host: Host, *arguments: object, prefix: tuple[str, ...] = (),
+                 json_log: bool = True, user: int | None = None,
+                 env: dict[str, str] | None = None) -> None:
+        self.host = host
+        self.lines: list[str] = []
+        self.command = [*prefix, str(BINARY), *map(str, arguments)]
+        self.log_path: Path | None = None
+        if json_log:
+            inside = f"/run/shunt-log-{id(self):x}"
+            self.log_path = host.outside(inside)
+            self.command += ["--json", "--log-to", inside]
+        self.child = host.spawn(self.command, user=user, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=env)
+        self.pid = self.child.pid  # nsenter and setpriv execute in place
+        self.out = b""
+        self._readers = [threading.Thread(target=self._read_stderr, daemon=True),
+                         threading.Thread(target=self._read_stdout, daemon=True)]
+        for reader in self._readers:
+            reader.start()
+
+    def _read_stderr(self) -> None:
+        with contextlib.suppress(ValueError):
+            for line in self.child.stderr:
+                self.lines.append(line.decode(errors="replace").rstrip("\n"))
+
+    def _read_stdout(self) -> None:
+        with contextlib.suppress(ValueError):
+            while data := self.child.stdout.read1(65536):
+                self.out += data
+
+    def wait_ready(self, timeout: float = DEADLINE) -> None:
+        wait_until(lambda: self.said("shunt: ready:") or self.child.poll() is not None,
+                   f"{self} says that it is ready", timeout)
+        assert self.said("shunt: ready:"), f"{self} ended with {self.wait()}"
+
+    def said(self, text: str) -> bool:
+        return any(text in line for line in list(self.lines))
+
+    def wait_said(self, text: str, timeout: float = DEADLINE) -> str:
+        wait_until(lambda: self.said(text), f"{self} says {text!r}", timeout)
+        return next(line for line in self.lines if text in line)
+
+    # The traffic log.
+
+    def log(self) -> list[dict]:
+        """All complete NDJSON lines so far; a line that does not parse is a failure."""
+        if self.log_path is None or not self.log_path.exists():
+            return []
+        whole, _, _ = self.log_path.read_bytes().rpartition(b"\n")
+        return [json.loads(line) for line in whole.split(b"\n") if line]
+
+    def wait_log(self, condition: Callable[[dict], object], timeout: float = DEADLINE,
+                 what: str = "a matching log line") -> dict:
+        def find() -> dict | None:
+            return next((entry for entry in self.log() if condition(entry)), None)
+        try:
+            return wait_until(find, what, timeout)
+        except AssertionError:
+            tail = "\n".join(map(str, self.log()[-15:]))
+            raise AssertionError(f"{what}: not in the log of {self}; it ends\n{tail}") from None
+
+    # The end.
+
+    def send_signal(self, number: int) -> None:
+        self.child.send_signal(number)
+
+    def kill(self) -> None:
+        self.child.kill()
+        self.wait()
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+        self.send_signal(number)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = DEADLINE) -> int:
+        code = self.child.wait(timeout)
+        for reader in self._readers:
+            reader.join(DEADLINE)
+        return code
+
+    @property
+    def running(self) -> bool:
+        return self.child.poll() is None
+
+    def __str__(self) -> str:
+        said = "\n    ".join(self.lines[-20:])
+        return f"`{' '.join(self.command)}` on {self.host.name}\n    {said}\n"
+
+
+class Gateway(Process):
+    """`shunt gateway` with the given options, ready when this returns."""
+
+    def __init__(self, host: Host, *options: object, wait: bool = True, **process) -> None:
+        super().__init__(host, "gateway", *options, **process)
+        self.started = time.monotonic()
+        if wait:
+            self.wait_ready()
