@@ -56,8 +56,11 @@ ensure_packages() {
     as_root=(sudo --)
   fi
   step "installing ${#missing[@]} packages${as_root[0]:+ (with sudo)}: ${missing[*]}"
-  if "${as_root[@]}" bash "$root/tools/install_packages.sh" "${missing[@]}"; then
-    return 0
+  local install=("${as_root[@]}" bash "$root/tools/install_packages.sh" "${missing[@]}")
+  if [[ -t 1 ]]; then
+    "${install[@]}" && return
+  else
+    run_logged packages "${install[@]}" && return
   fi
   note "not all packages could be installed; going on with what is there"
   return 1
