@@ -62,5 +62,6 @@ inline constexpr int kRepeatedWarningsPerSecond = 10;
 
 // Kernel state.
 inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)
+inline constexpr std::size_t kTextFileBytes = 1024 * 1024;  ///< of /proc and of shunt's records
 
 }  // namespace shunt::limits

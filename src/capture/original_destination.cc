@@ -22,8 +22,7 @@ Result<Endpoint> redirected_destination(int fd) {
   const bool v4 = peer.address.is_v4();
   sockaddr_storage storage{};
   socklen_t size = v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
-  if (::getsockopt(fd, v4 ? SOL_IP : SOL_IPV6, kSoOriginalDst, &storage,
-                   &size) != 0) {
+  if (::getsockopt(fd, v4 ? SOL_IP : SOL_IPV6, kSoOriginalDst, &storage, &size) != 0) {
     return Failure(errno_error("getsockopt(SO_ORIGINAL_DST)"));
   }
   const auto destination = Endpoint::from(storage);

@@ -17,7 +17,8 @@ namespace {
 constexpr int kUdpChecksumOffset = offsetof(udphdr, uh_sum);
 
 /// bind() without IP_TRANSPARENT succeeds on the machine's own addresses alone. (With
-/// ip_nonlocal_bind set it always does; replies then all go the raw way, which is right, if slower.)
+/// ip_nonlocal_bind set it always does; replies then all go the raw way, which is right, if
+/// slower.)
 bool is_local(const Endpoint& endpoint) {
   auto probe = make_socket(endpoint.address.family(), SocketType::datagram);
   if (!probe) return false;
@@ -72,8 +73,8 @@ Result<UniqueFd> make_bound_reply_socket(const Endpoint& source, std::uint32_t m
 
 Result<UniqueFd> make_raw_reply_socket(const Address& source, std::uint32_t mark) {
   const bool v4 = source.is_v4();
-  UniqueFd fd(::socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                       IPPROTO_UDP));
+  UniqueFd fd(
+      ::socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP));
   if (!fd.valid()) return Failure(errno_error("socket(SOCK_RAW)"));
   SHUNT_CHECK(receive_nothing(fd.get()));
   SHUNT_CHECK(set_transparent(fd.get(), source.family()));

@@ -34,8 +34,8 @@ enum class FeatureId : std::uint8_t {
 struct Feature {
   std::string_view name;  ///< for people and for --json: "tproxy-ipv4"
   bool available = false;
-  std::string reason;  ///< why not; "" when available
-  std::string fix;     ///< what would mend it; "" when available or unknown
+  std::string reason{};  ///< why not; "" when available
+  std::string fix{};     ///< what would mend it; "" when available or unknown
 };
 
 struct Features {

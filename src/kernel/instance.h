@@ -30,19 +30,20 @@ namespace shunt {
 /// What an instance uses, free of collisions when it was chosen.
 struct Allotment {
   unsigned number = 0;  ///< N of instance.N, part of the names below
-  Marks marks;
+  Marks marks{};
   std::uint32_t route_table = 0;
   std::uint32_t first_priority = 0;  ///< kPriorities ip rule priorities from here are free
-  std::string table_name;            ///< nftables, owned: "shunt-N"
-  std::string closed_table_name;  ///< nftables, persistent, for on-exit = closed: "shunt-N-closed"
+  std::string table_name{};          ///< nftables, owned: "shunt-N"
+  std::string
+      closed_table_name{};  ///< nftables, persistent, for on-exit = closed: "shunt-N-closed"
 
   static constexpr std::uint32_t kPriorities = 64;
 };
 
 struct SweepReport {
-  std::vector<std::string> removed;   ///< "ip rule add …", "table inet …", "sysctl …", one each
-  std::vector<std::string> kept;      ///< what belongs to a live instance, and to which
-  std::vector<std::string> problems;  ///< what could not be removed, and why
+  std::vector<std::string> removed{};   ///< "ip rule add …", "table inet …", "sysctl …", one each
+  std::vector<std::string> kept{};      ///< what belongs to a live instance, and to which
+  std::vector<std::string> problems{};  ///< what could not be removed, and why
 };
 
 class Instance {
@@ -81,7 +82,7 @@ Result<SweepReport> sweep();
 
 struct LiveInstance {
   pid_t pid = 0;
-  std::string command;
+  std::string command{};
   Allotment allotment;
 };
 /// The instances that live in this network namespace, as far as this user's record shows.

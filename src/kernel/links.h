@@ -14,16 +14,16 @@ namespace shunt {
 
 struct Link {
   unsigned index = 0;
-  std::string name;
-  std::string kind;  ///< "bridge", "veth", "tun", … as `ip -d link` says; "" for plain hardware
+  std::string name{};
+  std::string kind{};  ///< "bridge", "veth", "tun", … as `ip -d link` says; "" for plain hardware
   bool up = false;
   bool loopback = false;
 };
 
 struct InterfaceAddress {
-  unsigned index = 0;     ///< of the interface
-  std::string interface;  ///< "" if the interface went away meanwhile
-  Address address;
+  unsigned index = 0;       ///< of the interface
+  std::string interface{};  ///< "" if the interface went away meanwhile
+  Address address{};
   std::uint8_t prefix_length = 0;
 };
 

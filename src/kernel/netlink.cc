@@ -109,6 +109,11 @@ Result<void> NetlinkSocket::join(unsigned group) {
   return {};
 }
 
+void NetlinkSocket::filter_dumps_in_kernel() {
+  const int on = 1;
+  ::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof on);
+}
+
 Result<void> NetlinkSocket::send(NetlinkMessage& message, std::string_view what) {
   if (message.overflown()) return Failure(errno_error(what, EMSGSIZE));
   message.header()->nlmsg_seq = ++sequence_;

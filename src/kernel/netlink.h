@@ -54,6 +54,10 @@ class NetlinkSocket {
   /// Joins a multicast group (RTNLGRP_*); read with receive().
   Result<void> join(unsigned group);
 
+  /// Dumps then obey the attributes of their request, such as RTA_TABLE (NETLINK_GET_STRICT_CHK,
+  /// Linux 4.20); an older kernel ignores them, so filter the answers as well.
+  void filter_dumps_in_kernel();
+
   /// Sends and waits for the kernel's answer. The kernel's own explanation (extended ack) is put
   /// into the Error's message behind `what`.
   Result<void> request(NetlinkMessage& message, std::string_view what);

@@ -166,7 +166,7 @@ Result<void> NftContext::check(std::string_view commands) {
 }
 
 std::string nft_table_text(std::string_view name, std::string_view body, TableLifetime lifetime) {
-  const std::string_view end = body.ends_with('\n') ? "" : "\n";
+  const std::string_view end = body.empty() || body.ends_with('\n') ? "" : "\n";
   const std::string_view flags = lifetime == TableLifetime::owned ? "  flags owner\n" : "";
   return fmt::format("table inet {} {{\n{}{}{}}}\n", name, flags, body, end);
 }

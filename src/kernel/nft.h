@@ -91,7 +91,7 @@ Result<void> nft_check(std::string_view commands);
 
 struct NftTableInfo {
   std::uint8_t family = 0;  ///< NFPROTO_*
-  std::string name;
+  std::string name{};
   bool has_owner = false;                              ///< belongs to a live netlink socket
   [[nodiscard]] std::string_view family_name() const;  ///< "inet", "ip", …
 };

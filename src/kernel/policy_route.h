@@ -23,9 +23,9 @@ struct RuleSpec {
   Family family = Family::ipv4;
   std::uint32_t priority = 0;
   std::uint32_t mark = 0;
-  std::uint32_t mask = 0;    ///< 0: the rule does not look at the mark
-  std::string in_interface;  ///< "": any; "lo": the machine's own traffic
-  std::uint32_t table = 0;   ///< 0: the rule does not look up a table
+  std::uint32_t mask = 0;      ///< 0: the rule does not look at the mark
+  std::string in_interface{};  ///< "": any; "lo": the machine's own traffic
+  std::uint32_t table = 0;     ///< 0: the rule does not look up a table
   std::uint8_t protocol = kRouteProtocol;
 
   /// "ip -6 rule add pref 100 fwmark 0x1/0xff iif g0 lookup 100 protocol 177", for `plan`.
@@ -38,13 +38,13 @@ enum class RouteType : std::uint8_t { unicast, local, broadcast, multicast, unre
 struct RouteSpec {
   Family family = Family::ipv4;
   RouteType type = RouteType::unicast;
-  Address destination;  ///< with prefix_length 0: default
+  Address destination{};  ///< with prefix_length 0: default
   std::uint8_t prefix_length = 0;
   std::uint32_t table = 254;  ///< main
-  std::string interface;
-  std::optional<Address> gateway;
-  std::optional<Address> preferred_source;  ///< `src`
-  std::uint32_t metric = 0;                 ///< 0: the kernel's choice
+  std::string interface{};
+  std::optional<Address> gateway{};
+  std::optional<Address> preferred_source{};  ///< `src`
+  std::uint32_t metric = 0;                   ///< 0: the kernel's choice
   std::uint8_t protocol = kRouteProtocol;
 
   /// "ip route add local default dev shunt0 table 100 proto 177".
@@ -62,9 +62,9 @@ Result<void> delete_route(const RouteSpec& route);
 /// Needs no privilege. Rules with selectors that RuleSpec does not know are listed by what it
 /// knows.
 Result<std::vector<RuleSpec>> list_rules(Family family);
-/// Every table, without the clones of the cache. A multipath route is listed once, by its first
-/// hop.
-Result<std::vector<RouteSpec>> list_routes(Family family);
+/// One table, or all (0), without the clones of the cache. A multipath route is listed once, by its
+/// first hop.
+Result<std::vector<RouteSpec>> list_routes(Family family, std::uint32_t table = 0);
 
 /// Interfaces that a default route of the main table uses, each once.
 Result<std::vector<std::string>> default_route_interfaces();

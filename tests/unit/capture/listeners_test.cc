@@ -11,10 +11,10 @@
 namespace shunt {
 namespace {
 
-#define SKIP_WITHOUT_NET_ADMIN(result)                                   \
-  if (!(result) && (result).error().os_error == EPERM) {                 \
-    GTEST_SKIP() << "needs CAP_NET_ADMIN: " << (result).error().text();  \
-  }                                                                      \
+#define SKIP_WITHOUT_NET_ADMIN(result)                                  \
+  if (!(result) && (result).error().os_error == EPERM) {                \
+    GTEST_SKIP() << "needs CAP_NET_ADMIN: " << (result).error().text(); \
+  }                                                                     \
   ASSERT_TRUE(result) << (result).error().text()
 
 TEST(Listeners, of_redirect_share_one_wildcard_port) {

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What a gateway captures, and with which numbers: the one source of the rules that are applied
+// and of those that `shunt plan` prints.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "capture/selector.h"
+#include "kernel/marks.h"
+
+namespace shunt {
+
+struct CaptureSpec {
+  std::vector<std::string> interfaces;  ///< the LAN's: what arrives there and would be forwarded
+  bool host = false;                    ///< the machine's own traffic too
+  bool loopback = false;                ///< and its connections to its own addresses
+  bool masquerade = false;              ///< what leaves uncaptured with a private address
+  std::vector<Exclusion> exclusions;
+  Marks marks;
+  std::uint16_t port = 0;  ///< of the listeners
+  bool ipv6 = true;        ///< false on a kernel without IPv6
+};
+
+}  // namespace shunt

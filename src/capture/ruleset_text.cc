@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/ruleset_text.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace shunt {
+namespace {
+
+/// `fib` asks the routing table, so addresses that come and go need no update. Link-local ranges
+/// are named: to the routing table they are like any other. DHCP speaks from and to addresses that
+/// are not yet there.
+void add_never_captured(std::vector<std::string>& out, std::string_view address_types) {
+  out.push_back(fmt::format("fib daddr type {} return", address_types));
+  out.push_back("ip daddr 169.254.0.0/16 return");
+  out.push_back("ip6 daddr fe80::/10 return");
+  out.push_back("udp dport { 67, 68, 546, 547 } return");
+}
+
+void add_exclusions(std::vector<std::string>& out, const std::vector<std::string>& matches) {
+  for (const std::string& match : matches) out.push_back(match + " return");
+}
+
+}  // namespace
+
+std::string nft_chain(std::string_view name, std::string_view hook,
+                      const std::vector<std::string>& statements) {
+  std::string text = fmt::format("  chain {} {{\n", name);
+  if (!hook.empty()) text += fmt::format("    type {}; policy accept;\n", hook);
+  for (const std::string& statement : statements) text += fmt::format("    {}\n", statement);
+  return text + "  }\n";
+}
+
+std::string interface_set(const std::vector<std::string>& interfaces) {
+  return fmt::format("{{ \"{}\" }}", fmt::join(interfaces, "\", \""));
+}
+
+std::vector<std::string> forwarded_let_go(const CaptureSpec& spec) {
+  std::vector<std::string> out;
+  add_never_captured(out, "{ local, broadcast, multicast, anycast }");
+  out.push_back(fmt::format("fib daddr oifname {} return", interface_set(spec.interfaces)));
+  for (const Exclusion& exclusion : spec.exclusions) add_exclusions(out, exclusion.forwarded);
+  return out;
+}
+
+std::vector<std::string> own_let_go(const CaptureSpec& spec) {
+  std::vector<std::string> out;
+  add_never_captured(out, spec.loopback ? "{ broadcast, multicast, anycast }"
+                                        : "{ local, broadcast, multicast, anycast }");
+  for (const Exclusion& exclusion : spec.exclusions) add_exclusions(out, exclusion.own);
+  return out;
+}
+
+std::string masquerade_chain(const CaptureSpec& spec) {
+  if (!spec.masquerade || spec.interfaces.empty()) return {};
+  const std::string lan = interface_set(spec.interfaces);
+  const std::string leaving = fmt::format("iifname {} oifname != {}", lan, lan);
+  return nft_chain(
+      "postrouting", "nat hook postrouting priority srcnat",
+      {fmt::format("{} ip saddr {{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 }} masquerade",
+                   leaving),
+       fmt::format("{} ip6 saddr fc00::/7 masquerade", leaving)});
+}
+
+}  // namespace shunt

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the nftables texts of TPROXY, REDIRECT and the closed table have in common. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "capture/capture_spec.h"
+
+namespace shunt {
+
+/// A new TCP connection. Nothing else starts a capture: a connection that was there before shunt
+/// is in the middle, and would be reset by a proxy that knows nothing of it (tried).
+inline constexpr std::string_view kTcpSyn = "tcp flags & (fin | syn | rst | ack) == syn";
+
+/// The chains that decide about new flows. To empty them lets new flows pass by while those that
+/// are captured go on: how an orderly stop begins.
+inline constexpr std::string_view kNewForwarded = "new_forwarded";
+inline constexpr std::string_view kNewOwn = "new_own";
+
+/// One chain, a statement a line. `hook` is empty for a chain that others go to.
+std::string nft_chain(std::string_view name, std::string_view hook,
+                      const std::vector<std::string>& statements);
+
+/// "{ \"br-lan\", \"eth1\" }".
+std::string interface_set(const std::vector<std::string>& interfaces);
+
+/// Everything that a new forwarded flow is let go for: never captured by design (ux.md), or
+/// excluded by the user. Each statement ends in `return`.
+std::vector<std::string> forwarded_let_go(const CaptureSpec& spec);
+std::vector<std::string> own_let_go(const CaptureSpec& spec);
+
+/// Empty without CaptureSpec::masquerade.
+std::string masquerade_chain(const CaptureSpec& spec);
+
+}  // namespace shunt

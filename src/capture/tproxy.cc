@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/tproxy.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "capture/ruleset_text.h"
+
+namespace shunt::tproxy {
+namespace {
+
+constexpr std::string_view kOurProtocols = "meta l4proto { tcp, udp, icmp, icmpv6 }";
+
+/// Hands a packet to the listener. Where there is none, tproxy ends the rule before `then`: the
+/// packet goes on unmarked instead of being routed to nobody.
+std::vector<std::string> to_listener(const CaptureSpec& spec, std::string_view then) {
+  std::vector<std::string> out{fmt::format(
+      "meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{} {}accept", spec.port, then)};
+  if (spec.ipv6) {
+    out.push_back(fmt::format("meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{} {}accept",
+                              spec.port, then));
+  }
+  return out;
+}
+
+std::string captured(const CaptureSpec& spec, std::uint32_t mark) {
+  return fmt::format("{} ct direction original", spec.marks.match(mark, "ct"));
+}
+
+std::string forwarded_chains(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  // A SYN is judged first: where its connection's last life is still in TIME_WAIT, only tproxy
+  // hands it to the listener (nf_tproxy_handle_time_wait4()).
+  std::string text = nft_chain(
+      "forwarded", "",
+      {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
+       fmt::format("{} {} goto take_forwarded", kOurProtocols, captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto tcp socket transparent 1 {} goto take_forwarded",
+                   marks.set(marks.forwarded, "ct")),
+       fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
+  auto decide = forwarded_let_go(spec);
+  decide.push_back(marks.set(marks.forwarded, "ct"));
+  decide.push_back("goto take_forwarded");
+  text += nft_chain(kNewForwarded, "", decide);
+  auto take = to_listener(spec, marks.set(marks.forwarded) + " ");
+  take.push_back(
+      fmt::format("meta l4proto {{ icmp, icmpv6 }} {} accept", marks.set(marks.forwarded)));
+  return text + nft_chain("take_forwarded", "", take);
+}
+
+std::string own_chains(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  std::string text = nft_chain("output", "route hook output priority mangle",
+                               {fmt::format("{} return", marks.match(marks.egress)),
+                                fmt::format("{} goto {}", kTcpSyn, kNewOwn),
+                                fmt::format("{} {} {} return", kOurProtocols,
+                                            captured(spec, marks.own), marks.set(marks.own)),
+                                fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
+  auto decide = own_let_go(spec);
+  decide.push_back(marks.set(marks.own, "ct"));
+  decide.push_back(marks.set(marks.own));
+  text += nft_chain(kNewOwn, "", decide);
+  return text + nft_chain("own_arrives", "", to_listener(spec, ""));
+}
+
+std::string closed_forwarded(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  std::string text =
+      nft_chain("prerouting", "filter hook prerouting priority mangle + 1",
+                {fmt::format("iifname {} meta mark & {:#010x} != {:#010x} goto forwarded",
+                             interface_set(spec.interfaces), marks.mask, marks.forwarded)});
+  text += nft_chain(
+      "forwarded", "",
+      {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
+       fmt::format("meta l4proto {{ tcp, udp }} {} drop", captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
+  auto decide = forwarded_let_go(spec);
+  decide.push_back("drop");
+  return text + nft_chain(kNewForwarded, "", decide);
+}
+
+std::string closed_own(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  std::string text =
+      nft_chain("output", "filter hook output priority mangle + 1",
+                {fmt::format("{} return", marks.match(marks.egress)),
+                 fmt::format("{} return", marks.match(marks.own)),
+                 fmt::format("{} goto {}", kTcpSyn, kNewOwn),
+                 fmt::format("meta l4proto {{ tcp, udp }} {} drop", captured(spec, marks.own)),
+                 fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
+  auto decide = own_let_go(spec);
+  decide.push_back("drop");
+  return text + nft_chain(kNewOwn, "", decide);
+}
+
+std::vector<Family> families(const CaptureSpec& spec) {
+  if (spec.ipv6) return {Family::ipv4, Family::ipv6};
+  return {Family::ipv4};
+}
+
+}  // namespace
+
+std::string ruleset(const CaptureSpec& spec) {
+  std::vector<std::string> arrivals;
+  if (spec.host) {
+    arrivals.push_back(
+        fmt::format("iifname \"lo\" {} goto own_arrives", spec.marks.match(spec.marks.own)));
+  }
+  if (!spec.interfaces.empty()) {
+    arrivals.push_back(fmt::format("iifname {} goto forwarded", interface_set(spec.interfaces)));
+  }
+  std::string text = nft_chain("prerouting", "filter hook prerouting priority mangle", arrivals);
+  if (!spec.interfaces.empty()) text += forwarded_chains(spec);
+  if (spec.host) text += own_chains(spec);
+  return text + masquerade_chain(spec);
+}
+
+std::string closed_ruleset(const CaptureSpec& spec) {
+  std::string text;
+  if (!spec.interfaces.empty()) text += closed_forwarded(spec);
+  if (spec.host) text += closed_own(spec);
+  return text;
+}
+
+std::vector<RuleSpec> rules(const CaptureSpec& spec, std::uint32_t first_priority,
+                            std::uint32_t table) {
+  std::vector<RuleSpec> out;
+  const auto add = [&](Family family, std::uint32_t priority, std::uint32_t mark,
+                       std::string in_interface) {
+    out.push_back(RuleSpec{.family = family,
+                           .priority = priority,
+                           .mark = mark,
+                           .mask = spec.marks.mask,
+                           .in_interface = std::move(in_interface),
+                           .table = table});
+  };
+  for (const Family family : families(spec)) {
+    std::uint32_t priority = first_priority;
+    for (const std::string& name : spec.interfaces) {
+      add(family, priority++, spec.marks.forwarded, name);
+    }
+    if (spec.host) add(family, priority, spec.marks.own, "lo");
+  }
+  return out;
+}
+
+std::vector<RouteSpec> routes(const CaptureSpec& spec, std::string_view device,
+                              std::uint32_t table) {
+  std::vector<RouteSpec> out;
+  for (const Family family : families(spec)) {
+    out.push_back(RouteSpec{.family = family,
+                            .type = RouteType::local,
+                            .destination = Address::any(family),
+                            .prefix_length = 0,
+                            .table = table,
+                            .interface = std::string(device),
+                            .gateway = std::nullopt,
+                            .preferred_source = std::nullopt,
+                            .metric = 0});
+  }
+  return out;
+}
+
+}  // namespace shunt::tproxy
