@@ -1,0 +1,229 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Network figures as ratios to the direct routed path of the same run.
+
+    ./dev bench                      every figure; prints a table and writes docs/performance.md
+    tests/bench/bench.py --quick     a short look; prints only
+
+client - gateway - server in network namespaces of its own. Ports 5000 to 5015 are excluded from
+capture, so the same gateway routes them directly: both paths are up at once, rounds alternate
+between them in turned order, and each ratio is taken within one round. All three hosts share this
+machine's cores, so a ratio also counts contention: read it as cost, not as line rate.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "system"))
+from netlab import Lab, UNPRIVILEGED  # noqa: E402
+from shunt import BINARY, BUILD, Gateway  # noqa: E402
+
+LOAD = BUILD / "tests" / "bench" / "shunt_load"
+DIRECT, CAPTURED, PORTS = 5000, 6000, 16
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Metric:
+    name: str
+    arguments: list[str]  # of shunt_load
+    value: str  # the key of its report that counts
+    unit: str
+    scale: float = 1.0
+    latencies: bool = False
+
+
+METRICS = [
+    Metric("bulk download, 1 stream", ["download"], "bits_per_second", "Gbit/s", 1e-9),
+    Metric("bulk upload, 1 stream", ["upload"], "bits_per_second", "Gbit/s", 1e-9),
+    Metric("bulk download, 8 streams", ["download", "connections=8"], "bits_per_second", "Gbit/s",
+           1e-9),
+    Metric("bulk upload, 8 streams", ["upload", "connections=8"], "bits_per_second", "Gbit/s",
+           1e-9),
+    Metric("1 KiB exchange, 1 connection", ["exchange", "bytes=1024"], "rate", "/s", 1, True),
+    Metric("1 KiB exchange, 64 connections", ["exchange", "bytes=1024", "connections=64"], "rate",
+           "/s", 1, True),
+    Metric("1 KiB exchange, 1,000 connections", ["exchange", "bytes=1024", "connections=1000"],
+           "rate", "/s", 1, True),
+    Metric("new connections, 1 at a time", ["connect", f"ports={PORTS}"], "rate", "/s", 1, True),
+    Metric("new connections, 16 at a time", ["connect", "connections=16", f"ports={PORTS}"],
+           "rate", "/s", 1, True),
+]
+
+
+@dataclass
+class Samples:
+    """What the rounds of one metric gave, paired by round."""
+
+    direct: list[dict] = field(default_factory=list)
+    shunt: list[dict] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)  # of shunt, in its own rounds
+
+    def ratios(self, key: str) -> list[float]:
+        return [s[key] / d[key] for s, d in zip(self.shunt, self.direct) if d[key]]
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory_kib(pid: int, key: str = "RssAnon") -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1])
+    raise KeyError(key)
+
+
+class Bench:
+    def __init__(self, lab: Lab, seconds: float, *options: str) -> None:
+        self.lab, self.seconds = lab, seconds
+        for host in lab.hosts.values():
+            host.sysctl(net__ipv4__ip_local_port_range="10000 65000", net__ipv4__tcp_tw_reuse=1,
+                        net__core__somaxconn=8192)
+        for first in (DIRECT, CAPTURED):
+            server = lab.server.spawn([LOAD, "server", f"{lab.server.v4}:{first}", PORTS],
+                                      stdout=subprocess.PIPE)
+            assert server.stdout.readline() == b"ready\n"
+        self.gateway = Gateway(lab.gateway, "-i", "lan0", "--exclude",
+                               f"port {DIRECT}-{DIRECT + PORTS - 1}", *options, json_log=False)
+
+    def load(self, port: int, arguments: list[str]) -> dict:
+        done = self.lab.client.run(
+            [LOAD, arguments[0], f"{self.lab.server.v4}:{port}", *arguments[1:],
+             f"seconds={self.seconds}"], timeout=self.seconds + 60)
+        return json.loads(done.out)
+
+    def measure(self, metric: Metric, rounds: int) -> Samples:
+        samples = Samples()
+        for number in range(rounds):
+            for path in ("direct", "shunt") if number % 2 == 0 else ("shunt", "direct"):
+                before = cpu_seconds(self.gateway.pid)
+                report = self.load(DIRECT if path == "direct" else CAPTURED, metric.arguments)
+                if path == "shunt":
+                    samples.cpu_seconds.append(cpu_seconds(self.gateway.pid) - before)
+                getattr(samples, path).append(report)
+        return samples
+
+    def idle_memory(self, count: int) -> float:
+        """Anonymous memory of the gateway for each idle connection, bytes."""
+        before = memory_kib(self.gateway.pid)
+        holder = self.lab.client.spawn(
+            [LOAD, "idle", f"{self.lab.server.v4}:{CAPTURED}", f"connections={count}",
+             f"ports={PORTS}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        opened = json.loads(holder.stdout.readline())
+        assert opened == {"open": count, "errors": 0}, opened
+        time.sleep(0.3)
+        after = memory_kib(self.gateway.pid)
+        holder.stdin.close()
+        holder.wait()
+        return (after - before) * 1024 / count
+
+
+def start_up(rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of `true` and of `shunt run true`, alternating, as an ordinary user."""
+    user = ["setpriv", "--reuid", str(UNPRIVILEGED), "--regid", str(UNPRIVILEGED),
+            "--clear-groups", "--"]
+    plain, shunted = [], []
+    for _ in range(rounds):
+        for command, times in (([*user, "true"], plain),
+                               ([*user, str(BINARY), "run", "true"], shunted)):
+            began = time.perf_counter()
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, cwd="/")
+            times.append((time.perf_counter() - began) * 1000)
+    return plain, shunted
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} [{min(values):.2f}–{max(values):.2f}]"
+
+
+def row(metric: Metric, samples: Samples) -> str:
+    direct = statistics.median(report[metric.value] for report in samples.direct) * metric.scale
+    shunt = statistics.median(report[metric.value] for report in samples.shunt) * metric.scale
+    cells = [metric.name, f"{direct:,.1f} {metric.unit}", f"{shunt:,.1f} {metric.unit}",
+             spread(samples.ratios(metric.value))]
+    if metric.latencies:
+        cells += [spread(samples.ratios("p50_us")), spread(samples.ratios("p99_us"))]
+        operations = sum(report["total_operations"] for report in samples.shunt)
+        cells.append(f"{sum(samples.cpu_seconds) * 1e6 / operations:.1f} µs/op")
+    else:
+        moved = sum(report["total_bytes"] for report in samples.shunt)
+        cells += ["", "", f"{sum(samples.cpu_seconds) * 1e9 / moved:.2f} s/GB"]
+    return "| " + " | ".join(cells) + " |"
+
+
+HEADER = """| metric | direct | shunt | rate, ratio | p50, ratio | p99, ratio | CPU of shunt |
+|---|---|---|---|---|---|---|"""
+
+
+def table(method: str, seconds: float, rounds: int, connections: int) -> list[str]:
+    lines = [HEADER]
+    with Lab() as lab:
+        bench = Bench(lab, seconds, "--method", method)
+        for metric in METRICS:
+            samples = bench.measure(metric, rounds)
+            errors = sum(report["errors"] for report in samples.direct + samples.shunt)
+            lines.append(row(metric, samples) + (f" ({errors} errors)" if errors else ""))
+            print(lines[-1], flush=True)
+        memory = bench.idle_memory(connections)
+        lines.append(f"| memory, each of {connections:,} idle connections | | {memory:,.0f} B "
+                     "| | | | |")
+        print(lines[-1], flush=True)
+        assert bench.gateway.stop() == 0
+    return lines
+
+
+def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
+    print("TPROXY", flush=True)
+    tproxy = table("tproxy", seconds, rounds, connections)
+    print("REDIRECT", flush=True)
+    redirect = table("redirect", seconds, rounds, connections)
+    plain, shunted = start_up(runs)
+    extra = statistics.median(shunted) - statistics.median(plain)
+    start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
+             f"`true`: {statistics.median(shunted):.1f} ms against {statistics.median(plain):.1f} ms"
+             f" (medians), so **{extra:.1f} ms** more.")
+    print(start, flush=True)
+    machine = f"{os.cpu_count()} CPUs, Linux {platform.release().split('-')[0]}"
+    return "\n".join([
+        "# Performance", "",
+        "Made by `./dev bench` (tests/bench/bench.py); run it again to compare. Client, gateway and",
+        f"server are network namespaces on one machine ({machine}) and share its cores. The",
+        "direct path is routed by the same gateway at the same time, excluded from capture. Values are",
+        f"medians of {rounds} paired rounds of {seconds} s; ratios are shunt to direct of the same",
+        "round, median [min–max]. A p50 ratio of 1.9 means that an exchange takes 1.9 times as long.",
+        "", "## Gateway, TPROXY", "", *tproxy, "", "## Gateway, REDIRECT", "", *redirect, "",
+        "## Start-up of `shunt run`", "", start, ""])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 short rounds, write nothing")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "performance.md")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        print("bench: network namespaces need root: sudo ./dev bench", file=sys.stderr)
+        return 4
+    if arguments.quick:
+        report(rounds=3, seconds=0.4, connections=500, runs=10)
+        return 0
+    text = report(rounds=7, seconds=0.8, connections=1000, runs=40)
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(text)
+    print(f"written to {arguments.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
