@@ -13,16 +13,6 @@ namespace {
 
 using std::unexpected;
 
-std::expected<UniqueFd, ConnectFailure> open_socket(Family family, SocketType type,
-                                                    const UpstreamOptions& options) {
-  auto fd = make_socket(family, type);
-  if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
-  // Without the capability the socket stays unmarked: an unprivileged shunt captures only inside a
-  // namespace of its own, which its upstream sockets never enter.
-  if (options.mark != 0) (void)set_mark(fd->get(), options.mark);
-  return std::move(*fd);
-}
-
 struct Started {
   ReportedUpstream reported;
   bool connected = false;
@@ -47,6 +37,16 @@ bool connected_to_itself(int fd, const Endpoint& destination) {
 
 }  // namespace
 
+std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
+                                                             const UpstreamOptions& options) {
+  auto fd = make_socket(family, type);
+  if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
+  // Without the capability the socket stays unmarked: an unprivileged shunt captures only inside a
+  // namespace of its own, which its upstream sockets never enter.
+  if (options.mark != 0) (void)set_mark(fd->get(), options.mark);
+  return std::move(*fd);
+}
+
 std::uint32_t Deadline::left_ms() const {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - Clock::now()).count();
   return static_cast<std::uint32_t>(std::max<std::int64_t>(left, 0));
@@ -61,7 +61,7 @@ ConnectFailure failure_from_wake(Wake wake) {
 Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,
                                                       const UpstreamOptions& options,
                                                       std::uint32_t timeout_ms) {
-  auto fd = open_socket(destination.address.family(), SocketType::stream, options);
+  auto fd = open_upstream_socket(destination.address.family(), SocketType::stream, options);
   if (!fd) co_return unexpected(std::move(fd).error());
   auto started = start_connect(fd->get(), destination, options);
   if (!started) co_return unexpected(std::move(started).error());
@@ -86,7 +86,7 @@ Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint 
 
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
                                                 const UpstreamOptions& options) {
-  auto fd = open_socket(destination.address.family(), SocketType::datagram, options);
+  auto fd = open_upstream_socket(destination.address.family(), SocketType::datagram, options);
   if (!fd) return unexpected(std::move(fd).error());
   auto started = start_connect(fd->get(), destination, options);
   if (!started) return unexpected(std::move(started).error());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Opens upstream sockets. Every way out dials through these two functions, so that the mark, the
-// loop guard's observer and the meaning of each errno are the same for all of them.
+// Opens upstream sockets. Every way out goes through here, so that the mark, the loop guard's
+// observer and the meaning of each errno are the same for all of them.
 #pragma once
 
 #include <chrono>
@@ -8,6 +8,7 @@
 #include <expected>
 
 #include "egress/way_out.h"
+#include "net/socket.h"
 
 namespace shunt {
 
@@ -34,6 +35,10 @@ Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint 
 /// A connected UDP socket; never waits.
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
                                                 const UpstreamOptions& options);
+
+/// A marked socket that is not connected yet.
+std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
+                                                             const UpstreamOptions& options);
 
 /// What an awaited readiness that did not come means: our own deadline, or shunt's stop.
 ConnectFailure failure_from_wake(Wake wake);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <deque>
 #include <optional>
@@ -70,7 +69,7 @@ class Stage {
   std::unique_ptr<EventLoop> loop_;
 };
 
-/// Plays one script for each connection it accepts, in their order.
+/// Plays one script for each connection it accepts, in their order, side by side.
 class FakePeer {
  public:
   /// Lives no longer than the stage.
@@ -103,44 +102,37 @@ class FakePeer {
         continue;
       }
       ++connections_;
-      const Script script = std::move(scripts_.front());
-      scripts_.pop_front();
       auto client = WatchedFd::create(loop_, std::move(fd), Slot::kWritable);
-      co_await play(loop_, *client, script);
-      if (client->valid()) kept_.push_back(std::move(*client));
+      if (!client) break;
+      ++playing_;
+      spawn(play(std::move(*client), std::move(scripts_.front())));
+      scripts_.pop_front();
     }
+    while (playing_ > 0) (void)co_await loop_.yield();
   }
 
-  /// What the last connection said after its script.
-  std::string rest() {
-    char buffer[4096];
-    if (kept_.empty()) return {};
-    pollfd ready{.fd = kept_.back().fd(), .events = POLLIN, .revents = 0};
-    ::poll(&ready, 1, kPatienceMs);
-    const auto count = ::recv(kept_.back().fd(), buffer, sizeof buffer, 0);
-    return {buffer, count > 0 ? static_cast<std::size_t>(count) : 0};
-  }
   /// Connections whose scripts did not end in a close.
   std::vector<WatchedFd>& kept() { return kept_; }
 
  private:
-  static Task<> play(EventLoop& loop, WatchedFd& client, const Script& script) {
+  Task<> play(WatchedFd client, Script script) {
     for (const Step& step : script) {
       switch (step.what) {
-        case Step::Do::expect: co_await receive(loop, client, step.bytes); break;
+        case Step::Do::expect: co_await receive(loop_, client, step.bytes); break;
         case Step::Do::send:
           ::send(client.fd(), step.bytes.data(), step.bytes.size(), MSG_NOSIGNAL);
           break;
-        case Step::Do::yield: {
-          const Wake ignored = co_await loop.sleep(1);  // at least one turn of the loop
-          (void)ignored;
+        case Step::Do::yield:
+          (void)co_await loop_.yield();  // the first ends this turn, the second the next one
+          (void)co_await loop_.yield();
           break;
-        }
         case Step::Do::reset: reset_on_close(client.fd()); [[fallthrough]];
-        case Step::Do::close: client.reset(); co_return;
-        case Step::Do::stall: co_await drain(loop, client); break;
+        case Step::Do::close: client.reset(); break;
+        case Step::Do::stall: co_await drain(loop_, client); break;
       }
     }
+    if (client.valid()) kept_.push_back(std::move(client));
+    --playing_;
   }
 
   static Task<> receive(EventLoop& loop, WatchedFd& client, const std::string& expected) {
@@ -179,6 +171,7 @@ class FakePeer {
   std::deque<Script> scripts_;
   std::vector<WatchedFd> kept_;
   std::size_t connections_ = 0;
+  int playing_ = 0;
 };
 
 inline Flow flow_to(const Endpoint& destination, Protocol protocol = Protocol::tcp) {

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// A connection to an upstream proxy while its handshake lasts. What the proxy sends is collected
+// here until the handshake has taken its part; the rest is the upstream's early data.
+#pragma once
+
+#include <atomic>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "egress/dial.h"
+#include "egress/way_out.h"
+
+namespace shunt {
+
+struct Credentials {
+  std::string user;
+  std::string password;
+};
+
+/// Where and how a proxy is spoken to.
+struct ProxyServer {
+  std::string name;                 ///< "socks5://proxy.example:1080": for logs, no secrets
+  std::vector<Endpoint> addresses;  ///< not empty; tried in order, beginning with the last good one
+  std::optional<Credentials> credentials;
+  UpstreamOptions options;
+  mutable std::atomic<std::size_t> last_good = 0;  ///< a hint, shared by all workers
+
+  ProxyServer(std::string the_name, std::vector<Endpoint> the_addresses,
+              std::optional<Credentials> the_credentials, const UpstreamOptions& the_options)
+      : name(std::move(the_name)),
+        addresses(std::move(the_addresses)),
+        credentials(std::move(the_credentials)),
+        options(the_options) {}
+};
+
+class ProxyLink {
+ public:
+  template <class T>
+  using Expected = std::expected<T, ConnectFailure>;
+
+  /// Dials the server's addresses within the connect timeout. `server` outlives the link.
+  static Task<Expected<ProxyLink>> open(EventLoop& loop, const ProxyServer& server);
+
+  /// All of it, waiting where the socket is full. `bytes` outlives the task.
+  Task<Expected<void>> send(std::string_view bytes, Deadline deadline);
+  /// Appends at least one byte to received().
+  Task<Expected<void>> receive(Deadline deadline);
+
+  [[nodiscard]] std::string_view received() const { return received_; }
+  void consume(std::size_t size) { received_.erase(0, size); }
+  [[nodiscard]] const WatchedFd& socket() const { return dialled_.socket; }
+  [[nodiscard]] const Endpoint& address() const { return address_; }
+
+  /// A failure of the proxy itself: "NAME what".
+  [[nodiscard]] ConnectFailure broken(std::string_view what,
+                                      ConnectReason reason = ConnectReason::proxy_error) const;
+  /// The handshake is done.
+  Upstream into_upstream() &&;
+  Dialled into_dialled() && { return std::move(dialled_); }
+
+ private:
+  ProxyLink(EventLoop& loop, const ProxyServer& server, const Endpoint& address, Dialled dialled)
+      : loop_(&loop), server_(&server), address_(address), dialled_(std::move(dialled)) {}
+  [[nodiscard]] ConnectFailure lost(int os_error) const;
+  [[nodiscard]] ConnectFailure silent(Wake wake) const;
+
+  EventLoop* loop_;
+  const ProxyServer* server_;
+  Endpoint address_;
+  Dialled dialled_;
+  std::string received_;
+};
+
+}  // namespace shunt
