@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <poll.h>
+
+#include "egress/socks5.h"
+#include "egress/wire/socks5.h"
+#include "unit/egress/fake_peer.h"
+
+namespace shunt {
+namespace {
+
+using namespace test;
+
+using UdpResult = std::expected<UdpUpstream, ConnectFailure>;
+
+const Flow kFlow = flow_to(*Endpoint::parse("192.0.2.7:53"), Protocol::udp);
+const std::string kRequest = "\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"s;
+const std::string kHeader = socks5::udp_header(kFlow.original_destination);
+
+std::string reply_naming(const Endpoint& relay) {
+  std::string reply = socks5::request(socks5::Command::connect, {.domain = {}, .endpoint = relay});
+  reply[1] = 0;
+  return reply;
+}
+
+/// A relay's UDP socket on loopback.
+struct Relay {
+  Relay() {
+    socket = std::move(*make_socket(Family::ipv4, SocketType::datagram));
+    (void)bind_to(socket.get(), {Address::loopback(Family::ipv4), 0});
+    address = *local_endpoint(socket.get());
+  }
+  std::string receive(sockaddr_storage& from, socklen_t& size) const {
+    pollfd ready{.fd = socket.get(), .events = POLLIN, .revents = 0};
+    ::poll(&ready, 1, kPatienceMs);
+    char buffer[2048];
+    const auto count = ::recvfrom(socket.get(), buffer, sizeof buffer, 0,
+                                  reinterpret_cast<sockaddr*>(&from), &size);
+    return {buffer, count > 0 ? static_cast<std::size_t>(count) : 0};
+  }
+  UniqueFd socket;
+  Endpoint address;
+};
+
+class Socks5Udp : public testing::Test {
+ protected:
+  UdpResult associate(Script script) {
+    peer_.reset();
+    stage_.emplace();
+    peer_.emplace(*stage_, std::vector<Script>{std::move(script)});
+    out_ = make_socks5("socks5://proxy", {peer_->address()}, {}, false, {});
+    return stage_->run(out_->associate(stage_->loop(), kFlow), peer_->serve());
+  }
+  UdpResult associate_with(const std::string& reply) {
+    return associate({expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest), say(reply)});
+  }
+
+  std::optional<Stage> stage_;  // a loop that has stopped does not run again
+  Relay relay_;
+  std::optional<FakePeer> peer_;
+  std::shared_ptr<const WayOut> out_;
+};
+
+TEST_F(Socks5Udp, datagrams_go_to_the_relay_and_back) {
+  const auto upstream = associate_with(reply_naming(relay_.address));
+  ASSERT_TRUE(upstream.has_value());
+  EXPECT_EQ(upstream->header, kHeader);
+  EXPECT_TRUE(upstream->control.valid());
+  EXPECT_FALSE(upstream->ended());
+  const std::string query = upstream->header + "query";
+  ::send(upstream->socket.fd(), query.data(), query.size(), 0);
+  sockaddr_storage from{};
+  socklen_t size = sizeof from;
+  EXPECT_EQ(relay_.receive(from, size), query);
+  EXPECT_EQ(upstream->unwrap(*upstream, kHeader + "answer"), "answer");
+}
+
+TEST_F(Socks5Udp, an_unspecified_relay_address_is_the_proxys) {
+  const Endpoint unspecified{.address = Address(), .port = relay_.address.port};
+  const auto upstream = associate_with(reply_naming(unspecified));
+  ASSERT_TRUE(upstream.has_value());
+  EXPECT_EQ(peer_endpoint(upstream->socket.fd()).value(), relay_.address);
+}
+
+TEST_F(Socks5Udp, takes_only_whole_datagrams_from_the_destination) {
+  const auto upstream = associate_with(reply_naming(relay_.address));
+  ASSERT_TRUE(upstream.has_value());
+  const auto unwrap = [&upstream](const std::string& datagram) {
+    return upstream->unwrap(*upstream, datagram);
+  };
+  EXPECT_EQ(unwrap("\xff\xff"s + kHeader.substr(2) + "reserved bytes count for nothing"),
+            "reserved bytes count for nothing");
+  const std::string mapped = "\0\0\0\x04\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x07\x00\x35"s;
+  EXPECT_EQ(unwrap(mapped + "x"), "x");
+  EXPECT_EQ(unwrap(""), std::nullopt);
+  EXPECT_EQ(unwrap(kHeader.substr(0, 9)), std::nullopt);
+  EXPECT_EQ(unwrap("\0\0\x01"s + kHeader.substr(3) + "fragment"), std::nullopt);
+  EXPECT_EQ(unwrap(socks5::udp_header(*Endpoint::parse("192.0.2.8:53")) + "x"), std::nullopt);
+  EXPECT_EQ(unwrap(socks5::udp_header(*Endpoint::parse("192.0.2.7:54")) + "x"), std::nullopt);
+  EXPECT_EQ(unwrap("\0\0\0\x03\x01"s + "a" + "\x00\x35x"s), std::nullopt);
+  EXPECT_EQ(unwrap(kHeader), "");
+}
+
+Task<bool> ended_after_close(EventLoop& loop, const WayOut& out) {
+  auto upstream = co_await out.associate(loop, kFlow);
+  if (!upstream) co_return false;
+  while (!upstream->ended()) {
+    upstream->control.slot().clear(Slot::kReadable);
+    const Wake wake = co_await loop.readable(upstream->control.slot(), kPatienceMs);
+    if (wake != Wake::ready) break;
+  }
+  co_return upstream->ended();
+}
+
+TEST_F(Socks5Udp, ends_with_its_control_connection) {
+  Stage stage;
+  FakePeer peer(stage, {{expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest),
+                         say(reply_naming(relay_.address)), turn(), hang_up()}});
+  const auto out = make_socks5("socks5://proxy", {peer.address()}, {}, false, {});
+  EXPECT_TRUE(stage.run(ended_after_close(stage.loop(), *out), peer.serve()));
+}
+
+TEST_F(Socks5Udp, refuses_impossible_relays) {
+  for (const char* relay : {"192.0.2.1:0", "224.0.0.1:9", "[ff02::1]:9"}) {
+    const auto upstream = associate_with(reply_naming(*Endpoint::parse(relay)));
+    ASSERT_FALSE(upstream.has_value()) << relay;
+    EXPECT_EQ(upstream.error().reason, ConnectReason::proxy_error);
+  }
+}
+
+TEST_F(Socks5Udp, says_that_the_proxy_carries_no_udp) {
+  const auto upstream = associate_with("\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"s);
+  ASSERT_FALSE(upstream.has_value());
+  EXPECT_EQ(upstream.error().reason, ConnectReason::unsupported);
+}
+
+}  // namespace
+}  // namespace shunt
