@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Which processes are in a network namespace, as far as /proc shows them to this user.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+
+namespace shunt {
+
+/// Calls `visit` for each process of the namespace that `netns` is a descriptor of, until it says
+/// false. A process whose first thread has moved elsewhere is judged by that thread.
+void for_each_member(int netns, const std::function<bool(pid_t)>& visit);
+
+/// Is any process but `except` in the namespace?
+bool has_members(int netns, pid_t except);
+
+}  // namespace shunt
