@@ -23,6 +23,11 @@ Result<UniqueFd> shared_socket(const Endpoint& address, SocketType type,
   const Family family = address.address.family();
   UniqueFd fd = SHUNT_TRY(make_socket(family, type));
   SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"));
+  if (type == SocketType::stream) {
+    // Inherited by accepted connections, whose local port is that of their original destination:
+    // without it a daemon that starts meanwhile could not listen on that port.
+    SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
+  }
   if (family == Family::ipv6) {
     const bool both = address.address.is_any();
     SHUNT_CHECK(set_option(fd.get(), SOL_IPV6, IPV6_V6ONLY, both ? 0 : 1, "IPV6_V6ONLY"));
@@ -83,6 +88,7 @@ Result<ListenerSet> make_set(const std::vector<Address>& addresses, std::uint16_
 Result<Listeners> try_once(const ListenerOptions& options) {
   Listeners made;
   made.ipv6 = ipv6_exists();
+  made.port = options.port;
   const auto addresses = listening_addresses(options.method, made.ipv6);
   for (unsigned i = 0; i < options.workers; ++i) {
     made.workers.push_back(SHUNT_TRY(make_set(addresses, made.port, options)));

@@ -21,6 +21,7 @@ struct ListenerOptions {
   unsigned workers = 1;
   std::uint32_t mark = 0;  ///< of the accepted sockets; keeps tcp_fwmark_accept from copying one
   bool udp = true;         ///< TPROXY only
+  std::uint16_t port = 0;  ///< 0: any that is free
 };
 
 struct Listeners {

@@ -62,27 +62,36 @@ class LocalReplySockets final : public ReplySockets {
 
 Result<UniqueFd> make_bound_reply_socket(const Endpoint& source, std::uint32_t mark) {
   if (is_local(source)) return Failure(errno_error("bind " + source.text(), EADDRINUSE));
-  const Family family = source.address.family();
-  UniqueFd fd = SHUNT_TRY(make_socket(family, SocketType::datagram));
-  SHUNT_CHECK(make_foreign(fd.get(), family, mark));
-  // Other workers, and clients of other sessions, reply from the same address.
-  SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
+  UniqueFd fd = SHUNT_TRY(make_unbound_reply_socket(source.address.family(), mark));
   SHUNT_CHECK(bind_to(fd.get(), source));
   return fd;
 }
 
 Result<UniqueFd> make_raw_reply_socket(const Address& source, std::uint32_t mark) {
-  const bool v4 = source.is_v4();
+  UniqueFd fd = SHUNT_TRY(make_unbound_raw_reply_socket(source.family(), mark));
+  SHUNT_CHECK(bind_to(fd.get(), Endpoint{source, 0}));
+  return fd;
+}
+
+Result<UniqueFd> make_unbound_reply_socket(Family family, std::uint32_t mark) {
+  UniqueFd fd = SHUNT_TRY(make_socket(family, SocketType::datagram));
+  SHUNT_CHECK(make_foreign(fd.get(), family, mark));
+  // Other workers, and clients of other sessions, reply from the same address.
+  SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
+  return fd;
+}
+
+Result<UniqueFd> make_unbound_raw_reply_socket(Family family, std::uint32_t mark) {
+  const bool v4 = family == Family::ipv4;
   UniqueFd fd(
       ::socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_UDP));
   if (!fd.valid()) return Failure(errno_error("socket(SOCK_RAW)"));
   SHUNT_CHECK(receive_nothing(fd.get()));
-  SHUNT_CHECK(set_transparent(fd.get(), source.family()));
+  SHUNT_CHECK(set_transparent(fd.get(), family));
   if (mark != 0) SHUNT_CHECK(set_mark(fd.get(), mark));
   if (!v4) {
     SHUNT_CHECK(set_option(fd.get(), SOL_IPV6, IPV6_CHECKSUM, kUdpChecksumOffset, "IPV6_CHECKSUM"));
   }
-  SHUNT_CHECK(bind_to(fd.get(), Endpoint{source, 0}));
   return fd;
 }
 

@@ -16,7 +16,12 @@ Result<UniqueFd> make_bound_reply_socket(const Endpoint& source, std::uint32_t m
 /// ReplySockets::raw(). The kernel fills in an IPv6 checksum (IPV6_CHECKSUM); an IPv4 one may be 0.
 Result<UniqueFd> make_raw_reply_socket(const Address& source, std::uint32_t mark);
 
-/// The two above for callers that live in the capture's namespace.
+/// The same, before they are bound: for somebody else to bind. That needs CAP_NET_BIND_SERVICE for
+/// a low port, but no other capability.
+Result<UniqueFd> make_unbound_reply_socket(Family family, std::uint32_t mark);
+Result<UniqueFd> make_unbound_raw_reply_socket(Family family, std::uint32_t mark);
+
+/// The two first for callers that live in the capture's namespace.
 std::shared_ptr<ReplySockets> local_reply_sockets(std::uint32_t mark);
 
 }  // namespace shunt

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/capture_namespace.h"
+
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstring>
+#include <mutex>
+
+#include "base/error_record.h"
+#include "capture/namespace_holder.h"
+#include "capture/namespace_rules.h"
+#include "kernel/capabilities.h"
+#include "kernel/netns.h"
+#include "net/fd_passing.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+/// Asks the holder for sockets, some at a time, and binds them here: binding needs no more than to
+/// be the owner of the namespace's user namespace.
+class HeldReplySockets final : public ReplySockets {
+ public:
+  explicit HeldReplySockets(UniqueFd channel) : channel_(std::move(channel)) {}
+
+  Result<UniqueFd> bound(const Endpoint& source) override {
+    auto fd = SHUNT_TRY(take(source.address.family(), 'u'));
+    auto done = bind_to(fd.get(), source);
+    if (!done) return put_back(source.address.family(), 'u', std::move(fd), done.error());
+    return fd;
+  }
+
+  Result<UniqueFd> raw(const Address& source) override {
+    auto fd = SHUNT_TRY(take(source.family(), 'r'));
+    auto done = bind_to(fd.get(), Endpoint{.address = source, .port = 0});
+    if (!done) return put_back(source.family(), 'r', std::move(fd), done.error());
+    return fd;
+  }
+
+ private:
+  static constexpr std::uint8_t kBatch = 8;
+
+  std::vector<UniqueFd>& pool(Family family, char type) {
+    const std::size_t row = family == Family::ipv4 ? 0 : 1;
+    return pools_[2 * row + (type == 'r' ? 1 : 0)];
+  }
+
+  Result<UniqueFd> take(Family family, char type) {
+    const std::lock_guard lock(mutex_);
+    auto& ready = pool(family, type);
+    if (ready.empty()) ready = SHUNT_TRY(ask(family, type));
+    if (ready.empty()) return Failure(errno_error("reply socket", EMFILE));
+    UniqueFd fd = std::move(ready.back());
+    ready.pop_back();
+    return fd;
+  }
+
+  Failure put_back(Family family, char type, UniqueFd fd, Error why) {
+    const std::lock_guard lock(mutex_);
+    pool(family, type).push_back(std::move(fd));
+    return Failure(std::move(why));
+  }
+
+  Result<std::vector<UniqueFd>> ask(Family family, char type) {
+    const SocketRequest request{
+        .family = family == Family::ipv4 ? '4' : '6', .type = type, .count = kBatch};
+    std::array<char, sizeof request> bytes{};
+    std::memcpy(bytes.data(), &request, sizeof request);
+    SHUNT_CHECK(send_record(channel_.get(), {bytes.data(), bytes.size()}));
+    auto record = SHUNT_TRY(receive_record(channel_.get()));
+    if (record.bytes.empty()) return Failure(errno_error("the namespace's holder is gone", EPIPE));
+    if (record.bytes.front() == kFailed) return Failure(error_from_record(record.bytes.substr(1)));
+    return std::move(record.fds);
+  }
+
+  std::mutex mutex_;
+  UniqueFd channel_;
+  std::array<std::vector<UniqueFd>, 4> pools_;
+};
+
+Result<Record> receive_from_holder(int channel) {
+  auto record = SHUNT_TRY(receive_record(channel));
+  if (record.bytes.empty()) {
+    return Failure(make_error(Kind::runtime, "the process that makes the namespace died"));
+  }
+  if (record.bytes.front() == kFailed) return Failure(error_from_record(record.bytes.substr(1)));
+  return record;
+}
+
+Result<Listeners> receive_listeners(int channel, unsigned workers, bool ipv6) {
+  Listeners listeners{.workers = {}, .port = kNamespaceListenPort, .ipv6 = ipv6, .own = {}};
+  for (unsigned i = 0; i < workers; ++i) {
+    auto record = SHUNT_TRY(receive_from_holder(channel));
+    ListenerSet set;
+    const std::size_t half = record.fds.size() / 2;
+    for (std::size_t k = 0; k < record.fds.size(); ++k) {
+      (k < half ? set.tcp : set.udp).push_back(std::move(record.fds[k]));
+    }
+    listeners.workers.push_back(std::move(set));
+  }
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    if (family == Family::ipv6 && !ipv6) continue;
+    listeners.own.push_back({.address = Address::loopback(family), .port = kNamespaceListenPort});
+  }
+  return listeners;
+}
+
+}  // namespace
+
+std::string capture_namespace_rules(const CaptureNamespaceOptions& options) {
+  NamespaceRules rules{.mark = kNamespaceMark,
+                       .listen_port = kNamespaceListenPort,
+                       .ipv6 = make_socket(Family::ipv6, SocketType::datagram).has_value(),
+                       .own_addresses = {},
+                       .name_servers = options.name_servers,
+                       .localhost_is_host = options.localhost_is_host};
+  for (const auto* family : {&options.host.ipv4, &options.host.ipv6}) {
+    if (family->source) rules.own_addresses.push_back(*family->source);
+  }
+  return namespace_rules_text(rules);
+}
+
+Result<CaptureNamespace> CaptureNamespace::create(const CaptureNamespaceOptions& options) {
+  auto [ours, theirs] = SHUNT_TRY(make_record_channel());
+  const pid_t holder = ::fork();
+  if (holder < 0) return Failure(errno_error("fork"));
+  if (holder == 0) {
+    ours.reset();
+    hold_namespace(std::move(theirs), options);
+  }
+  theirs.reset();
+  CaptureNamespace made;
+  made.holder_ = holder;
+  auto ready = SHUNT_TRY(receive_from_holder(ours.get()));
+  if (ready.fds.size() < 2) return Failure(errno_error("descriptors from the holder", EPROTO));
+  made.diag_socket_ = std::move(ready.fds[0]);
+  made.door_.network = std::move(ready.fds[1]);
+  if (ready.fds.size() > 2) made.door_.user = std::move(ready.fds[2]);
+  made.listeners_ =
+      SHUNT_TRY(receive_listeners(ours.get(), options.workers, ready.bytes.back() == '6'));
+  made.reply_sockets_ = std::make_shared<HeldReplySockets>(std::move(ours));
+  return made;
+}
+
+Result<void> enter_capture_namespace(const NamespaceDoor& door) {
+  const uid_t uid = ::geteuid();
+  const gid_t gid = ::getegid();
+  if (door.user.valid() && ::setns(door.user.get(), CLONE_NEWUSER) != 0) {
+    return Failure(errno_error("enter the capture's user namespace"));
+  }
+  if (::setns(door.network.get(), CLONE_NEWNET) != 0) {
+    return Failure(errno_error("enter the capture's network namespace"));
+  }
+  if (door.user.valid()) return enter_user_namespace(uid, gid);
+  return drop_from_bounding_set({CAP_NET_ADMIN, CAP_SYS_ADMIN});
+}
+
+}  // namespace shunt

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The capture of `shunt run`: a network namespace in which every address is local, so that nothing
+// can leave it but through the listeners, and whose sockets are handed out to a proxy that dials in
+// the host's namespace. An ordinary user can make one.
+//
+// A small process, the holder, makes the namespace and stays in it, because some sockets can only
+// be made inside and a process with threads cannot go there (setns(2): a user namespace is entered
+// by single-threaded processes). It ends when this object goes, or when this process dies in
+// whatever way. The namespace lives as long as a process is in it or a socket of it is open.
+//
+//   host's namespaces                   user namespace H, network namespace N
+//   proxy: accepts, dials  <-- fds ---  holder: mapped root, makes N, listeners, reply sockets
+//   command's process      -- enter -->  user namespace of its own below H: own uid, no capability
+//
+// Run by root, H is the host's own user namespace, and the command loses CAP_NET_ADMIN and
+// CAP_SYS_ADMIN instead: enough that it can neither change N nor leave it, and chown, setgroups and
+// the like keep working.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/capture.h"
+#include "capture/host_network.h"
+#include "capture/listeners.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+struct CaptureNamespaceOptions {
+  HostNetwork host;
+  std::vector<Address> name_servers;  ///< loopback addresses whose port 53 is the host's
+  bool localhost_is_host = false;     ///< see capture/namespace_rules.h
+  unsigned workers = 1;
+};
+
+/// The rules that a namespace with these options gets, as nft reads them.
+[[nodiscard]] std::string capture_namespace_rules(const CaptureNamespaceOptions& options);
+
+/// What it takes to go in.
+struct NamespaceDoor {
+  UniqueFd network;
+  UniqueFd user;  ///< not valid when the namespace belongs to the host's user namespace
+};
+
+/// Moves the calling process, which must be single-threaded, into the namespace and takes from it
+/// what could undo the capture. It has its own uid and gid afterwards.
+Result<void> enter_capture_namespace(const NamespaceDoor& door);
+
+class CaptureNamespace {
+ public:
+  /// Forks the holder: no thread may have been started. The Error says why the host refuses.
+  static Result<CaptureNamespace> create(const CaptureNamespaceOptions& options);
+
+  /// For the proxy to move out.
+  Listeners& listeners() { return listeners_; }
+  [[nodiscard]] const NamespaceDoor& door() const { return door_; }
+  [[nodiscard]] std::shared_ptr<ReplySockets> reply_sockets() const { return reply_sockets_; }
+  /// A NETLINK_SOCK_DIAG socket in the namespace; to be moved out.
+  UniqueFd& diag_socket() { return diag_socket_; }
+  [[nodiscard]] pid_t holder() const { return holder_; }
+
+ private:
+  CaptureNamespace() = default;
+
+  Listeners listeners_;
+  NamespaceDoor door_;
+  UniqueFd diag_socket_;
+  std::shared_ptr<ReplySockets> reply_sockets_;  // owns the channel to the holder
+  pid_t holder_ = -1;
+};
+
+}  // namespace shunt

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/namespace_holder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/netlink.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <csignal>
+#include <cstring>
+
+#include "base/error_record.h"
+#include "capture/namespace_rules.h"
+#include "capture/reply_sockets.h"
+#include "kernel/links.h"
+#include "kernel/netns.h"
+#include "kernel/nft.h"
+#include "kernel/policy_route.h"
+#include "kernel/sysctl.h"
+#include "net/fd_passing.h"
+
+namespace shunt {
+namespace {
+
+// What a fresh namespace has at the kernel's default but programs see: below which port one has to
+// be root, and where ephemeral ports come from.
+constexpr std::array<std::string_view, 2> kMirroredSysctls = {"net/ipv4/ip_unprivileged_port_start",
+                                                              "net/ipv4/ip_local_port_range"};
+
+using SysctlValues = std::array<std::string, kMirroredSysctls.size()>;
+
+SysctlValues read_mirrored_sysctls() {
+  SysctlValues values;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = read_sysctl(kMirroredSysctls[i]).value_or("");
+  }
+  return values;
+}
+
+// Not worth failing for.
+void mirror_sysctls(const SysctlValues& outside) {
+  const SysctlValues inside = read_mirrored_sysctls();
+  for (std::size_t i = 0; i < outside.size(); ++i) {
+    if (outside[i].empty() || outside[i] == inside[i]) continue;
+    (void)write_sysctl(kMirroredSysctls[i], outside[i]);
+  }
+}
+
+Result<void> add_family(Family family, const HostFamily& seen) {
+  if (!seen.source) return {};
+  SHUNT_CHECK(add_address("lo", *seen.source, family == Family::ipv4 ? 32 : 128));
+  for (const auto& [address, prefix_length] : seen.routes) {
+    SHUNT_CHECK(add_route({.family = family,
+                           .type = RouteType::local,
+                           .destination = address,
+                           .prefix_length = prefix_length,
+                           .interface = "lo",
+                           .gateway = {},
+                           .preferred_source = seen.source}));
+  }
+  return {};
+}
+
+Result<UniqueFd> open_own(const char* path) {
+  UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return Failure(errno_error(fmt::format("open {}", path)));
+  return fd;
+}
+
+Result<UniqueFd> open_diag_socket() {
+  UniqueFd fd(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!fd.valid()) return Failure(errno_error("socket(NETLINK_SOCK_DIAG)"));
+  return fd;
+}
+
+std::string user_namespace_id() {
+  std::array<char, 64> link{};
+  const auto size = ::readlink("/proc/self/ns/user", link.data(), link.size());
+  return {link.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
+}
+
+struct Made {
+  Listeners listeners;
+  NamespaceDoor door;
+  UniqueFd diag_socket;
+};
+
+Result<Made> make_namespace(const CaptureNamespaceOptions& options) {
+  const SysctlValues sysctls = read_mirrored_sysctls();
+  const std::string user_before = user_namespace_id();
+  SHUNT_CHECK(enter_network_namespace());
+  SHUNT_CHECK(set_link_up("lo"));  // brings 127.0.0.1/8 and ::1 with it
+  SHUNT_CHECK(add_family(Family::ipv4, options.host.ipv4));
+  SHUNT_CHECK(add_family(Family::ipv6, options.host.ipv6));
+  mirror_sysctls(sysctls);
+  SHUNT_CHECK(nft_run(capture_namespace_rules(options)));
+  Made made;
+  made.listeners = SHUNT_TRY(make_listeners(
+      {.workers = options.workers, .mark = kNamespaceMark, .port = kNamespaceListenPort}));
+  made.diag_socket = SHUNT_TRY(open_diag_socket());
+  made.door.network = SHUNT_TRY(open_own("/proc/self/ns/net"));
+  if (user_namespace_id() != user_before) {
+    made.door.user = SHUNT_TRY(open_own("/proc/self/ns/user"));
+  }
+  return made;
+}
+
+Result<void> hand_over(int channel, const Made& made) {
+  std::vector<int> fds{made.diag_socket.get(), made.door.network.get()};
+  if (made.door.user.valid()) fds.push_back(made.door.user.get());
+  const std::array<char, 2> ready{kReady, made.listeners.ipv6 ? '6' : '4'};
+  SHUNT_CHECK(send_record(channel, {ready.data(), ready.size()}, fds));
+  for (const auto& set : made.listeners.workers) {
+    fds.clear();
+    for (const auto& fd : set.tcp) fds.push_back(fd.get());
+    for (const auto& fd : set.udp) fds.push_back(fd.get());
+    SHUNT_CHECK(send_record(channel, {&kListeners, 1}, fds));
+  }
+  return {};
+}
+
+Result<std::vector<UniqueFd>> make_reply_sockets(const SocketRequest& request) {
+  const Family family = request.family == '6' ? Family::ipv6 : Family::ipv4;
+  std::vector<UniqueFd> made;
+  for (unsigned i = 0; i < request.count; ++i) {
+    auto fd = request.type == 'r' ? make_unbound_raw_reply_socket(family, kNamespaceMark)
+                                  : make_unbound_reply_socket(family, kNamespaceMark);
+    if (!fd && !made.empty()) break;  // some are better than none
+    if (!fd) return Failure(std::move(fd).error());
+    made.push_back(std::move(*fd));
+  }
+  return made;
+}
+
+Result<void> answer(int channel, const Record& record) {
+  SocketRequest request{};
+  if (record.bytes.size() != sizeof request) return {};
+  std::memcpy(&request, record.bytes.data(), sizeof request);
+  const auto made = make_reply_sockets(request);
+  if (!made) return send_record(channel, kFailed + error_record(made.error()));
+  std::vector<int> fds;
+  for (const auto& fd : *made) fds.push_back(fd.get());
+  return send_record(channel, {&kSockets, 1}, fds);
+}
+
+void serve_requests(int channel) {
+  while (true) {
+    const auto record = receive_record(channel);
+    if (!record || record->bytes.empty()) return;
+    if (!answer(channel, *record)) return;
+  }
+}
+
+// It must not keep anything of its maker's alive, above all no pipe that somebody waits to close,
+// and must not be stopped or ended by what the terminal sends to the command.
+void detach(UniqueFd& channel) {
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_BLOCK, &all, nullptr);
+  UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (int fd = 0; fd <= 2; ++fd) ::dup2(null.get(), fd);
+  const auto kept = static_cast<unsigned>(channel.get());
+  if (kept > 3) ::close_range(3, kept - 1, 0);
+  ::close_range(kept + 1, ~0U, 0);
+  (void)null.release();  // closed just now
+  [[maybe_unused]] const int ignored = ::chdir("/");
+}
+
+}  // namespace
+
+void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options) {
+  detach(channel);
+  ::prctl(PR_SET_NAME, "run-holder");
+  {
+    const auto made = make_namespace(options);
+    if (!made) {
+      (void)send_record(channel.get(), kFailed + error_record(made.error()));
+      ::_exit(1);
+    }
+    if (!hand_over(channel.get(), *made)) ::_exit(1);
+  }
+  // Its /proc/PID belongs to root from here on: the command, which has the same uid, finds no way
+  // in there. (The kernel refuses it anyhow: the holder's user namespace is not the command's.)
+  ::prctl(PR_SET_DUMPABLE, 0);
+  serve_requests(channel.get());
+  ::_exit(0);
+}
+
+}  // namespace shunt

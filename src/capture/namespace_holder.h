@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The process that makes a capture namespace and stays in it (see capture_namespace.h), and the
+// records that it exchanges with its maker:
+//
+//   holder: kFailed + an Error   or   kReady + port + ipv6, with descriptors: sock_diag, network
+//           namespace, user namespace (only if it has one of its own)
+//   holder: kListeners for each worker, descriptors: TCP then UDP, half of each
+//   maker:  SocketRequest        holder: kSockets with descriptors, or kFailed + an Error
+#pragma once
+
+#include <cstdint>
+
+#include "capture/capture_namespace.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+/// On every socket of shunt's in the namespace. The namespace is ours alone: any number will do.
+inline constexpr std::uint32_t kNamespaceMark = 0x5348;
+/// Below the range of ephemeral ports, and of no use to anybody since tcpmux died.
+inline constexpr std::uint16_t kNamespaceListenPort = 1;
+
+inline constexpr char kFailed = 'f';  ///< followed by error_record()
+inline constexpr char kReady = 'r';
+inline constexpr char kListeners = 'l';
+inline constexpr char kSockets = 's';
+
+struct SocketRequest {
+  char family;  ///< '4' or '6'
+  char type;    ///< 'u' bound UDP, 'r' raw
+  std::uint8_t count;
+};
+
+/// The holder's whole life, in a freshly forked process.
+[[noreturn]] void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options);
+
+}  // namespace shunt

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/namespace_rules.h"
+
+#include <fmt/format.h>
+
+namespace shunt {
+namespace {
+
+std::string_view selector(const Address& address) {
+  return address.is_v4() ? "ip daddr" : "ip6 daddr";
+}
+
+std::string capture_chain(const NamespaceRules& rules) {
+  std::string text = fmt::format(R"(  chain capture {{
+    type filter hook prerouting priority mangle; policy accept;
+    meta mark {:#x} accept
+    meta l4proto != {{ tcp, udp }} accept
+    tcp flags & (fin | syn | rst | ack) != syn accept
+    ip daddr 127.0.0.0/8 goto loopback
+    ip6 daddr ::1 goto loopback
+)",
+                                 rules.mark);
+  for (const auto& address : rules.own_addresses) {
+    text += fmt::format("    {} {} goto inside_first\n", selector(address), address.text());
+  }
+  text += "    goto to_shunt\n  }\n";
+  return text;
+}
+
+std::string loopback_chain(const NamespaceRules& rules) {
+  std::string text = "  chain loopback {\n";
+  if (rules.localhost_is_host) {
+    text += "    goto inside_first\n";
+  } else {
+    for (const auto& server : rules.name_servers) {
+      text +=
+          fmt::format("    {} {} th dport 53 goto inside_first\n", selector(server), server.text());
+    }
+    text += "    accept\n";
+  }
+  return text + "  }\n";
+}
+
+// A reply socket of shunt's own that is bound to the address is not a program inside.
+std::string inside_first_chain(const NamespaceRules& rules) {
+  return fmt::format(R"(  chain inside_first {{
+    socket mark {:#x} goto to_shunt
+    socket wildcard {{ 0, 1 }} accept
+    goto to_shunt
+  }}
+)",
+                     rules.mark);
+}
+
+std::string to_shunt_chain(const NamespaceRules& rules) {
+  std::string text = fmt::format(R"(  chain to_shunt {{
+    meta nfproto ipv4 meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{0} accept
+)",
+                                 rules.listen_port);
+  if (rules.ipv6) {
+    text += fmt::format(
+        "    meta nfproto ipv6 meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{} accept\n",
+        rules.listen_port);
+  }
+  // Nobody listens any more, as after shunt's death: say so, and let nobody inside answer instead.
+  return text + "    meta l4proto tcp reject with tcp reset\n    reject\n  }\n";
+}
+
+// At the output hook, so that the sender is told at once (EPERM, or the ICMP error).
+std::string refuse_chain(const NamespaceRules& rules) {
+  std::string own;
+  for (const auto& address : rules.own_addresses) {
+    own += fmt::format("    {} {} accept\n", selector(address), address.text());
+  }
+  return fmt::format(R"(  chain refuse {{
+    type filter hook output priority filter; policy accept;
+    meta mark {0:#x} accept
+    ip daddr 127.0.0.1 tcp dport {1} tcp flags & (fin | syn | rst | ack) == syn reject with tcp reset
+    ip6 daddr ::1 tcp dport {1} tcp flags & (fin | syn | rst | ack) == syn reject with tcp reset
+    ip daddr 127.0.0.1 udp dport {1} reject
+    ip6 daddr ::1 udp dport {1} reject
+    ip daddr {{ 224.0.0.0/4, 255.255.255.255 }} drop
+    ip6 daddr ff00::/8 drop
+    meta l4proto {{ tcp, udp }} accept
+    ip daddr 127.0.0.0/8 accept
+    ip6 daddr ::1 accept
+{2}    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept
+    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept
+    reject with icmpx admin-prohibited
+  }}
+)",
+                     rules.mark, rules.listen_port, own);
+}
+
+}  // namespace
+
+std::string namespace_rules_text(const NamespaceRules& rules) {
+  return "table inet shunt {\n" + capture_chain(rules) + loopback_chain(rules) +
+         inside_first_chain(rules) + to_shunt_chain(rules) + refuse_chain(rules) + "}\n";
+}
+
+}  // namespace shunt
