@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/carrier_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <deque>
+#include <memory>
+
+#include "base/error_record.h"
+#include "base/limits.h"
+#include "capture/capture_namespace.h"
+#include "capture/host_network.h"
+#include "cli/options.h"
+#include "cli/process_title.h"
+#include "cli/proxy_setup.h"
+#include "kernel/namespace_members.h"
+#include "net/fd_passing.h"
+#include "proxy/proxy.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr std::uint32_t kLinesWaitMs = 1000;  // how long the supervisor is kept for last lines
+constexpr int kMembersCheckMs = 500;          // how often to see whether anybody is left
+constexpr std::size_t kRememberedSignals = 32;
+constexpr std::uint32_t kNoMark = 0;  // upstream sockets live in the host's namespace
+
+/// Everything that the group got, so that the supervisor can tell its own signals from the group's.
+class SignalMemory {
+ public:
+  static Result<SignalMemory> create() {
+    sigset_t all;
+    sigfillset(&all);
+    SignalMemory memory;
+    memory.fd_ = UniqueFd(::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!memory.fd_.valid()) return Failure(errno_error("signalfd"));
+    return memory;
+  }
+
+  /// Each signal is reported once.
+  bool saw(int signal, pid_t sender) {
+    read_pending();
+    const auto found = std::find_if(seen_.begin(), seen_.end(), [&](const Seen& seen) {
+      return seen.signal == signal && seen.sender == sender;
+    });
+    if (found == seen_.end()) return false;
+    seen_.erase(found);
+    return true;
+  }
+
+  /// Has somebody asked this very process to end?
+  bool end_requested() {
+    read_pending();
+    return std::any_of(seen_.begin(), seen_.end(),
+                       [](const Seen& seen) { return seen.signal == SIGTERM; });
+  }
+
+  void forget() {
+    read_pending();
+    seen_.clear();
+  }
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  struct Seen {
+    int signal;
+    pid_t sender;
+  };
+
+  void read_pending() {
+    signalfd_siginfo info{};
+    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
+      if (seen_.size() == kRememberedSignals) seen_.pop_front();
+      seen_.push_back({static_cast<int>(info.ssi_signo), static_cast<pid_t>(info.ssi_pid)});
+    }
+  }
+
+  UniqueFd fd_;
+  std::deque<Seen> seen_;
+};
+
+class CarrierProcess {
+ public:
+  CarrierProcess(UniqueFd channel, const Options& options)
+      : channel_(std::move(channel)), options_(options) {}
+
+  Result<void> set_up();
+  void serve();
+  void finish();
+
+ private:
+  Result<void> start_proxy();
+  Result<void> report_ready();
+  bool handle_request();
+  void answer(char letter);
+  void let_go();
+  void wait_for_members();
+
+  UniqueFd channel_;
+  const Options& options_;
+  std::optional<SignalMemory> signals_;
+  std::optional<CaptureNamespace> namespace_;
+  TrafficSetup traffic_;
+  std::unique_ptr<Proxy> proxy_;
+};
+
+int traffic_descriptor(const Options& options) {
+  const bool shown = options.has("output") || ::isatty(STDERR_FILENO) == 1;
+  return shown ? STDERR_FILENO : -1;
+}
+
+Result<void> CarrierProcess::set_up() {
+  signals_ = SHUNT_TRY(SignalMemory::create());
+  (void)raise_descriptor_limit();
+  namespace_ =
+      SHUNT_TRY(CaptureNamespace::create({.host = look_at_host(options_.has("via")),
+                                          .name_servers = loopback_name_servers(),
+                                          .localhost_is_host = options_.has("allow-localhost"),
+                                          .workers = worker_count(0)}));
+  SHUNT_CHECK(start_proxy());
+  return report_ready();
+}
+
+Result<void> CarrierProcess::start_proxy() {
+  traffic_ = SHUNT_TRY(set_up_traffic(options_, kNoMark, traffic_descriptor(options_)));
+  ProxyOptions proxy = traffic_.proxy_options(options_);
+  proxy.workers = std::move(namespace_->listeners().workers);
+  proxy.method = CaptureMethod::tproxy;
+  proxy.own_listeners = namespace_->listeners().own;
+  proxy.reply_sockets = namespace_->reply_sockets();
+  // A client in the namespace may well have the same address and port as an upstream socket in the
+  // host's: that is no loop, and there can be none between two namespaces.
+  proxy.loop_guard = std::make_shared<LoopGuard>();
+  proxy_ = SHUNT_TRY(Proxy::start(std::move(proxy)));
+  return {};
+}
+
+Result<void> CarrierProcess::report_ready() {
+  const NamespaceDoor& door = namespace_->door();
+  std::vector<int> fds{door.network.get()};
+  if (door.user.valid()) fds.push_back(door.user.get());
+  return send_record(channel_.get(), {&kCarrierReady, 1}, fds);
+}
+
+// Until the supervisor reports the command's end, or is gone itself.
+void CarrierProcess::serve() {
+  while (handle_request()) {
+  }
+}
+
+bool CarrierProcess::handle_request() {
+  const auto record = receive_record(channel_.get());
+  CarrierRequest request;
+  if (!record || record->bytes.size() != sizeof request) return false;
+  std::memcpy(&request, record->bytes.data(), sizeof request);
+  if (request.letter == kWasItSeen) {
+    answer(signals_->saw(request.signal, request.pid) ? kSeen : kNotSeen);
+  }
+  return request.letter != kCommandEnded;
+}
+
+void CarrierProcess::answer(char letter) { (void)send_record(channel_.get(), {&letter, 1}); }
+
+// The supervisor may leave: it has nothing more to wait for, and nobody else must have to wait for
+// what this process holds open.
+void CarrierProcess::let_go() {
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null.valid()) ::dup2(null.get(), STDERR_FILENO);
+  [[maybe_unused]] const int ignored = ::chdir("/");
+  answer(kLinesWritten);
+  channel_.reset();
+}
+
+void CarrierProcess::wait_for_members() {
+  signals_->forget();
+  while (has_members(namespace_->door().network.get(), namespace_->holder())) {
+    pollfd signalled{.fd = signals_->fd(), .events = POLLIN, .revents = 0};
+    ::poll(&signalled, 1, kMembersCheckMs);
+    if (signals_->end_requested()) return;
+  }
+}
+
+void CarrierProcess::finish() {
+  const bool alone = !has_members(namespace_->door().network.get(), namespace_->holder());
+  if (alone && proxy_->drain(kLinesWaitMs)) {
+    proxy_->stop();
+    traffic_.log.reset();
+    let_go();
+    return;
+  }
+  // Jobs in the background, or data that is still on its way to a slow upstream.
+  let_go();
+  wait_for_members();
+  (void)proxy_->drain(limits::kDrainTimeoutMs);
+  proxy_->stop();
+}
+
+}  // namespace
+
+void carry(UniqueFd channel, const Options& options) {
+  // Not called shunt: `pkill shunt` means the supervisor, and this process is its witness of what
+  // was sent to the whole process group.
+  set_process_title("run-carrier");
+  const int report = channel.get();
+  {
+    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO}) ::dup2(null.get(), fd);
+  }
+  CarrierProcess process(std::move(channel), options);
+  if (const auto done = process.set_up(); !done) {
+    (void)send_record(report, kCarrierFailed + error_record(done.error()));
+    ::_exit(1);
+  }
+  process.serve();
+  process.finish();
+  ::_exit(0);
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/child.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/error_record.h"
+#include "net/unique_fd.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr int kNotExecutable = 126;
+constexpr int kNotFound = 127;
+constexpr int kShuntFailed = 125;
+
+// Forgotten by the kernel when credentials change, so after the namespaces were entered.
+void die_with(pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(kShuntFailed);  // it died before the line above
+}
+
+[[noreturn]] void give_up(int report, int exit_code, const Error& error) {
+  std::string record(1, static_cast<char>(exit_code));
+  record += error_record(error);
+  [[maybe_unused]] const auto ignored = ::write(report, record.data(), record.size());
+  ::_exit(exit_code);
+}
+
+Error exec_error(const std::string& program, int os_error) {
+  if (os_error == ENOENT && program.find('/') == std::string::npos) {
+    return make_error(Kind::runtime, fmt::format("{}: command not found", program));
+  }
+  return errno_error(fmt::format("cannot run {}", program), os_error);
+}
+
+[[noreturn]] void become(const std::vector<std::string>& command, const NamespaceDoor& door,
+                         const SignalState& signals, pid_t parent, int report) {
+  if (const auto entered = enter_capture_namespace(door); !entered) {
+    give_up(report, kShuntFailed, entered.error());
+  }
+  die_with(parent);
+  std::vector<char*> arguments;
+  for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  signals.restore();
+  ::execvp(arguments[0], arguments.data());
+  const int failed = errno;
+  give_up(report, failed == ENOENT ? kNotFound : kNotExecutable, exec_error(command[0], failed));
+}
+
+std::string read_to_end(int fd) {
+  std::string text;
+  std::array<char, kErrorRecordBytes + 1> buffer;
+  while (true) {
+    const auto got = ::read(fd, buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return text;
+    text.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+}
+
+}  // namespace
+
+SignalState SignalState::take_over() {
+  SignalState state;
+  sigset_t blocked;
+  sigfillset(&blocked);
+  for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS}) {
+    sigdelset(&blocked, fault);
+  }
+  ::sigprocmask(SIG_BLOCK, &blocked, &state.mask_);
+  // An ignored SIGCHLD is inherited, and children could not be waited for.
+  struct sigaction usual{};
+  usual.sa_handler = SIG_DFL;
+  ::sigaction(SIGCHLD, &usual, &state.child_);
+  return state;
+}
+
+void SignalState::restore() const {
+  ::sigaction(SIGCHLD, &child_, nullptr);
+  ::sigprocmask(SIG_SETMASK, &mask_, nullptr);
+}
+
+std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>& command,
+                                                 const NamespaceDoor& door,
+                                                 const SignalState& signals) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return std::unexpected(StartFailure{errno_error("pipe")});
+  const UniqueFd reports(ends[0]);
+  UniqueFd report(ends[1]);
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0) return std::unexpected(StartFailure{errno_error("fork")});
+  if (child == 0) become(command, door, signals, parent, report.get());
+  report.reset();
+  const std::string failure = read_to_end(reports.get());
+  if (failure.empty()) return child;  // exec closed the pipe
+  ::waitpid(child, nullptr, 0);
+  return std::unexpected(StartFailure{error_from_record(std::string_view(failure).substr(1)),
+                                      static_cast<unsigned char>(failure.front())});
+}
+
+}  // namespace shunt::cli
