@@ -41,12 +41,21 @@ inline constexpr std::uint32_t kAcceptPauseMs = 64;  ///< after EMFILE, before t
 inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
 inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker
 inline constexpr std::size_t kUdpReplySockets = 512;        ///< of one worker
+inline constexpr std::uint32_t kUdpReplyIdleMs = 10'000;    ///< then its port is given up
+inline constexpr std::size_t kUdpDials = 256;               ///< associations under way, a worker
+inline constexpr std::size_t kUdpDialsPerClient = 64;
+inline constexpr std::size_t kUdpQueuedDatagrams = 16;       ///< of one session while it dials
+inline constexpr std::size_t kUdpQueuedBytes = 1024 * 1024;  ///< of all that dial, a worker
+inline constexpr int kUdpTurnBatches = 16;            ///< batches for one socket before it yields
+inline constexpr unsigned kUdpErrorsPerSecond = 100;  ///< ICMP errors sent to clients, a worker
 inline constexpr std::size_t kUdpDatagramBytes = 65'535;
 inline constexpr int kUdpReceiveBufferBytes = 4 * 1024 * 1024;  ///< of one worker's listener
 inline constexpr std::size_t kUdpBatch = 32;  ///< datagrams for one recvmmsg
 inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
 inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;
 inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
+inline constexpr std::uint32_t kUdpRefusedTimeoutMs = 1'000;  ///< then a refused one is tried again
+inline constexpr std::uint32_t kUdpDrainTimeoutMs = 2'000;    ///< for an answer under way
 
 // Observation.
 inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;  ///< a longer head ends its parsing

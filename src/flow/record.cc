@@ -11,6 +11,7 @@ std::string_view end_reason_text(EndReason reason) {
     case EndReason::idle: return "idle";
     case EndReason::shutdown: return "shutdown";
     case EndReason::refused: return "refused";
+    case EndReason::evicted: return "evicted";
   }
   return "unknown";
 }

@@ -21,6 +21,7 @@ enum class EndReason : std::uint8_t {
   idle,            ///< neither said anything for the idle timeout
   shutdown,        ///< shunt is stopping
   refused,         ///< never relayed: see the failure
+  evicted,         ///< UDP: gave way to a newer session, the table is full
 };
 
 [[nodiscard]] std::string_view end_reason_text(EndReason reason);

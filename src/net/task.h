@@ -152,7 +152,7 @@ inline detail::Both both(Task<> first, Task<> second) {
 }
 
 /// Starts a task that nobody awaits. Only the gates that count and drain what they start may call
-/// it: proxy/flow_set.h for flows, proxy/worker.h for its acceptors.
+/// it: proxy/flow_set.h for flows, proxy/serve_udp.h for sessions, proxy/worker.h for acceptors.
 inline detail::Detached spawn(Task<> task) { co_await task; }
 
 }  // namespace shunt
