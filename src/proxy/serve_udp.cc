@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "proxy/serve_udp.h"
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "base/counters.h"
+#include "net/socket.h"
+#include "proxy/refusal.h"
+
+namespace shunt {
+namespace {
+
+/// A client's first QUIC packet: long header, fixed bit, a version, and the size that a datagram
+/// with an Initial must have (RFC 9000 sections 14.1 and 17.2).
+bool is_quic_initial(std::string_view payload) {
+  return payload.size() >= 1200 && (static_cast<unsigned char>(payload[0]) & 0xc0) == 0xc0 &&
+         payload.substr(1, 4) != std::string_view("\0\0\0\0", 4);
+}
+
+bool is_broadcast(const Address& address) {
+  return address.is_v4() && address.v4().s_addr == INADDR_BROADCAST;
+}
+
+Result<WatchedFd> make_listener(EventLoop& loop, UniqueFd fd) {
+  const auto bound = local_endpoint(fd.get());
+  if (!bound) return Failure(bound.error());
+  tune_udp_receive(fd.get(), bound->address.family(), true);
+  return WatchedFd::create(loop, std::move(fd), Slot::kReadable);
+}
+
+}  // namespace
+
+struct UdpServer::Drained {
+  UdpServer& server;
+  bool await_ready() const { return server.running_ == 0; }
+  void await_suspend(std::coroutine_handle<> handle) { server.when_drained_ = handle; }
+  void await_resume() const {}
+};
+
+UdpServer::UdpServer(EventLoop& loop, UdpOptions options)
+    : loop_(loop),
+      options_(std::move(options)),
+      table_(options_.most_sessions, options_.most_sessions_per_client),
+      replies_(loop, options_.reply_sockets, options_.fds, options_.most_reply_sockets) {}
+
+UdpServer::~UdpServer() { stop(); }
+
+Result<std::unique_ptr<UdpServer>> UdpServer::create(EventLoop& loop,
+                                                     std::vector<UniqueFd> listeners,
+                                                     UdpOptions options) {
+  std::unique_ptr<UdpServer> server(new UdpServer(loop, std::move(options)));
+  server->from_clients_ = SHUNT_TRY(ReceiveBatch::create());
+  server->from_upstreams_ = SHUNT_TRY(ReceiveBatch::create());
+  for (UniqueFd& fd : listeners) {
+    server->listeners_.push_back(SHUNT_TRY(make_listener(loop, std::move(fd))));
+  }
+  return server;
+}
+
+Task<> UdpServer::run() {
+  for (WatchedFd& listener : listeners_) start(serve_listener(listener));
+  co_await Drained{*this};
+  stop();  // refused sessions have no coroutine that would have ended them
+}
+
+void UdpServer::start(Task<> task) {
+  ++running_;
+  spawn(gated(std::move(task)));
+}
+
+// The last one does not resume run() itself: the server may be gone when run() returns, and this
+// frame still has to end.
+Task<> UdpServer::gated(Task<> task) {
+  co_await task;
+  if (--running_ > 0 || !when_drained_) co_return;
+  loop_.post([waiting = std::exchange(when_drained_, nullptr)] { waiting.resume(); });
+}
+
+void UdpServer::drain() {
+  if (closing_) return;
+  closing_ = true;
+  for (WatchedFd& listener : listeners_) {
+    if (!listener.valid()) continue;
+    loop_.cancel(listener.slot());
+    listener.reset();
+  }
+  for (const Session& session : table_.all()) {
+    if (session->state == UdpSession::State::open && session->awaiting) {
+      renew(*session);
+    } else if (session->state != UdpSession::State::dialling) {
+      end(*session, EndReason::shutdown);
+    }
+  }
+}
+
+void UdpServer::stop() {
+  drain();
+  while (const Session session = table_.any()) end(*session, EndReason::shutdown);
+}
+
+Task<> UdpServer::serve_listener(WatchedFd& listener) {
+  int batches = 0;
+  while (!closing_) {
+    const Wake wake = co_await loop_.readable(listener.slot());
+    if (wake != Wake::ready || closing_) co_return;
+    const int count = from_clients_->receive(listener.fd());
+    if (count > 0) take_batch(static_cast<std::size_t>(count));
+    if (count < 0 || from_clients_->drained()) listener.slot().clear(Slot::kReadable);
+    if (++batches % limits::kUdpTurnBatches == 0) co_await loop_.yield();
+  }
+}
+
+// The datagrams of one session are sent on together, in their order. A session that a later
+// datagram of the batch displaces gets nothing more.
+void UdpServer::take_batch(std::size_t count) {
+  std::array<Session, limits::kUdpBatch> sessions;
+  for (std::size_t i = 0; i < count; ++i) sessions[i] = session_of(i);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Session session = std::move(sessions[i]);
+    if (session == nullptr) continue;
+    datagrams_.clear();
+    split((*from_clients_)[i], datagrams_);
+    for (std::size_t j = i + 1; j < count; ++j) {
+      if (sessions[j] != session) continue;
+      split((*from_clients_)[j], datagrams_);
+      sessions[j].reset();
+    }
+    forward(*session);
+  }
+}
+
+UdpServer::Session UdpServer::session_of(std::size_t index) {
+  const Endpoint source = from_clients_->source(index);
+  const auto destination = options_.original_destination(from_clients_->header(index));
+  if (!destination) {
+    count(Counter::udp_datagrams_dropped);
+    return nullptr;
+  }
+  if (auto found = table_.find(source, *destination)) return found;
+  Flow flow{.protocol = Protocol::udp,
+            .method = options_.method,
+            .source = source,
+            .original_destination = *destination,
+            .started = {}};
+  if (!admissible(flow)) return nullptr;
+  return admit(std::move(flow), is_quic_initial((*from_clients_)[index].bytes));
+}
+
+// Refused without a word to the sender and without a session: whoever sends straight at the
+// listener may have made up the address that an answer would go to.
+bool UdpServer::admissible(const Flow& flow) {
+  const auto refusal = own_flow_refusal(flow, options_.own_listeners, *options_.loop_guard);
+  const Address& to = flow.original_destination.address;
+  if (!refusal && flow.source.port != 0 && !to.is_any() && !is_broadcast(to)) return true;
+  const bool loop = refusal && refusal->reason == ConnectReason::loop;
+  count(loop ? Counter::loops_refused : Counter::direct_dials_refused);
+  if (refusal && !refusal->detail.empty()) {
+    warnings_.warn("UDP from " + flow.source.text() + " to " + flow.original_destination.text() +
+                   " refused: " + refusal->detail);
+  }
+  return false;
+}
+
+UdpServer::Session UdpServer::admit(Flow flow, bool quic) {
+  const Address client = flow.source.address;
+  if (dialling_ >= limits::kUdpDials || table_.dials_of(client) >= limits::kUdpDialsPerClient ||
+      !make_room(client)) {
+    count(Counter::udp_datagrams_dropped);
+    return nullptr;
+  }
+  flow.id = options_.next_flow_id();
+  flow.started = Clock::now();
+  flow.way_out = options_.way_out->name();
+  auto session = std::make_shared<UdpSession>(*this, &UdpServer::idle);
+  session->flow = std::move(flow);
+  session->descriptors = 1;
+  session->quic = quic;
+  table_.insert(session);
+  if (options_.log != nullptr) options_.log->flow_start(session->flow);
+  if (options_.way_out->carries_udp()) {
+    start(serve(session));
+  } else {
+    refuse(*session, {.reason = ConnectReason::unsupported, .os_error = 0, .detail = {}});
+  }
+  return session;
+}
+
+/// Gives up sessions until one more fits and its descriptor is granted.
+bool UdpServer::make_room(const Address& client) {
+  using Crowded = UdpTable::Crowded;
+  for (;;) {
+    const Crowded crowded = table_.crowded(client);
+    if (crowded == Crowded::no && (options_.fds == nullptr || options_.fds->take_for_udp(1))) {
+      return true;
+    }
+    const Session victim = table_.victim(client, crowded);
+    if (victim == nullptr) return false;
+    count(crowded == Crowded::client ? Counter::udp_client_over_cap
+                                     : Counter::udp_sessions_evicted);
+    end(*victim, EndReason::evicted);
+  }
+}
+
+void UdpServer::forward(UdpSession& session) {
+  switch (session.state) {
+    case UdpSession::State::dialling: return queue(session);
+    case UdpSession::State::open: return send_up(session);
+    case UdpSession::State::refused:
+      if (session.refusal) report(session, *session.refusal);
+      if (session.permanent) renew(session);
+      [[fallthrough]];
+    case UdpSession::State::ended: count(Counter::udp_datagrams_dropped, datagrams_.size());
+  }
+}
+
+void UdpServer::queue(UdpSession& session) {
+  for (const Datagram& datagram : datagrams_) {
+    if (session.queued.size() >= limits::kUdpQueuedDatagrams ||
+        queued_bytes_ + datagram.payload.size() > limits::kUdpQueuedBytes) {
+      count(Counter::udp_datagrams_dropped);
+      continue;
+    }
+    queued_bytes_ += datagram.payload.size();
+    session.queued.push_back({std::string(datagram.payload), datagram.tos});
+  }
+}
+
+void UdpServer::send_up(UdpSession& session) {
+  UdpUpstream& upstream = session.upstream;
+  SendTarget target{.fd = upstream.socket.fd(),
+                    .family = session.upstream_family,
+                    .to = nullptr,
+                    .header = upstream.header,
+                    .trains = &session.trains_up};
+  const SendOutcome outcome = sender_.send(target, datagrams_);
+  session.datagrams_up += outcome.datagrams;
+  session.bytes_up += outcome.bytes;
+  session.awaiting = true;
+  if (outcome.datagrams < datagrams_.size()) {
+    count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
+  }
+  if (outcome.error != 0) upstream_failed(session, outcome.error);
+  if (session.state == UdpSession::State::open) renew(session);
+}
+
+}  // namespace shunt

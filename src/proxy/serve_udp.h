@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The story of UDP on one worker. Each datagram that a listener receives names its client and, by a
+// control message, its original destination; the pair is a session with an upstream socket of its
+// own. What comes back is sent to the client from the original destination (proxy/udp_replies.h).
+//
+// A session is one coroutine that waits on its upstream; the client's datagrams are forwarded by
+// the listener's coroutine, a batch at a time. Nothing is answered that was sent straight at the
+// listener, nothing from our own upstream sockets is taken, and every table and queue is bounded
+// (proxy/udp_table.h, limits.h). A way out that cannot carry UDP refuses the session: the client
+// gets an ICMP error, so that a browser turns from QUIC to TCP at once.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/limits.h"
+#include "capture/capture.h"
+#include "egress/way_out.h"
+#include "flow/record.h"
+#include "net/event_loop.h"
+#include "net/task.h"
+#include "net/udp_socket.h"
+#include "net/watched_fd.h"
+#include "proxy/fd_budget.h"
+#include "proxy/loop_guard.h"
+#include "proxy/udp_replies.h"
+#include "proxy/udp_table.h"
+
+namespace shunt {
+
+struct UdpOptions {
+  std::shared_ptr<const WayOut> way_out;
+  std::shared_ptr<ReplySockets> reply_sockets;
+  std::vector<Endpoint> own_listeners;    ///< datagrams to these go nowhere
+  const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server
+  FdBudget* fds = nullptr;                ///< outlives the server; may be null
+  FlowLog* log = nullptr;                 ///< outlives the server; may be null
+  CaptureMethod method = CaptureMethod::tproxy;
+  std::function<std::uint64_t()> next_flow_id;  ///< needed
+  std::optional<Endpoint> (*original_destination)(const msghdr&) = datagram_destination;
+
+  std::size_t most_sessions = limits::kUdpSessions;
+  std::size_t most_sessions_per_client = limits::kUdpSessionsPerClient;
+  std::size_t most_reply_sockets = limits::kUdpReplySockets;
+  std::uint32_t answered_query_timeout_ms = limits::kUdpDnsTimeoutMs;
+  std::uint32_t unreplied_timeout_ms = limits::kUdpUnrepliedTimeoutMs;
+  std::uint32_t replied_timeout_ms = limits::kUdpRepliedTimeoutMs;
+  std::uint32_t refused_timeout_ms = limits::kUdpRefusedTimeoutMs;
+};
+
+class UdpServer {
+ public:
+  /// Takes a worker's ListenerSet::udp.
+  static Result<std::unique_ptr<UdpServer>> create(EventLoop& loop, std::vector<UniqueFd> listeners,
+                                                   UdpOptions options);
+  /// Only after run() returned, or when it was never called.
+  ~UdpServer();
+  UdpServer(const UdpServer&) = delete;
+  UdpServer& operator=(const UdpServer&) = delete;
+
+  /// Serves until drain() or stop(), or until the loop is cancelled; returns when the last
+  /// coroutine has ended. Dials under way end by their own deadlines, or by
+  /// EventLoop::cancel_all().
+  Task<> run();
+  /// Closes the listeners and ends what awaits no answer; the rest ends by itself within
+  /// limits::kUdpDrainTimeoutMs. On the loop's thread, as stop().
+  void drain();
+  /// Closes the listeners and ends every session.
+  void stop();
+  [[nodiscard]] std::size_t live_sessions() const { return table_.size(); }
+  [[nodiscard]] std::size_t bound_reply_sockets() const { return replies_.bound_sockets(); }
+
+ private:
+  struct Drained;
+  using Session = std::shared_ptr<UdpSession>;
+
+  UdpServer(EventLoop& loop, UdpOptions options);
+
+  // The gate: everything that runs is counted here and awaited by run().
+  void start(Task<> task);
+  Task<> gated(Task<> task);
+
+  // From clients.
+  Task<> serve_listener(WatchedFd& listener);
+  void take_batch(std::size_t count);
+  Session session_of(std::size_t index);
+  bool admissible(const Flow& flow);
+  Session admit(Flow flow, bool quic);
+  bool make_room(const Address& client);
+  /// These work on datagrams_.
+  void forward(UdpSession& session);
+  void queue(UdpSession& session);
+  void send_up(UdpSession& session);
+
+  // From upstreams.
+  Task<> serve(Session session);
+  bool opened(UdpSession& session, UdpUpstream upstream);
+  Task<> serve_replies(UdpSession& session);
+  Task<> serve_control(UdpSession& session);
+  void take_replies(UdpSession& session, std::size_t count);
+  void upstream_failed(UdpSession& session, int error);
+
+  void refuse(UdpSession& session, const ConnectFailure& failure);
+  void report(const UdpSession& session, Undeliverable what, std::uint32_t mtu = 0);
+  void log_end(const UdpSession& session, EndReason reason, const ConnectFailure* failure);
+  void end(UdpSession& session, EndReason reason);
+  void release(UdpSession& session);
+  void renew(UdpSession& session);
+  [[nodiscard]] std::uint32_t timeout_of(const UdpSession& session) const;
+  static void idle(Timer& timer);
+
+  EventLoop& loop_;
+  UdpOptions options_;
+  std::vector<WatchedFd> listeners_;
+  UdpTable table_;
+  UdpReplies replies_;
+  std::unique_ptr<ReceiveBatch> from_clients_;
+  std::unique_ptr<ReceiveBatch> from_upstreams_;
+  DatagramSender sender_;
+  std::vector<Datagram> datagrams_;  // of the session that is being served, within one call
+  std::size_t queued_bytes_ = 0;
+  std::size_t dialling_ = 0;
+  std::size_t running_ = 0;
+  bool closing_ = false;
+  std::coroutine_handle<> when_drained_;
+  RateLimitedLog warnings_;
+};
+
+}  // namespace shunt

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The upstream's half of proxy/serve_udp.h: the life of one session.
+#include <cerrno>
+#include <utility>
+
+#include "base/counters.h"
+#include "net/socket.h"
+#include "proxy/serve_udp.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::uint16_t kDnsPort = 53;
+constexpr std::uint16_t kNtpPort = 123;
+
+/// One question, one answer: nothing more is to come soon.
+bool is_query(const Flow& flow) {
+  const std::uint16_t port = flow.original_destination.port;
+  return port == kDnsPort || port == kNtpPort;
+}
+
+/// What a client that sent directly would have been told; nothing where the fault is ours.
+std::optional<Undeliverable> undeliverable(ConnectReason reason) {
+  switch (reason) {
+    case ConnectReason::refused:
+    case ConnectReason::unsupported: return Undeliverable::port;
+    case ConnectReason::host_unreachable:
+    case ConnectReason::timed_out:
+    case ConnectReason::reset:
+    case ConnectReason::proxy_error: return Undeliverable::host;
+    case ConnectReason::network_unreachable: return Undeliverable::network;
+    case ConnectReason::denied: return Undeliverable::prohibited;
+    case ConnectReason::loop:
+    case ConnectReason::no_destination:
+    case ConnectReason::resources:
+    case ConnectReason::cancelled: return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// The ICMP error behind an errno of a connected socket (icmp_err_convert in net/ipv4/icmp.c and
+/// icmpv6_err_convert in net/ipv6/icmp.c); nothing for the others.
+std::optional<Undeliverable> undeliverable_from_errno(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+    case ENOPROTOOPT: return Undeliverable::port;
+    case EHOSTUNREACH: return Undeliverable::host;
+    case ENETUNREACH: return Undeliverable::network;
+    case EACCES: return Undeliverable::prohibited;
+    case EMSGSIZE: return Undeliverable::too_big;
+    default: return std::nullopt;
+  }
+}
+
+}  // namespace
+
+// What a session is: find the way out, send what has waited for it, pass on what comes back. What
+// the client sends meanwhile is the listener's business (forward()).
+Task<> UdpServer::serve(Session session) {
+  const Address client = session->flow.source.address;
+  ++dialling_;
+  table_.dial_began(*session);
+  auto upstream = co_await options_.way_out->associate(loop_, session->flow);
+  --dialling_;
+  table_.dial_ended(client);
+  if (session->state == UdpSession::State::ended) co_return;
+  if (!upstream) {
+    refuse(*session, upstream.error());
+    co_return;
+  }
+  if (!opened(*session, *std::move(upstream))) co_return;
+  if (session->upstream.control.valid()) {
+    co_await both(serve_replies(*session), serve_control(*session));
+  } else {
+    co_await serve_replies(*session);
+  }
+}
+
+bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
+  if (upstream.control.valid() && options_.fds != nullptr) {
+    if (!options_.fds->take_for_udp(1)) {
+      refuse(session, {.reason = ConnectReason::resources, .os_error = EMFILE, .detail = {}});
+      return false;
+    }
+    ++session.descriptors;
+  }
+  session.upstream = std::move(upstream);
+  session.state = UdpSession::State::open;
+  const int fd = session.upstream.socket.fd();
+  const auto local = local_endpoint(fd);
+  if (local) session.upstream_family = local->address.family();
+  tune_udp_receive(fd, session.upstream_family, !is_query(session.flow));
+  if (session.quic) set_fragmentation(fd, session.upstream_family, false);
+  renew(session);
+
+  const auto queued = std::exchange(session.queued, {});
+  if (queued.empty()) return true;
+  datagrams_.clear();
+  for (const auto& [payload, tos] : queued) {
+    queued_bytes_ -= payload.size();
+    datagrams_.push_back({payload, tos});
+  }
+  send_up(session);
+  return session.state == UdpSession::State::open;
+}
+
+Task<> UdpServer::serve_replies(UdpSession& session) {
+  int batches = 0;
+  while (session.state == UdpSession::State::open) {
+    const Wake wake = co_await loop_.readable(session.upstream.socket.slot());
+    if (session.state != UdpSession::State::open) co_return;
+    if (wake != Wake::ready) {
+      end(session, EndReason::shutdown);
+      co_return;
+    }
+    Slot& slot = session.upstream.socket.slot();
+    const int count = from_upstreams_->receive(session.upstream.socket.fd());
+    if (count > 0) {
+      take_replies(session, static_cast<std::size_t>(count));
+      // recvmmsg() keeps an error that follows a datagram for the next call.
+      if (from_upstreams_->drained() && !slot.has(Slot::kFailed)) slot.clear(Slot::kReadable);
+    } else if (count == -EAGAIN) {
+      slot.clear(Slot::kReadable | Slot::kFailed);
+    } else {
+      upstream_failed(session, -count);
+    }
+    if (++batches % limits::kUdpTurnBatches == 0) co_await loop_.yield();
+  }
+}
+
+// The proxy ends an association by closing the TCP connection it was asked for on (RFC 1928
+// section 6). Nothing is to arrive on it: whatever does is the end, too.
+Task<> UdpServer::serve_control(UdpSession& session) {
+  if (session.state != UdpSession::State::open) co_return;
+  const Wake wake = co_await loop_.readable(session.upstream.control.slot());
+  if (session.state != UdpSession::State::open) co_return;
+  end(session, wake == Wake::ready ? EndReason::upstream_reset : EndReason::shutdown);
+}
+
+void UdpServer::take_replies(UdpSession& session, std::size_t count) {
+  const UdpUpstream& upstream = session.upstream;
+  datagrams_.clear();
+  for (std::size_t i = 0; i < count; ++i) split((*from_upstreams_)[i], datagrams_);
+  if (upstream.unwrap != nullptr) {
+    std::erase_if(datagrams_, [&upstream](Datagram& datagram) {
+      const auto payload = upstream.unwrap(upstream, datagram.payload);
+      if (payload) datagram.payload = *payload;
+      return !payload;
+    });
+  }
+  if (datagrams_.empty()) return;
+  const SendOutcome outcome = replies_.send({.source = session.flow.original_destination,
+                                             .client = session.flow.source,
+                                             .fragment = !session.quic},
+                                            datagrams_);
+  session.replied = true;
+  session.awaiting = false;
+  session.datagrams_down += outcome.datagrams;
+  session.bytes_down += outcome.bytes;
+  if (outcome.datagrams < datagrams_.size()) {
+    shunt::count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
+  }
+  renew(session);
+}
+
+// Where the client would have been told by ICMP, it is. A session that never had an answer ends
+// with that; one that had goes on, as its server may come back.
+void UdpServer::upstream_failed(UdpSession& session, int error) {
+  const auto what = undeliverable_from_errno(error);
+  if (!what) return;
+  if (*what != Undeliverable::too_big) {
+    report(session, *what);
+    if (!session.replied) refuse(session, failure_from_errno(error));
+    return;
+  }
+  if (!session.quic) return;  // the kernel has learnt the path's MTU and fragments from now on
+  const std::uint32_t mtu = path_mtu(session.upstream.socket.fd(), session.upstream_family);
+  const auto header = static_cast<std::uint32_t>(session.upstream.header.size());
+  if (mtu > header) report(session, Undeliverable::too_big, mtu - header);
+}
+
+void UdpServer::report(const UdpSession& session, Undeliverable what, std::uint32_t mtu) {
+  replies_.report(what, session.flow.source, session.flow.original_destination, mtu);
+}
+
+// The session stays for a moment without a socket: each of its datagrams would be a new attempt.
+// They are answered as the one that caused this was (forward()).
+void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure) {
+  if (failure.reason == ConnectReason::cancelled) return end(session, EndReason::shutdown);
+  count(Counter::flows_refused);
+  log_end(session, EndReason::refused, &failure);
+  const bool waiting = !session.queued.empty();
+  release(session);
+  session.state = UdpSession::State::refused;
+  session.permanent = failure.reason == ConnectReason::unsupported;
+  session.refusal = undeliverable(failure.reason);
+  if (session.refusal && waiting) report(session, *session.refusal);
+  renew(session);
+}
+
+void UdpServer::log_end(const UdpSession& session, EndReason reason,
+                        const ConnectFailure* failure) {
+  if (options_.log == nullptr) return;
+  const auto elapsed = Clock::now() - session.flow.started;
+  FlowEnd last{.reason = reason,
+               .failure = std::nullopt,
+               .bytes_up = session.bytes_up,
+               .bytes_down = session.bytes_down,
+               .datagrams_up = session.datagrams_up,
+               .datagrams_down = session.datagrams_down,
+               .elapsed_ms = static_cast<std::uint32_t>(
+                   std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count())};
+  if (failure != nullptr) last.failure = *failure;
+  options_.log->flow_end(session.flow, last);
+}
+
+void UdpServer::end(UdpSession& session, EndReason reason) {
+  if (session.state == UdpSession::State::ended) return;
+  const Session keep = *session.place;  // the table's may be the last reference
+  if (session.state != UdpSession::State::refused) log_end(session, reason, nullptr);
+  session.state = UdpSession::State::ended;
+  loop_.timers().disarm(session.idle_timer);
+  table_.remove(session);
+  release(session);
+}
+
+/// Closes the sockets at once, whoever waits on them, and gives back what the session held.
+void UdpServer::release(UdpSession& session) {
+  for (WatchedFd* fd : {&session.upstream.socket, &session.upstream.control}) {
+    if (fd->valid()) loop_.cancel(fd->slot());
+  }
+  session.upstream = {};
+  for (const auto& queued : std::exchange(session.queued, {})) {
+    queued_bytes_ -= queued.payload.size();
+  }
+  if (options_.fds != nullptr) {
+    options_.fds->give_back_udp(std::exchange(session.descriptors, 0));
+  }
+}
+
+std::uint32_t UdpServer::timeout_of(const UdpSession& session) const {
+  if (session.state == UdpSession::State::refused) return options_.refused_timeout_ms;
+  if (closing_) return limits::kUdpDrainTimeoutMs;
+  if (is_query(session.flow) && session.replied && !session.awaiting) {
+    return options_.answered_query_timeout_ms;
+  }
+  const bool answered = session.replied && !is_query(session.flow);
+  return answered ? options_.replied_timeout_ms : options_.unreplied_timeout_ms;
+}
+
+void UdpServer::renew(UdpSession& session) {
+  UdpTable::touch(session);
+  loop_.timers().arm(session.idle_timer, loop_.in(timeout_of(session)));
+}
+
+void UdpServer::idle(Timer& timer) {
+  UdpSession& session = *static_cast<UdpSession::IdleTimer&>(timer).session;
+  UdpServer& self = session.server;
+  if (self.closing_ || self.loop_.cancelled()) return self.end(session, EndReason::shutdown);
+  const bool answered = is_query(session.flow) && session.replied && !session.awaiting;
+  if (!answered && session.state == UdpSession::State::open) count(Counter::flows_idle_ended);
+  self.end(session, answered ? EndReason::closed : EndReason::idle);
+}
+
+}  // namespace shunt

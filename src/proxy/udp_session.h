@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "egress/way_out.h"
+#include "flow/flow.h"
+#include "net/raw_udp.h"
+#include "net/timer_wheel.h"
+
+namespace shunt {
+
+class UdpServer;
+
+/// One client socket talking to one destination through one upstream socket.
+///
+///   dialling → open → ended        datagrams wait in `queued` until the way out is ready
+///   dialling → refused → ended     stays for a moment, so that not every datagram is a new attempt
+///
+/// Shared by the table and by the coroutine that reads the upstream; both on the loop's thread.
+struct UdpSession {
+  enum class State : std::uint8_t { dialling, open, refused, ended };
+
+  struct Queued {
+    std::string payload;
+    std::uint8_t tos;
+  };
+
+  /// Finds its session again; the session finds its server.
+  struct IdleTimer : Timer {
+    IdleTimer(UdpSession* the_session, Callback callback) : Timer(callback), session(the_session) {}
+    UdpSession* session;
+  };
+
+  UdpSession(UdpServer& the_server, Timer::Callback idle)
+      : server(the_server), idle_timer(this, idle) {}
+
+  UdpServer& server;
+  Flow flow;
+  State state = State::dialling;
+  bool quic = false;       ///< began with a QUIC Initial: nothing of it may be fragmented
+  bool replied = false;    ///< the upstream has answered at least once
+  bool awaiting = false;   ///< the last datagram was the client's
+  bool trains_up = true;   ///< the upstream's route takes UDP_SEGMENT
+  bool permanent = false;  ///< refused for good: asking again cannot help
+  std::optional<Undeliverable> refusal;  ///< what the client of a refused session is told
+  int descriptors = 0;                   ///< taken from the budget
+  UdpUpstream upstream;
+  Family upstream_family = Family::ipv4;  ///< of the upstream socket
+  std::vector<Queued> queued;
+  std::uint64_t bytes_up = 0;
+  std::uint64_t bytes_down = 0;
+  std::uint64_t datagrams_up = 0;
+  std::uint64_t datagrams_down = 0;
+  IdleTimer idle_timer;
+
+  // UdpTable's own.
+  struct Client;
+  Client* client = nullptr;
+  std::list<std::shared_ptr<UdpSession>>::iterator place;
+};
+
+}  // namespace shunt
