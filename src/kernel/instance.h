@@ -54,7 +54,7 @@ class Instance {
   /// The same choice for `shunt plan`: changes nothing, needs no privilege, sees less without it.
   static Result<Allotment> preview();
   Instance(Instance&&) noexcept = default;
-  Instance& operator=(Instance&&) noexcept;
+  Instance& operator=(Instance&& other) noexcept;
   /// Gives up the record; the last one to leave restores the sysctls. Destroy what uses the
   /// allotment (tables, rules, routes) before.
   ~Instance();
@@ -67,13 +67,13 @@ class Instance {
   SweepReport sweep_closed_tables();
 
  private:
-  Instance(Allotment allotment, std::string directory, std::string file, HeldFd lock);
+  Instance(Allotment allotment, std::string run, std::string directory, HeldFd lock);
   void leave();
 
   Allotment allotment_;
-  std::string directory_;
-  std::string file_;
-  HeldFd lock_;  // flock on file_
+  std::string run_;        // RUN
+  std::string directory_;  // RUN/BOOT-NETNS
+  HeldFd lock_;            // the flocked record
 };
 
 /// `shunt down`: removes what dead instances left in this network namespace: tagged rules, closed
@@ -83,7 +83,7 @@ Result<SweepReport> sweep();
 struct LiveInstance {
   pid_t pid = 0;
   std::string command{};
-  Allotment allotment;
+  Allotment allotment{};
 };
 /// The instances that live in this network namespace, as far as this user's record shows.
 Result<std::vector<LiveInstance>> live_instances();

@@ -9,8 +9,11 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/result.h"
+#include "kernel/policy_route.h"
 
 namespace shunt {
 
@@ -31,10 +34,20 @@ struct Marks {
 /// bits are free.
 Result<Marks> choose_marks(std::uint32_t used_bits);
 
-/// The mark bits that ip rules, nftables rules (iptables-nft included) and legacy iptables rules of
-/// this network namespace match or set, except those of rules tagged as shunt's. As far as can be
-/// seen: without CAP_NET_ADMIN only the ip rules; never marks that programs put on their own
+/// The bits that a match or a change of `value` under `mask` takes. With a full mask that is the
+/// value's own bits: who compares the whole mark with 0xca6c (wg-quick) leaves the other bits free.
+[[nodiscard]] std::uint32_t bits_taken(std::uint32_t value, std::uint32_t mask);
+
+/// The mark bits that the given ip rules, this network namespace's nftables rules (iptables-nft
+/// included) and its legacy iptables rules match or set, on packets or on connections. As far as
+/// can be seen: without CAP_NET_ADMIN only the ip rules; never marks that programs put on their own
 /// sockets and no rule looks at.
-std::uint32_t mark_bits_in_use();
+[[nodiscard]] std::uint32_t mark_bits_in_use(const std::vector<RuleSpec>& rules);
+
+/// The parts of mark_bits_in_use(); 0 where there is nothing or it may not be read.
+[[nodiscard]] std::uint32_t nft_mark_bits();              ///< nft_marks.cc
+[[nodiscard]] std::uint32_t legacy_iptables_mark_bits();  ///< xtables_marks.cc
+/// Of one xtables match or target, by its name and its binary parameters; 0 for other extensions.
+[[nodiscard]] std::uint32_t xtables_mark_bits(std::string_view name, std::string_view info);
 
 }  // namespace shunt

@@ -182,11 +182,14 @@ Result<void> delete_route(const RouteSpec& route) {
   return deleted;
 }
 
-Result<std::vector<RouteSpec>> list_routes(Family family, std::uint32_t table) {
+Result<std::vector<RouteSpec>> list_routes(Family family, std::uint32_t table,
+                                           std::uint8_t protocol) {
   auto socket = SHUNT_TRY(NetlinkSocket::open(NETLINK_ROUTE));
   socket.filter_dumps_in_kernel();
   NetlinkMessage message(RTM_GETROUTE, 0);
-  message.put_header<rtmsg>().rtm_family = kernel_family(family);
+  auto& request = message.put_header<rtmsg>();
+  request.rtm_family = kernel_family(family);
+  request.rtm_protocol = protocol;
   if (table != 0) message.put_u32(RTA_TABLE, table);
   std::vector<RouteSpec> routes;
   InterfaceNames names;
@@ -195,7 +198,8 @@ Result<std::vector<RouteSpec>> list_routes(Family family, std::uint32_t table) {
     if (header.rtm_family != kernel_family(family)) return;
     if ((header.rtm_flags & RTM_F_CLONED) != 0) return;
     auto route = parse_route(answer, family, names);
-    if (table == 0 || route.table == table) routes.push_back(std::move(route));
+    if (table != 0 && route.table != table) return;
+    if (protocol == 0 || route.protocol == protocol) routes.push_back(std::move(route));
   });
   if (listed) return routes;
   // ENOENT: no route was ever put into that table.

@@ -62,9 +62,10 @@ Result<void> delete_route(const RouteSpec& route);
 /// Needs no privilege. Rules with selectors that RuleSpec does not know are listed by what it
 /// knows.
 Result<std::vector<RuleSpec>> list_rules(Family family);
-/// One table, or all (0), without the clones of the cache. A multipath route is listed once, by its
-/// first hop.
-Result<std::vector<RouteSpec>> list_routes(Family family, std::uint32_t table = 0);
+/// One table, or all (0), of one protocol (rtm_protocol), or all (0); without the clones of the
+/// cache. A multipath route is listed once, by its first hop.
+Result<std::vector<RouteSpec>> list_routes(Family family, std::uint32_t table = 0,
+                                           std::uint8_t protocol = 0);
 
 /// Interfaces that a default route of the main table uses, each once.
 Result<std::vector<std::string>> default_route_interfaces();

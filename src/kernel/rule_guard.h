@@ -10,6 +10,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/log.h"
@@ -47,7 +49,7 @@ class RuleGuard {
   RuleGuard(Guarded guarded, NetlinkSocket events, UniqueFd timer, UniqueFd poll);
   [[nodiscard]] bool concerns_us(const nlmsghdr& message) const;
   void schedule();
-  void restore_missing();
+  Result<void> restore_missing();
   Result<void> restore_routes();
   Result<void> restore_rules();
   void note_restored(std::string_view what);
@@ -60,6 +62,7 @@ class RuleGuard {
   std::uint64_t restored_ = 0;
   std::uint32_t recent_ = 0;  // restorations since window_start_
   std::chrono::steady_clock::time_point window_start_;
+  std::unique_ptr<RateLimitedLog> log_ = std::make_unique<RateLimitedLog>();
 };
 
 }  // namespace shunt

@@ -33,8 +33,14 @@ class SysctlJournal {
 
   /// Journals and writes, unless the value is there already.
   Result<void> raise(std::string_view path, std::string_view value) const;
-  /// Undoes everything and removes the file. Says what it restored or left, one line each.
-  std::vector<std::string> restore() const;
+  /// Undoes everything and removes the file, unless a sysctl could not be written: then the next
+  /// restore() tries again. One line for people about each sysctl.
+  struct Restored {
+    std::vector<std::string> restored{};
+    std::vector<std::string> left{};  ///< was changed after shunt set it
+    std::vector<std::string> failed{};
+  };
+  [[nodiscard]] Restored restore() const;
   [[nodiscard]] bool empty() const;
 
  private:

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kernel/features.h"
+
+#include <fmt/format.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "kernel/netns.h"
+#include "kernel/nft.h"
+#include "kernel/policy_route.h"
+#include "kernel/tun.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+constexpr uid_t kNobody = 65534;
+
+struct Probe {
+  std::string_view name;
+  Result<void> (*run)();
+  std::string_view fix;  ///< where the Error does not know a better one
+};
+
+/// Loads a table for real, since a check would not show that it can be committed. The namespace
+/// takes it away.
+Result<void> load(std::string_view name, std::string_view body) {
+  return nft_run(nft_table_text(name, body, TableLifetime::persistent));
+}
+
+Result<void> load_rule(std::string_view name, std::string_view hook, std::string_view rule) {
+  return load(name, fmt::format("  chain probe {{\n    type {}\n    {}\n  }}\n", hook, rule));
+}
+
+constexpr std::string_view kMangle = "filter hook prerouting priority mangle";
+constexpr std::string_view kNat = "nat hook prerouting priority dstnat";
+
+Result<void> owner_table() {
+  const auto table = SHUNT_TRY(NftTable::create("probe_owner", ""));
+  const auto tables = SHUNT_TRY(list_nft_tables());
+  const auto found = std::ranges::find(tables, table.name(), &NftTableInfo::name);
+  if (found != tables.end() && found->has_owner) return {};
+  return Failure(make_error(Kind::unsupported, "the kernel ignores the owner flag of tables"));
+}
+
+Result<void> tproxy_ipv4() {
+  return load_rule("probe_tproxy4", kMangle, "meta l4proto tcp tproxy ip to 127.0.0.1:1 accept");
+}
+Result<void> tproxy_ipv6() {
+  return load_rule("probe_tproxy6", kMangle, "meta l4proto tcp tproxy ip6 to [::1]:1 accept");
+}
+Result<void> redirect_ipv4() {
+  return load_rule("probe_redirect4", kNat, "meta nfproto ipv4 meta l4proto tcp redirect to :1");
+}
+Result<void> redirect_ipv6() {
+  return load_rule("probe_redirect6", kNat, "meta nfproto ipv6 meta l4proto tcp redirect to :1");
+}
+Result<void> fib_expression() {
+  return load_rule("probe_fib", kMangle, "fib daddr type { local, broadcast, multicast } return");
+}
+Result<void> socket_expression() {
+  return load_rule("probe_socket", kMangle, "meta l4proto tcp socket transparent 1 accept");
+}
+Result<void> connection_mark() {
+  return load_rule("probe_ct", kMangle,
+                   "ct state new ct mark set ct mark & 0x00ffffff | 0x1000000");
+}
+Result<void> masquerade() {
+  return load_rule("probe_masquerade", "nat hook postrouting priority srcnat",
+                   "meta l4proto tcp masquerade");
+}
+
+Result<void> policy_routing() {
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    SHUNT_CHECK(add_rule({.family = family,
+                          .priority = 1,
+                          .mark = 1,
+                          .mask = 1,
+                          .in_interface = "lo",
+                          .table = 17700}));
+  }
+  return {};
+}
+
+Result<void> transparent_socket() {
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    const auto socket = SHUNT_TRY(make_socket(family, SocketType::stream));
+    SHUNT_CHECK(set_transparent(socket.get(), family));
+  }
+  return {};
+}
+
+Result<void> tun_device() {
+  static_cast<void>(SHUNT_TRY(TunDevice::create("probe%d")));
+  return {};
+}
+
+Result<void> nothing() { return {}; }  // to have got into the namespace is the proof
+
+// In the order of FeatureId, without user_namespace, which is tried by itself.
+constexpr std::array<Probe, static_cast<std::size_t>(FeatureId::count) - 1> kProbes{{
+    {"network-namespace", nothing, ""},
+    {"nft-owner-table", owner_table, "Linux 5.12 or later with CONFIG_NF_TABLES"},
+    {"tproxy-ipv4", tproxy_ipv4, "sudo modprobe nft_tproxy (CONFIG_NFT_TPROXY)"},
+    {"tproxy-ipv6", tproxy_ipv6, "sudo modprobe nft_tproxy (CONFIG_NFT_TPROXY)"},
+    {"redirect-ipv4", redirect_ipv4, "sudo modprobe nft_redir (CONFIG_NFT_REDIR)"},
+    {"redirect-ipv6", redirect_ipv6, "sudo modprobe nft_redir (CONFIG_NFT_REDIR)"},
+    {"fib-expression", fib_expression, "sudo modprobe nft_fib_inet (CONFIG_NFT_FIB_INET)"},
+    {"socket-expression", socket_expression, "sudo modprobe nft_socket (CONFIG_NFT_SOCKET)"},
+    {"connection-mark", connection_mark, "sudo modprobe nft_ct (CONFIG_NF_CONNTRACK_MARK)"},
+    {"masquerade", masquerade, "sudo modprobe nft_masq (CONFIG_NFT_MASQ)"},
+    {"policy-routing", policy_routing, "a kernel with CONFIG_IP_MULTIPLE_TABLES"},
+    {"transparent-socket", transparent_socket, ""},
+    {"tun-device", tun_device, "sudo modprobe tun"},
+}};
+
+constexpr std::size_t kFields = 3;
+
+/// "1" or "0", reason, fix, each ended by NUL, probe by probe.
+std::string run_probes() {
+  std::string answer;
+  for (const Probe& probe : kProbes) {
+    const auto result = probe.run();
+    if (result) {
+      answer += fmt::format("1{0}{0}{0}", '\0');
+      continue;
+    }
+    const Error& error = result.error();
+    const std::string_view fix = error.help.empty() ? probe.fix : std::string_view(error.help);
+    answer += fmt::format("0{0}{1}{0}{2}{0}", '\0', error.text(), fix);
+  }
+  return answer;
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\0'), text.size());
+    parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return parts;
+}
+
+/// Root's own attempt would prove nothing about users: it is made as nobody.
+Result<std::string> try_user_namespace() {
+  if (::geteuid() == 0) {
+    if (::setresgid(kNobody, kNobody, kNobody) != 0 ||
+        ::setresuid(kNobody, kNobody, kNobody) != 0) {
+      return Failure(errno_error("become an ordinary user"));
+    }
+  }
+  SHUNT_CHECK(enter_user_namespace(0, 0));
+  SHUNT_CHECK(enter_network_namespace());
+  return std::string();
+}
+
+void note(Feature& feature, const Result<std::string>& result) {
+  feature.available = result.has_value();
+  if (result) return;
+  feature.reason = result.error().text();
+  feature.fix = result.error().help;
+}
+
+}  // namespace
+
+Features probe_features() {
+  Features features;
+  Feature& user_namespace = features.all.front();
+  user_namespace.name = "user-namespace";
+  note(user_namespace, run_in_child(try_user_namespace));
+  const auto answer =
+      run_in_throwaway_namespace([]() -> Result<std::string> { return run_probes(); });
+  const auto fields = answer ? split(*answer) : std::vector<std::string>{};
+  for (std::size_t i = 0; i < kProbes.size(); ++i) {
+    Feature& feature = features.all[i + 1];
+    feature.name = kProbes[i].name;
+    if (fields.size() == kProbes.size() * kFields) {
+      feature.available = fields[i * kFields] == "1";
+      feature.reason = fields[i * kFields + 1];
+      feature.fix = fields[i * kFields + 2];
+    } else {
+      note(feature, answer ? Result<std::string>(Failure(
+                                 make_error(Kind::runtime, "the probing process gave no answer")))
+                           : answer);
+    }
+  }
+  return features;
+}
+
+}  // namespace shunt

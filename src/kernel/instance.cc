@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kernel/instance.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include "base/log.h"
+#include "kernel/capabilities.h"
+#include "kernel/nft.h"
+#include "kernel/policy_route.h"
+#include "kernel/record.h"
+#include "kernel/state_lock.h"
+#include "kernel/sweep.h"
+#include "kernel/sysctl.h"
+#include "kernel/text_file.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::uint32_t kFirstRouteTable = 17700;
+constexpr std::uint32_t kRouteTables = 1000;  // places that are tried
+constexpr std::uint32_t kUsualPriority = 100;
+constexpr std::uint32_t kMainPriority = 32766;  // of the rule that looks up table main
+constexpr unsigned kNumbers = 256;              // instances of one namespace
+
+std::string owned_name(unsigned number) { return fmt::format("shunt-{}", number); }
+std::string closed_name(unsigned number) { return fmt::format("shunt-{}-closed", number); }
+
+/// A number whose names are free: in the records and in the kernel, where a dead instance's closed
+/// table or an instance with another record may have them.
+Result<unsigned> free_number(const Records& records) {
+  std::set<std::string> taken;
+  for (const auto& instance : records.live) taken.insert(instance.allotment.table_name);
+  if (has_capability(CAP_NET_ADMIN)) {
+    for (const auto& table : SHUNT_TRY(list_nft_tables())) taken.insert(table.name);
+  }
+  for (unsigned number = 0; number < kNumbers; ++number) {
+    if (!taken.contains(owned_name(number)) && !taken.contains(closed_name(number))) return number;
+  }
+  return Failure(make_error(Kind::conflict, "too many instances of shunt in this network namespace",
+                            "shunt down removes what dead ones left"));
+}
+
+/// Numbers that the administrator gave a name to.
+std::set<std::uint32_t> named_tables() {
+  std::set<std::uint32_t> numbers;
+  std::istringstream lines(read_text_file("/etc/iproute2/rt_tables").value_or(""));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    if (std::uint32_t number; words >> number) numbers.insert(number);
+  }
+  return numbers;
+}
+
+Result<std::uint32_t> free_route_table(const Records& records, const std::vector<RuleSpec>& rules) {
+  std::set<std::uint32_t> taken = named_tables();
+  for (const auto& rule : rules) taken.insert(rule.table);
+  for (const auto& instance : records.live) taken.insert(instance.allotment.route_table);
+  for (std::uint32_t table = kFirstRouteTable; table < kFirstRouteTable + kRouteTables; ++table) {
+    if (taken.contains(table)) continue;
+    if (!SHUNT_TRY(list_routes(Family::ipv4, table)).empty()) continue;
+    if (!SHUNT_TRY(list_routes(Family::ipv6, table)).empty()) continue;
+    return table;
+  }
+  return Failure(make_error(Kind::conflict,
+                            fmt::format("no free routing table from {} on", kFirstRouteTable)));
+}
+
+/// A block of free priorities, before any foreign rule if there is room: a VPN's catch-all rule in
+/// front of ours would win.
+Result<std::uint32_t> free_priorities(const Records& records, const std::vector<RuleSpec>& rules) {
+  constexpr std::uint32_t kBlock = Allotment::kPriorities;
+  std::set<std::uint32_t> taken;
+  for (const auto& rule : rules) taken.insert(rule.priority);
+  for (const auto& instance : records.live) {
+    for (std::uint32_t i = 0; i < kBlock; ++i) taken.insert(instance.allotment.first_priority + i);
+  }
+  const auto first_foreign = taken.upper_bound(0);
+  std::uint32_t start = kUsualPriority;
+  if (first_foreign != taken.end() && *first_foreign < start + kBlock) {
+    start = *first_foreign > kBlock ? *first_foreign - kBlock : 1;
+  }
+  while (start + kBlock <= kMainPriority) {
+    const auto next = taken.lower_bound(start);
+    if (next == taken.end() || *next >= start + kBlock) return start;
+    start = *next + 1;
+  }
+  return Failure(make_error(
+      Kind::conflict,
+      fmt::format("no {} free ip rule priorities in a row before {}", kBlock, kMainPriority)));
+}
+
+Result<Allotment> choose(const Records& records, const std::vector<RuleSpec>& rules) {
+  Allotment allotment;
+  allotment.number = SHUNT_TRY(free_number(records));
+  std::uint32_t used_bits = mark_bits_in_use(rules);
+  for (const auto& instance : records.live) used_bits |= instance.allotment.marks.mask;
+  allotment.marks = SHUNT_TRY(choose_marks(used_bits));
+  allotment.route_table = SHUNT_TRY(free_route_table(records, rules));
+  allotment.first_priority = SHUNT_TRY(free_priorities(records, rules));
+  allotment.table_name = owned_name(allotment.number);
+  allotment.closed_table_name = closed_name(allotment.number);
+  return allotment;
+}
+
+/// Writes the record and locks it. On failure nothing is left.
+Result<HeldFd> write_record(const std::string& path, const LiveInstance& instance) {
+  HeldFd fd(UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)));
+  if (!fd.valid()) return Failure(errno_error(fmt::format("make {}", path)));
+  const auto locked = try_lock(fd.get());
+  const auto text = encode_record(instance);
+  if (locked && *locked &&
+      ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) {
+    return fd;
+  }
+  const int os_error = errno;
+  ::unlink(path.c_str());
+  return Failure(errno_error(fmt::format("write {}", path), os_error));
+}
+
+}  // namespace
+
+Instance::Instance(Allotment allotment, std::string run, std::string directory, HeldFd lock)
+    : allotment_(std::move(allotment)),
+      run_(std::move(run)),
+      directory_(std::move(directory)),
+      lock_(std::move(lock)) {}
+
+Result<Instance> Instance::create(std::string_view command) {
+  SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing traffic"));
+  auto run = SHUNT_TRY(run_directory());
+  const auto state = SHUNT_TRY(StateLock::take(run));
+  tidy_run_directory(run);
+  auto directory = SHUNT_TRY(namespace_directory(run));
+  const auto records = read_records(directory);
+  const auto swept = SHUNT_TRY(sweep_rules_and_sysctls(directory, records));
+  for (const auto& line : swept.removed) {
+    log(LogLevel::info, fmt::format("removed what a killed shunt left: {}", line));
+  }
+  const auto rules = SHUNT_TRY(all_rules());
+  auto allotment = SHUNT_TRY(choose(records, rules));
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    return Failure(errno_error(fmt::format("make {}", directory)));
+  }
+  auto lock = SHUNT_TRY(
+      write_record(record_path(directory, allotment.number),
+                   {.pid = ::getpid(), .command = std::string(command), .allotment = allotment}));
+  return Instance(std::move(allotment), std::move(run), std::move(directory), std::move(lock));
+}
+
+Result<Allotment> Instance::preview() {
+  Records records;
+  if (const auto run = existing_run_directory(); !run.empty()) {
+    const auto directory = SHUNT_TRY(namespace_directory(run));
+    records = read_records(directory);
+  }
+  auto rules = SHUNT_TRY(all_rules());
+  const auto dead = SHUNT_TRY(dead_rules(records));
+  std::erase_if(rules,
+                [&](const RuleSpec& rule) { return std::ranges::find(dead, rule) != dead.end(); });
+  return choose(records, rules);
+}
+
+Instance& Instance::operator=(Instance&& other) noexcept {
+  if (this != &other) {
+    leave();
+    allotment_ = std::move(other.allotment_);
+    run_ = std::move(other.run_);
+    directory_ = std::move(other.directory_);
+    lock_ = std::move(other.lock_);
+  }
+  return *this;
+}
+
+Instance::~Instance() { leave(); }
+
+void Instance::leave() {
+  if (!lock_.valid()) return;  // moved from, or a forked child
+  // Without the state lock nothing is undone: the next start or `shunt down` does it.
+  const auto state = StateLock::take(run_);
+  if (state) ::unlink(record_path(directory_, allotment_.number).c_str());
+  lock_.reset();
+  if (!state) {
+    log(LogLevel::warning, state.error().text());
+    return;
+  }
+  if (!read_records(directory_).nobody_lives()) return;
+  const auto sysctls = SysctlJournal(directory_ + "/sysctls").restore();
+  for (const auto& line : sysctls.left) log(LogLevel::info, line);
+  for (const auto& line : sysctls.failed) log(LogLevel::warning, line);
+  ::rmdir(directory_.c_str());
+}
+
+Result<void> Instance::raise_sysctl(std::string_view path, std::string_view value) {
+  const auto state = SHUNT_TRY(StateLock::take(run_));
+  return SysctlJournal(directory_ + "/sysctls").raise(path, value);
+}
+
+SweepReport Instance::sweep_closed_tables() {
+  const auto state = StateLock::take(run_);
+  auto report = state ? shunt::sweep_closed_tables(read_records(directory_))
+                      : Result<SweepReport>(Failure(state.error()));
+  if (report) return std::move(*report);
+  return {.removed = {}, .kept = {}, .problems = {report.error().text()}};
+}
+
+Result<std::vector<LiveInstance>> live_instances() {
+  const auto run = existing_run_directory();
+  if (run.empty()) return std::vector<LiveInstance>{};
+  const auto directory = SHUNT_TRY(namespace_directory(run));
+  return read_records(directory).live;
+}
+
+}  // namespace shunt

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kernel/marks.h"
+
+#include <fmt/format.h>
+
+namespace shunt {
+namespace {
+
+constexpr std::uint32_t kAllBits = 0xffff'ffff;
+
+}  // namespace
+
+std::string Marks::match(std::uint32_t value, std::string_view what) const {
+  return fmt::format("{} mark & {:#010x} == {:#010x}", what, mask, value);
+}
+
+std::string Marks::set(std::uint32_t value, std::string_view what) const {
+  return fmt::format("{0} mark set {0} mark & {1:#010x} | {2:#010x}", what, ~mask, value);
+}
+
+Result<Marks> choose_marks(std::uint32_t used_bits) {
+  // From the top: the low bits are where everybody begins to count, the second byte is Kubernetes's
+  // (0x4000, 0x8000), the third Tailscale's (0xff0000). Eight bits where there is room, since a
+  // byte is what people read easily; two are enough for three values.
+  for (const unsigned width : {8U, 4U, 2U}) {
+    const std::uint32_t field = (1U << width) - 1;
+    for (int shift = 32 - static_cast<int>(width); shift >= 0; --shift) {
+      const std::uint32_t mask = field << shift;
+      if ((mask & used_bits) != 0) continue;
+      return Marks{
+          .mask = mask, .forwarded = 1U << shift, .own = 2U << shift, .egress = 3U << shift};
+    }
+  }
+  return Failure(make_error(
+      Kind::conflict,
+      fmt::format("no two neighbouring bits of the packet mark are free (in use: {:#010x})",
+                  used_bits),
+      "nft list ruleset, ip rule: who uses masks so wide?"));
+}
+
+std::uint32_t bits_taken(std::uint32_t value, std::uint32_t mask) {
+  return mask == kAllBits ? value : value | mask;
+}
+
+std::uint32_t mark_bits_in_use(const std::vector<RuleSpec>& rules) {
+  std::uint32_t bits = nft_mark_bits() | legacy_iptables_mark_bits();
+  for (const RuleSpec& rule : rules) bits |= bits_taken(rule.mark, rule.mask);
+  return bits;
+}
+
+}  // namespace shunt

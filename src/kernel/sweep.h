@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Telling what dead instances left from what the living use; see kernel/instance.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernel/instance.h"
+#include "kernel/record.h"
+
+namespace shunt {
+
+/// The tagged rules of both families that serve nobody: no live record names their table, and the
+/// table has no route, or only inert ones through "lo" while nobody lives unseen.
+Result<std::vector<RuleSpec>> dead_rules(const Records& records);
+
+/// All rules of both families.
+Result<std::vector<RuleSpec>> all_rules();
+
+/// Under StateLock: removes dead rules, their routes, the sysctls' traces and the records.
+Result<SweepReport> sweep_rules_and_sysctls(const std::string& directory, const Records& records);
+
+/// Under StateLock: removes the closed tables of the dead.
+Result<SweepReport> sweep_closed_tables(const Records& records);
+
+}  // namespace shunt
