@@ -27,6 +27,7 @@ constexpr std::uint32_t kAllBits = 0xffff'ffff;
 struct Register {
   enum class Holds : std::uint8_t { unknown, mark, constant } holds = Holds::unknown;
   std::uint32_t value = 0;  ///< the constant, or the bits of the mark that were kept
+  bool swapped = false;     ///< a mark in network order, as ranges are compared
 };
 
 std::uint32_t number(const nlattr* attribute) {
@@ -49,6 +50,7 @@ class RuleReader {
     if (name == "meta") return load_or_store(nested_attributes<8>(data), kMeta);
     if (name == "ct") return load_or_store(nested_attributes<8>(data), kConnection);
     if (name == "bitwise") return bitwise(nested_attributes<NFTA_BITWISE_XOR + 1>(data));
+    if (name == "byteorder") return swap(nested_attributes<NFTA_BYTEORDER_DREG + 1>(data));
     if (name == "cmp") return compare(nested_attributes<NFTA_CMP_DATA + 1>(data));
     if (name == "range") return range(nested_attributes<NFTA_RANGE_TO_DATA + 1>(data));
     if (name == "lookup") return lookup(nested_attributes<NFTA_LOOKUP_SREG + 1>(data));
@@ -76,7 +78,7 @@ class RuleReader {
     const bool is_mark = number(found[layout.key]) == layout.mark_key;
     if (found[layout.destination] != nullptr) {
       at(found[layout.destination]) =
-          is_mark ? Register{Register::Holds::mark, kAllBits} : Register{};
+          is_mark ? Register{Register::Holds::mark, kAllBits, false} : Register{};
     } else if (found[layout.source] != nullptr && is_mark) {
       const Register& source = at(found[layout.source]);
       if (source.holds == Register::Holds::constant) bits_ |= source.value;
@@ -92,12 +94,18 @@ class RuleReader {
     const auto flipped = constant(found[NFTA_BITWISE_XOR]);
     if (source.holds != Register::Holds::mark || !mask || !flipped) return;
     if (*flipped != 0) bits_ |= ~*mask | *flipped;
-    destination = Register{Register::Holds::mark, source.value & *mask};
+    destination = Register{Register::Holds::mark, source.value & *mask, source.swapped};
+  }
+
+  void swap(const NetlinkAttributes<NFTA_BYTEORDER_DREG + 1>& found) {
+    const Register source = at(found[NFTA_BYTEORDER_SREG]);
+    at(found[NFTA_BYTEORDER_DREG]) = {source.holds, source.value, !source.swapped};
   }
 
   void looked_at(const nlattr* source, std::uint32_t value) {
     const Register& read = at(source);
-    if (read.holds == Register::Holds::mark) bits_ |= bits_taken(value, read.value);
+    if (read.holds != Register::Holds::mark) return;
+    bits_ |= bits_taken(read.swapped ? ntohl(value) : value, read.value);
   }
   void compare(const NetlinkAttributes<NFTA_CMP_DATA + 1>& found) {
     looked_at(found[NFTA_CMP_SREG], constant(found[NFTA_CMP_DATA]).value_or(0));
@@ -114,7 +122,7 @@ class RuleReader {
     const auto value = constant(found[NFTA_IMMEDIATE_DATA]);
     if (number(found[NFTA_IMMEDIATE_DREG]) == NFT_REG_VERDICT) return;
     at(found[NFTA_IMMEDIATE_DREG]) =
-        value ? Register{Register::Holds::constant, *value} : Register{};
+        value ? Register{Register::Holds::constant, *value, false} : Register{};
   }
   void xtables(const NetlinkAttributes<NFTA_MATCH_INFO + 1>& found) {
     const nlattr* info = found[NFTA_MATCH_INFO];

@@ -117,7 +117,7 @@ void RuleGuard::schedule() {
 
 Result<void> RuleGuard::restore_missing() {
   if (guarded_.tun != nullptr && SHUNT_TRY(guarded_.tun->restore())) {
-    note_restored(guarded_.tun->name());
+    note_restored(fmt::format("device {}", guarded_.tun->name()));
   }
   SHUNT_CHECK(restore_routes());  // before the rules: policy_route.h
   return restore_rules();

@@ -30,8 +30,8 @@ class RuleGuard {
   static constexpr std::uint32_t kContestedAfter = 8;       ///< restorations within a minute
 
   struct Guarded {
-    std::vector<RouteSpec> routes;
-    std::vector<RuleSpec> rules;
+    std::vector<RouteSpec> routes{};
+    std::vector<RuleSpec> rules{};
     TunDevice* tun = nullptr;  ///< outlives the guard; may be null
   };
 
