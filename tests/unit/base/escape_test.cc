@@ -36,6 +36,13 @@ TEST(Escape, characters_that_reorder_a_line_become_visible) {
   EXPECT_EQ(escaped("\u202egpj.exe"), "\\xe2\\x80\\xaegpj.exe");
 }
 
+TEST(Escape, characters_that_do_not_show_become_visible) {
+  for (const char* text : {"\u200b", "\u2066", "\ufeff", "\u00ad", "\U000e0041", "\ufe0f", "\u3164",
+                           "\u0301", "\ue0b0", "\U0010fffd"}) {
+    EXPECT_TRUE(escaped(text).starts_with("\\x")) << text;
+  }
+}
+
 TEST(Escape, no_byte_string_yields_a_control_byte) {
   for (int first = 0; first < 256; ++first) {
     for (int second = 0; second < 256; ++second) {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "observe/tokens.h"
+
+#include <fmt/format.h>
+
+namespace shunt {
+
+std::string_view reason_token(EndReason reason) {
+  switch (reason) {
+    case EndReason::closed: return "closed";
+    case EndReason::client_reset: return "client_reset";
+    case EndReason::upstream_reset: return "upstream_reset";
+    case EndReason::idle: return "idle";
+    case EndReason::shutdown: return "shutdown";
+    case EndReason::evicted: return "evicted";
+    case EndReason::refused: return "refused";
+  }
+  return "unknown";
+}
+
+std::string_view failure_token(ConnectReason reason) {
+  switch (reason) {
+    case ConnectReason::refused: return "refused";
+    case ConnectReason::host_unreachable: return "host_unreachable";
+    case ConnectReason::network_unreachable: return "network_unreachable";
+    case ConnectReason::timed_out: return "timed_out";
+    case ConnectReason::reset: return "reset";
+    case ConnectReason::denied: return "denied";
+    case ConnectReason::proxy_error: return "proxy_error";
+    case ConnectReason::loop: return "loop";
+    case ConnectReason::no_destination: return "no_destination";
+    case ConnectReason::unsupported: return "unsupported";
+    case ConnectReason::resources: return "resources";
+    case ConnectReason::cancelled: return "cancelled";
+  }
+  return "unknown";
+}
+
+std::string_view body_token(BodyEnd body_end) {
+  switch (body_end) {
+    case BodyEnd::complete: return "complete";
+    case BodyEnd::cut: return "cut";
+    case BodyEnd::unseen: return "unseen";
+  }
+  return "unknown";
+}
+
+std::string_view capture_token(CaptureMethod method) {
+  switch (method) {
+    case CaptureMethod::tproxy: return "tproxy";
+    case CaptureMethod::redirect: return "redirect";
+  }
+  return "unknown";
+}
+
+std::string tls_version_text(std::uint16_t version) {
+  switch (version) {
+    case 0: return "";
+    case 0x0300: return "SSL 3.0";
+    case 0x0301: return "TLS 1.0";
+    case 0x0302: return "TLS 1.1";
+    case 0x0303: return "TLS 1.2";
+    case 0x0304: return "TLS 1.3";
+    default: return fmt::format("0x{:04x}", version);
+  }
+}
+
+}  // namespace shunt

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The words that stand for enumerators in JSON lines. Frozen with `v`: docs/json.schema.json.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "flow/record.h"
+
+namespace shunt {
+
+[[nodiscard]] std::string_view reason_token(EndReason reason);
+[[nodiscard]] std::string_view failure_token(ConnectReason reason);
+[[nodiscard]] std::string_view body_token(BodyEnd body_end);
+[[nodiscard]] std::string_view capture_token(CaptureMethod method);
+/// "TLS 1.3"; "" for 0, "0x7f17" for what has no name.
+[[nodiscard]] std::string tls_version_text(std::uint16_t version);
+
+}  // namespace shunt

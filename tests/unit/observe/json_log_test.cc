@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <regex>
+
+#include "unit/observe/json_checker.h"
+#include "unit/observe/log_fixture.h"
+
+namespace shunt {
+namespace {
+
+void log_every_event(TrafficLog& log) {
+  Flow flow = make_flow(12, "192.0.2.10:51514", "198.51.100.7:80");
+  log.flow_start(flow);
+  log.http_request(flow, get(1));
+  log.http_response(flow, answer(1, 301, "Moved"));
+  HttpResponse unseen = answer(2, 200, "");
+  unseen.body_end = BodyEnd::unseen;
+  log.http_response(flow, unseen);
+  log.flow_end(flow, ended(72, 314, 90));
+  flow = make_flow(13, "[2001:db8::5]:6666", "[2001:db8::1]:443");
+  flow.method = CaptureMethod::redirect;
+  flow.way_out = {};
+  TlsHello hello;
+  log.tls_hello(flow, hello);
+  hello = {.server_name = "a.example",
+           .alpn_offered = {"h2", "\xff\n"},
+           .alpn_chosen = "h2",
+           .version = 0x0303,
+           .ech = true};
+  log.tls_hello(flow, hello);
+  for (int reason = 0; reason <= static_cast<int>(ConnectReason::cancelled); ++reason) {
+    log.flow_end(flow, refused(static_cast<ConnectReason>(reason), reason, "why \x1b"));
+  }
+  flow.protocol = Protocol::udp;
+  for (int reason = 0; reason <= static_cast<int>(EndReason::evicted); ++reason) {
+    FlowEnd end = ended(1, 2, 3);
+    end.reason = static_cast<EndReason>(reason);
+    log.flow_end(flow, end);
+  }
+}
+
+std::string all_events() {
+  MemoryFile file;
+  NamesByPort names;
+  auto log = make_json_log({.fd = file.fd(), .names = &names});
+  log_every_event(*log);
+  EXPECT_TRUE(log->stop(kPatienceMs));
+  return file.text();
+}
+
+TEST(JsonLog, keys_are_the_frozen_ones) {
+  const std::regex time(R"("time":"[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z")");
+  const auto lines = lines_of(std::regex_replace(all_events(), time, "TIME"));
+  constexpr const char* kWhose =
+      R"("flow":12,"protocol":"tcp","capture":"tproxy","client":"192.0.2.10","client_port":51514,)"
+      R"("destination":"198.51.100.7","destination_port":80)";
+  constexpr const char* kProcess = R"("process":"curl","pid":4711)";
+  EXPECT_EQ(lines[0], fmt::format(R"({{"v":1,TIME,"event":"start",{},"way_out":"direct",{}}})",
+                                  kWhose, kProcess));
+  EXPECT_EQ(lines[1], fmt::format(R"({{"v":1,TIME,"event":"http_request",{},"request":1,)"
+                                  R"("method":"GET","target":"/","host":"bing.com",)"
+                                  R"("way_out":"direct",{}}})",
+                                  kWhose, kProcess));
+  EXPECT_EQ(lines[2], fmt::format(R"({{"v":1,TIME,"event":"http_response",{},"request":1,)"
+                                  R"("status":301,"phrase":"Moved","body":"complete",)"
+                                  R"("body_bytes":0,"elapsed_ms":84,{}}})",
+                                  kWhose, kProcess));
+  EXPECT_EQ(lines[4], fmt::format(R"({{"v":1,TIME,"event":"end",{},"reason":"closed",)"
+                                  R"("bytes_up":72,"bytes_down":314,"elapsed_ms":90,)"
+                                  R"("way_out":"direct",{}}})",
+                                  kWhose, kProcess));
+  EXPECT_NE(lines[6].find(R"("server_name":"a.example","version":"TLS 1.2",)"
+                          R"("alpn_offered":["h2","\ufffd\u000a"],"alpn":"h2","ech":true,)"
+                          R"("process":"e\u001b[2Jvil\u000a","pid":13})"),
+            std::string::npos)
+      << lines[6];
+}
+
+TEST(JsonLog, every_line_is_strict_json) {
+  for (const std::string& line : lines_of(all_events())) EXPECT_TRUE(is_strict_json(line)) << line;
+}
+
+TEST(JsonLog, every_event_fits_the_published_schema) {
+  if (std::system("/usr/bin/python3 -c '' 2>/dev/null") != 0) GTEST_SKIP() << "no python3 here";
+  const std::string path = ::testing::TempDir() + fmt::format("shunt-json-{}", ::getpid());
+  std::ofstream(path) << all_events();
+  const std::string root = SHUNT_SOURCE_DIR;
+  const std::string command = fmt::format(
+      "/usr/bin/python3 {0}/tests/unit/observe/check_json_lines.py "
+      "{0}/docs/json.schema.json {1}",
+      root, path);
+  EXPECT_EQ(std::system(command.c_str()), 0);
+  std::ofstream(path, std::ios::app) << R"({"v":1,"event":"end"})" << '\n';
+  EXPECT_NE(std::system((command + " >/dev/null 2>&1").c_str()), 0) << "the check checks nothing";
+  std::remove(path.c_str());
+}
+
+}  // namespace
+}  // namespace shunt
