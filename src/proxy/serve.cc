@@ -102,6 +102,7 @@ Task<> serve(ServeContext& context, Captured captured) {
     co_return turn_away(context, captured, *refusal);
   }
 
+  captured.flow.way_out = context.way_out.name();
   Hints hints;
   if (context.way_out.wants_name()) hints = co_await await_name(context, captured);
 
@@ -120,7 +121,7 @@ Task<> serve(ServeContext& context, Captured captured) {
   if (context.observe_content) tap = make_flow_tap(flow, context.log);
   const Outcome outcome = co_await relay(context.relay, *client, upstream->socket, tap.get(),
                                          std::move(upstream->early_data));
-  tap.reset();  // says what it still knows before the closing line
+  if (tap) tap->finish();  // says what it still knows before the closing line
   record(context, flow, outcome);
 }
 
