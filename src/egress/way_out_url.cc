@@ -178,9 +178,8 @@ Result<void> UrlParser::take_host() {
   if (rest_.substr(host.size()).find(':') != rest_.substr(host.size()).rfind(':')) {
     return wrong(rest_, "an IPv6 address stands in brackets", "socks5://[2001:db8::1]:1080");
   }
-  const auto bad = std::ranges::find_if(host, [](char c) {
-    return is_control(c) || c == '%' || c == '\\';
-  });
+  const auto bad =
+      std::ranges::find_if(host, [](char c) { return is_control(c) || c == '%' || c == '\\'; });
   if (bad != host.end()) {
     return wrong(host.substr(static_cast<std::size_t>(bad - host.begin()), 1),
                  "no such character in a host name");

@@ -44,7 +44,7 @@ ConnectFailure failure_from_errno(int os_error) {
       case EPERM: return ConnectReason::host_unreachable;  // a local filter dropped it
       case ENETUNREACH:
       case ENETDOWN:
-      case EAFNOSUPPORT:  // IPv6 is not in this kernel
+      case EAFNOSUPPORT:                                       // IPv6 is not in this kernel
       case EINVAL: return ConnectReason::network_unreachable;  // link-local without a scope
       case ETIMEDOUT: return ConnectReason::timed_out;
       case ECONNRESET:
