@@ -107,4 +107,13 @@ Upstream ProxyLink::into_upstream() && {
           .early_data = std::move(received_)};
 }
 
+// A ready bit stays until a system call answers EAGAIN, and the last receive() had no need of one.
+Dialled ProxyLink::into_control() && {
+  char next = 0;
+  if (::recv(dialled_.socket.fd(), &next, 1, MSG_PEEK) < 0 && errno == EAGAIN) {
+    dialled_.socket.slot().clear(Slot::kReadable);
+  }
+  return std::move(dialled_);
+}
+
 }  // namespace shunt

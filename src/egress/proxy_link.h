@@ -59,7 +59,9 @@ class ProxyLink {
                                       ConnectReason reason = ConnectReason::proxy_error) const;
   /// The handshake is done.
   Upstream into_upstream() &&;
-  Dialled into_dialled() && { return std::move(dialled_); }
+  /// The connection lives on by itself: its slot is readable only when something has arrived, or it
+  /// has ended.
+  Dialled into_control() &&;
 
  private:
   ProxyLink(EventLoop& loop, const ProxyServer& server, const Endpoint& address, Dialled dialled)

@@ -157,7 +157,7 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
   if (!relay) co_return unexpected(relay.error());
   auto datagrams = dial_udp(loop, *relay, server_.options);
   if (!datagrams) co_return unexpected(std::move(datagrams).error());
-  auto control = std::move(answered->link).into_dialled();
+  auto control = std::move(answered->link).into_control();
   UdpUpstream upstream;
   upstream.socket = std::move(datagrams->socket);
   upstream.reported = std::move(datagrams->reported);

@@ -66,6 +66,7 @@ TEST_F(Socks5Udp, datagrams_go_to_the_relay_and_back) {
   EXPECT_EQ(upstream->header, kHeader);
   EXPECT_TRUE(upstream->control.valid());
   EXPECT_FALSE(upstream->ended());
+  EXPECT_FALSE(upstream->control.slot().has(Slot::kReadable));  // who waits for its end, waits
   const std::string query = upstream->header + "query";
   ::send(upstream->socket.fd(), query.data(), query.size(), 0);
   sockaddr_storage from{};

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Real SOCKS5 and HTTP proxies from Debian, on a test host.
+
+    proxy = Dante(lab.gateway, "192.168.77.1", outside="wan0", user=USER)
+    proxy.url("socks5")          # "socks5://alice@192.168.77.1:1080"
+"""
+from __future__ import annotations
+
+import subprocess
+
+from netlab import Host, needs, wait_until
+from peers import listening
+
+USER = "alice"
+PASSWORD = "open-sesame"
+# What `openssl passwd -6 -salt shunt "open-sesame"` prints.
+PASSWORD_HASH = ("$6$shunt$WTOOUle21Zm/9rboRjX8.iq4gvrig0g"
+                 "Xj4.f4vuS0w4O.Px2PSnkeRwG.edKEb3vmVlIv2YAf8pI7DXhfLz8y1")
+
+
+class Proxy:
+    """A proxy process on `host`, listening on `address`."""
+
+    port = 0
+    program = ""
+
+    def __init__(self, host: Host, address: str, user: str | None = None) -> None:
+        needs(self.program)
+        self.host = host
+        self.address = address
+        self.user = user
+
+    def url(self, scheme: str) -> str:
+        user = f"{self.user}@" if self.user else ""
+        return f"{scheme}://{user}{self.address}:{self.port}"
+
+    def _start(self, *command: str) -> None:
+        inside = f"/run/{self.program}-said"
+        self.said = self.host.outside(inside)
+        with open(self.said, "wb") as said:
+            self.process = self.host.spawn(list(command), stdout=said, stderr=subprocess.STDOUT)
+        wait_until(lambda: listening(self.host, self.port) or self.process.poll() is not None,
+                   self.program)
+        assert self.process.poll() is None, self.said.read_text()
+
+    def _config(self, text: str) -> str:
+        inside = f"/run/{self.program}.conf"
+        self.host.outside(inside).write_text(text)
+        return inside
+
+
+class Microsocks(Proxy):
+    """SOCKS5, TCP only. Drops what arrives together with its greeting."""
+
+    port = 1080
+    program = "microsocks"
+
+    def __init__(self, host: Host, address: str, user: str | None = None) -> None:
+        super().__init__(host, address, user)
+        secret = ["-u", user, "-P", PASSWORD] if user else []
+        self._start("microsocks", "-i", address, "-p", str(self.port), *secret)
+
+
+class Dante(Proxy):
+    """SOCKS5 for TCP and UDP; its users are the host's, so it gets a passwd and a shadow file."""
+
+    port = 1081
+    program = "danted"
+
+    def __init__(self, host: Host, address: str, user: str | None = None,
+                 outside: str = "wan0") -> None:
+        super().__init__(host, address, user)
+        if user:
+            host.file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"
+                      f"{user}:x:4242:4242::/:/bin/false\n")
+            host.file("/etc/shadow", f"root:*:19000:0:99999:7:::\n"
+                      f"{user}:{PASSWORD_HASH}:19000:0:99999:7:::\n")
+        self._start("danted", "-f", self._config(
+            f"logoutput: stderr\ninternal: {address} port = {self.port}\nexternal: {outside}\n"
+            f"clientmethod: none\nsocksmethod: {'username' if user else 'none'}\n"
+            "user.privileged: root\nuser.unprivileged: root\n"
+            "client pass { from: 0/0 to: 0/0 }\n"
+            "socks pass { from: 0/0 to: 0/0 protocol: tcp udp }\n"))
+
+
+class Tinyproxy(Proxy):
+    """HTTP CONNECT."""
+
+    port = 8888
+    program = "tinyproxy"
+
+    def __init__(self, host: Host, address: str, user: str | None = None) -> None:
+        super().__init__(host, address, user)
+        secret = f"BasicAuth {user} {PASSWORD}\n" if user else ""
+        self._start("tinyproxy", "-d", "-c", self._config(
+            f"Port {self.port}\nListen {address}\nTimeout 600\nMaxClients 100\n{secret}"))
