@@ -1,11 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <fmt/format.h>
+
+#include <string>
+
+#include "base/error_numbers.h"
 #include "cli/commands.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "kernel/capabilities.h"
+#include "kernel/instance.h"
 
 namespace shunt::cli {
 namespace {
 
 Result<int> run_down(const Options&) {
-  return Failure(make_error(Kind::unsupported, "down is not built yet"));
+  if (!has_capability(CAP_NET_ADMIN)) {
+    return Failure(make_error(Kind::privilege, error_number::kGatewayPrivilege,
+                              "removing rules needs CAP_NET_ADMIN", "sudo shunt down"));
+  }
+  const auto report = SHUNT_TRY(sweep());
+  std::string text;
+  for (const std::string& line : report.removed) text += fmt::format("removed: {}\n", line);
+  for (const std::string& line : report.kept) text += fmt::format("kept: {}\n", line);
+  if (text.empty() && report.problems.empty()) text = "nothing was left behind\n";
+  SHUNT_CHECK(print(text));
+  for (const std::string& problem : report.problems) report_warning(problem);
+  return report.problems.empty() ? 0 : exit_code(Kind::runtime);
 }
 
 }  // namespace

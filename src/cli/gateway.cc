@@ -1,10 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <utility>
+
+#include "base/error_numbers.h"
+#include "base/log.h"
+#include "capture/gateway_capture.h"
+#include "capture/masquerade.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/gateway_request.h"
+#include "cli/proxy_setup.h"
+#include "cli/stop_signals.h"
+#include "kernel/capabilities.h"
+#include "kernel/links.h"
 
 namespace shunt::cli {
 namespace {
 
+constexpr std::uint32_t kLogFlushMs = 1000;
 constexpr std::string_view kMethods[] = {"auto", "tproxy", "redirect"};
 constexpr std::string_view kOnExit[] = {"open", "closed"};
 
@@ -60,8 +79,121 @@ constexpr Example kExamples[] = {
      "this machine's own traffic too, but not what stays in the house"},
 };
 
-Result<int> run_gateway(const Options&) {
-  return Failure(make_error(Kind::unsupported, "gateway is not built yet"));
+Error without_privilege(const Options& options) {
+  std::string line = "sudo shunt gateway";
+  for (const std::string& name : options.values("interface")) line += " -i " + name;
+  if (options.has("host")) line += " --host";
+  return make_error(Kind::privilege, error_number::kGatewayPrivilege,
+                    "capturing a LAN or this machine's traffic needs CAP_NET_ADMIN",
+                    line + "      (one command only? `shunt run CMD` needs no root)");
+}
+
+void say_method(const GatewayRequest& request, const MethodDecision& decision) {
+  if (decision.method == CaptureMethod::tproxy) {
+    log(LogLevel::info, "by TPROXY: TCP and UDP, IPv4 and IPv6");
+    return;
+  }
+  const bool chosen = request.capture.method == MethodChoice::redirect;
+  log(LogLevel::info,
+      fmt::format("by REDIRECT{}",
+                  chosen ? "" : ", since TPROXY does not work here: " + decision.why_not_tproxy));
+  log(LogLevel::warning,
+      "UDP is not captured (REDIRECT cannot tell where a datagram was going): DNS and QUIC pass "
+      "beside the proxy");
+}
+
+void say_way_out(const WayOut& way_out, CaptureMethod method) {
+  if (way_out.name() == "direct") return;
+  log(LogLevel::info, fmt::format("via {}", way_out.name()));
+  if (!way_out.carries_udp() && method == CaptureMethod::tproxy) {
+    log(LogLevel::warning,
+        fmt::format("{} carries no UDP: captured datagrams (DNS, QUIC) are refused; --exclude "
+                    "'proto udp' lets them go directly",
+                    way_out.name()));
+  }
+}
+
+/// What is not captured leaves as the kernel forwards it: with the client's own address.
+void warn_of_private_sources(const GatewayRequest& request) {
+  if (request.lan.empty() || request.capture.masquerade) return;
+  const auto addresses = list_addresses();
+  const bool has_private =
+      addresses && std::ranges::any_of(*addresses, [&](const InterfaceAddress& entry) {
+        return entry.address.is_private() &&
+               std::ranges::find(request.lan, entry.interface, &LanInterface::name) !=
+                   request.lan.end();
+      });
+  if (!has_private || someone_masquerades().value_or(true)) return;
+  log(LogLevel::warning,
+      "nothing masquerades here: what is not captured (ICMP, what is excluded) leaves with private "
+      "addresses and gets no answer; --masquerade mends that while shunt runs");
+}
+
+Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const TrafficSetup& traffic,
+                                           GatewayCapture& capture) {
+  ProxyOptions proxy = traffic.proxy_options(options);
+  proxy.workers = capture.take_listeners();
+  proxy.method = capture.method().method;
+  proxy.own_listeners = capture.own_listeners();
+  proxy.reply_sockets = capture.reply_sockets();
+  return Proxy::start(std::move(proxy));
+}
+
+/// Drains until nothing lives, the deadline passes, or a second SIGINT comes.
+void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,
+           std::uint32_t timeout_ms) {
+  constexpr std::uint32_t kSliceMs = 50;
+  if (const auto passing = capture.let_new_flows_pass(); !passing) {
+    log(LogLevel::warning, passing.error().text());
+  }
+  for (std::uint32_t waited = 0;; waited += kSliceMs) {
+    if (proxy.drain(std::min(kSliceMs, timeout_ms - waited))) return;
+    capture.restore_deleted();
+    if (signals.interrupted_again() || waited + kSliceMs >= timeout_ms) break;
+    if (waited == 0) {
+      log(LogLevel::info, fmt::format("waiting for {} connections to end; Ctrl-C ends them now",
+                                      proxy.live_flows()));
+    }
+  }
+  log(LogLevel::info, fmt::format("ending {} connections", proxy.live_flows()));
+}
+
+Result<void> run_until_stopped(GatewayCapture& capture, const StopSignals& signals) {
+  while (true) {
+    pollfd polled[] = {{.fd = signals.fd(), .events = POLLIN, .revents = 0},
+                       {.fd = capture.guard_fd(), .events = POLLIN, .revents = 0}};
+    if (::poll(polled, std::size(polled), -1) < 0 && errno != EINTR) {
+      return Failure(errno_error("poll"));
+    }
+    if (polled[1].revents != 0) capture.restore_deleted();
+    if (polled[0].revents != 0 && signals.take()) return {};
+  }
+}
+
+Result<int> run_gateway(const Options& options) {
+  const auto request = SHUNT_TRY(gateway_request(options));
+  if (!has_capability(CAP_NET_ADMIN)) return Failure(without_privilege(options));
+  const auto signals = SHUNT_TRY(StopSignals::create());
+  raise_descriptor_limit();
+  auto capture = SHUNT_TRY(GatewayCapture::create(request.capture, "gateway"));
+  const auto traffic = SHUNT_TRY(set_up_traffic(options, capture.egress_mark(), STDOUT_FILENO));
+  const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture));
+
+  log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
+  say_method(request, capture.method());
+  say_way_out(*traffic.way_out, capture.method().method);
+  warn_of_private_sources(request);
+  for (const std::string& problem : SHUNT_TRY(capture.install())) {
+    log(LogLevel::warning, problem);
+  }
+  log(LogLevel::info,
+      fmt::format("ready: room for {} connections at once", proxy->flow_capacity()));
+
+  SHUNT_CHECK(run_until_stopped(capture, signals));
+  drain(*proxy, capture, signals, options.duration_ms("drain"));
+  proxy->stop();
+  if (traffic.log) traffic.log->stop(kLogFlushMs);
+  return 0;
 }
 
 }  // namespace

@@ -10,7 +10,9 @@
 
 #include "base/result.h"
 #include "egress/way_out.h"
-#include "flow/record.h"
+#include "flow/process_names.h"
+#include "net/unique_fd.h"
+#include "observe/traffic_log.h"
 #include "proxy/loop_guard.h"
 #include "proxy/proxy.h"
 
@@ -29,7 +31,8 @@ unsigned worker_count(std::uint32_t requested);
 struct TrafficSetup {
   std::shared_ptr<LoopGuard> loop_guard;
   std::shared_ptr<const WayOut> way_out;
-  std::unique_ptr<FlowLog> log;  ///< null: the traffic is not shown
+  UniqueFd log_file;                ///< of --log-to
+  std::unique_ptr<TrafficLog> log;  ///< null: the traffic is not shown
 
   /// Everything in ProxyOptions that does not depend on the capture.
   [[nodiscard]] ProxyOptions proxy_options(const Options& options) const;
@@ -37,7 +40,9 @@ struct TrafficSetup {
 
 /// Reads the options of cli/common_options.h: --via, --via-password-file, --json, --log-to and the
 /// timeouts. Upstream sockets carry `egress_mark` (0: none). Without --log-to the traffic lines go
-/// to the descriptor `log_fd`, which is not closed; -1: nowhere.
-Result<TrafficSetup> set_up_traffic(const Options& options, std::uint32_t egress_mark, int log_fd);
+/// to the descriptor `log_fd`, which is not closed; -1: nowhere. `names` (may be null) tells whose
+/// a flow is and outlives the setup. Starts the log's thread.
+Result<TrafficSetup> set_up_traffic(const Options& options, std::uint32_t egress_mark, int log_fd,
+                                    ProcessNames* names = nullptr);
 
 }  // namespace shunt::cli

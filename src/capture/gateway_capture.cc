@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/gateway_capture.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "base/error_numbers.h"
+#include "capture/reply_sockets.h"
+#include "capture/ruleset_text.h"
+#include "kernel/capabilities.h"
+#include "kernel/nft.h"
+#include "kernel/rule_guard.h"
+#include "kernel/tun.h"
+
+namespace shunt {
+
+// Destroyed from the last member to the first: what sends traffic our way goes before what it
+// arrives at, routing rules before the routes that they lead to, the record at last.
+struct GatewayCapture::State {
+  State(GatewayOptions the_options, Instance the_instance)
+      : options(std::move(the_options)), instance(std::move(the_instance)) {}
+
+  GatewayOptions options;
+  Instance instance;
+  MethodDecision method;
+  Listeners listeners;
+  GatewayPlan plan;
+  std::optional<TunDevice> tun;
+  std::vector<PolicyRoute> routes;
+  std::vector<PolicyRule> rules;
+  std::optional<NftTable> closed_table;
+  std::optional<NftTable> table;
+  std::optional<RuleGuard> guard;
+
+  Result<std::vector<std::string>> raise_sysctls();
+  Result<void> install_routing();
+  Result<void> install_tables();
+};
+
+GatewayCapture::GatewayCapture(std::unique_ptr<State> state) : state_(std::move(state)) {}
+GatewayCapture::GatewayCapture(GatewayCapture&&) noexcept = default;
+GatewayCapture& GatewayCapture::operator=(GatewayCapture&&) noexcept = default;
+GatewayCapture::~GatewayCapture() = default;
+
+Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options,
+                                              std::string_view command) {
+  SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing a LAN or this machine's traffic"));
+  const bool ipv6 = kernel_has_ipv6();
+  auto method = SHUNT_TRY(decide_method(options.method, probe_features(), ipv6));
+  auto state = std::make_unique<State>(options, SHUNT_TRY(Instance::create(command)));
+  state->method = std::move(method);
+  const Allotment& allotment = state->instance.allotment();
+  state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
+                                               .workers = options.workers,
+                                               .mark = allotment.marks.egress,
+                                               .udp = true}));
+  state->plan = plan_gateway(options, state->method.method, allotment, state->listeners.port,
+                             state->listeners.ipv6);
+  return GatewayCapture(std::move(state));
+}
+
+const MethodDecision& GatewayCapture::method() const { return state_->method; }
+const GatewayPlan& GatewayCapture::plan() const { return state_->plan; }
+
+std::vector<ListenerSet> GatewayCapture::take_listeners() {
+  return std::exchange(state_->listeners.workers, {});
+}
+
+const std::vector<Endpoint>& GatewayCapture::own_listeners() const { return state_->listeners.own; }
+
+std::shared_ptr<ReplySockets> GatewayCapture::reply_sockets() const {
+  if (state_->method.method != CaptureMethod::tproxy) return nullptr;
+  return local_reply_sockets(state_->plan.spec.marks.egress);
+}
+
+std::uint32_t GatewayCapture::egress_mark() const {
+  return state_->options.mark_upstreams ? state_->plan.spec.marks.egress : 0;
+}
+
+/// Captured traffic needs no forwarding, so a sysctl that cannot be raised (a container with a
+/// read-only /proc/sys) costs only what is not captured.
+Result<std::vector<std::string>> GatewayCapture::State::raise_sysctls() {
+  std::vector<std::string> problems;
+  for (const auto& [path, value] : plan.sysctls) {
+    if (const auto raised = instance.raise_sysctl(path, value); !raised) {
+      problems.push_back(
+          fmt::format("{}; what is not captured may not be forwarded", raised.error().text()));
+    }
+  }
+  return problems;
+}
+
+Result<void> GatewayCapture::State::install_routing() {
+  if (plan.device.empty()) return {};
+  tun = SHUNT_TRY(TunDevice::create(plan.device));
+  for (const RouteSpec& route : plan.routes) {
+    routes.push_back(SHUNT_TRY(PolicyRoute::create(route)));
+  }
+  for (const RuleSpec& rule : plan.rules) rules.push_back(SHUNT_TRY(PolicyRule::create(rule)));
+  return {};
+}
+
+/// The closed table first: if shunt dies between the two, the traffic is blocked and not let go.
+Result<void> GatewayCapture::State::install_tables() {
+  if (!plan.closed_table_body.empty()) {
+    closed_table = SHUNT_TRY(NftTable::create(plan.closed_table_name, plan.closed_table_body,
+                                              TableLifetime::persistent));
+  }
+  table = SHUNT_TRY(NftTable::create(plan.table_name, plan.table_body));
+  return {};
+}
+
+Result<std::vector<std::string>> GatewayCapture::install() {
+  State& state = *state_;
+  auto problems = SHUNT_TRY(state.raise_sysctls());
+  SHUNT_CHECK(state.install_routing());
+  SHUNT_CHECK(state.install_tables());
+  state.guard = SHUNT_TRY(RuleGuard::create({.routes = state.plan.routes,
+                                             .rules = state.plan.rules,
+                                             .tun = state.tun ? &*state.tun : nullptr}));
+  for (std::string& problem : state.instance.sweep_closed_tables().problems) {
+    problems.push_back(std::move(problem));
+  }
+  return problems;
+}
+
+int GatewayCapture::guard_fd() const { return state_->guard ? state_->guard->fd() : -1; }
+
+void GatewayCapture::restore_deleted() {
+  if (state_->guard) state_->guard->handle();
+}
+
+Result<void> GatewayCapture::let_new_flows_pass() {
+  if (!state_->table) return {};
+  std::string commands;
+  const auto flush = [&](std::string_view chain) {
+    commands += fmt::format("flush chain inet {} {}\n", state_->table->name(), chain);
+  };
+  if (!state_->plan.spec.interfaces.empty()) flush(kNewForwarded);
+  if (state_->plan.spec.host) flush(kNewOwn);
+  if (const auto done = state_->table->run(commands); !done) return Failure(done.error());
+  return {};
+}
+
+}  // namespace shunt

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The capture of a gateway: LAN and own traffic, by TPROXY or REDIRECT, in the network namespace of
+// the calling thread. Made in two steps, so that the proxy runs before the first packet is taken:
+//
+//   create()   takes an instance number, chooses the method, opens the listeners
+//   install()  sysctls, device, routes, rules, tables: from here on traffic is captured
+//
+// and undone in two, so that live flows can end by themselves:
+//
+//   let_new_flows_pass()   (with on-exit = closed they are dropped instead)
+//   ~GatewayCapture()      tables, rules, routes, device, sysctls, in this order
+//
+// All calls from one thread (kernel/nft.h, kernel/rule_guard.h).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/capture.h"
+#include "capture/gateway_plan.h"
+#include "capture/listeners.h"
+
+namespace shunt {
+
+class GatewayCapture {
+ public:
+  /// `command` goes on the instance's record. Probes the kernel, which forks: before any thread is
+  /// started. Needs CAP_NET_ADMIN.
+  static Result<GatewayCapture> create(const GatewayOptions& options, std::string_view command);
+  GatewayCapture(GatewayCapture&&) noexcept;
+  GatewayCapture& operator=(GatewayCapture&&) noexcept;
+  ~GatewayCapture();
+
+  [[nodiscard]] const MethodDecision& method() const;
+  [[nodiscard]] const GatewayPlan& plan() const;
+  /// For the proxy, once.
+  [[nodiscard]] std::vector<ListenerSet> take_listeners();
+  [[nodiscard]] const std::vector<Endpoint>& own_listeners() const;
+  /// Null where UDP is not captured.
+  [[nodiscard]] std::shared_ptr<ReplySockets> reply_sockets() const;
+  /// For upstream sockets; 0 where they are to go unmarked.
+  [[nodiscard]] std::uint32_t egress_mark() const;
+
+  /// All or nothing. Yields what could not be done and is not essential (a sysctl), one line each.
+  Result<std::vector<std::string>> install();
+  /// Readable when restore_deleted() has something to look at; -1 before install().
+  [[nodiscard]] int guard_fd() const;
+  /// Puts back rules, routes and the device where others deleted them.
+  void restore_deleted();
+  Result<void> let_new_flows_pass();
+
+ private:
+  struct State;
+  explicit GatewayCapture(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace shunt

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/gateway_plan.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <fstream>
+#include <sstream>
+
+#include "base/error_numbers.h"
+#include "capture/redirect.h"
+#include "capture/tproxy.h"
+#include "kernel/nft.h"
+#include "kernel/sysctl.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+// linux/ipv6_route.h
+constexpr std::uint32_t kRtfDefault = 0x00010000;   // learnt through neighbour discovery
+constexpr std::uint32_t kRtfAddrconf = 0x00040000;  // from a router advertisement
+
+/// What TPROXY needs, in the order in which a lack is worth naming.
+constexpr std::array kTproxyNeeds = {FeatureId::nft_owner_table, FeatureId::tproxy_ipv4,
+                                     FeatureId::tun_device,      FeatureId::policy_routing,
+                                     FeatureId::fib_expression,  FeatureId::socket_expression,
+                                     FeatureId::connection_mark, FeatureId::transparent_socket};
+constexpr std::array kRedirectNeeds = {FeatureId::nft_owner_table, FeatureId::redirect_ipv4,
+                                       FeatureId::fib_expression, FeatureId::connection_mark};
+
+template <std::size_t N>
+const Feature* first_lacking(const std::array<FeatureId, N>& needs, FeatureId for_ipv6,
+                             const Features& features, bool ipv6) {
+  for (const FeatureId id : needs) {
+    if (!features[id].available) return &features[id];
+  }
+  if (ipv6 && !features[for_ipv6].available) return &features[for_ipv6];
+  return nullptr;
+}
+
+std::string lack_text(const Feature& feature) {
+  return fmt::format("{}: {}", feature.name, feature.reason);
+}
+
+/// Interfaces whose default route came by router advertisement. The kernel drops such routes, and
+/// hears no more advertisements, when IPv6 forwarding goes on and accept_ra is 1
+/// (rt6_purge_dflt_routers(), ip-sysctl.rst: "2: accept even if forwarding is enabled").
+std::vector<std::string> advertised_uplinks() {
+  std::vector<std::string> names;
+  std::ifstream routes("/proc/net/ipv6_route");
+  std::string line;
+  while (std::getline(routes, line)) {
+    std::istringstream fields(line);
+    std::string skipped, flags_text, name;
+    for (int i = 0; i < 8; ++i) fields >> skipped;
+    fields >> flags_text >> name;
+    const auto flags = std::strtoul(flags_text.c_str(), nullptr, 16);
+    if ((flags & kRtfDefault) != 0 && (flags & kRtfAddrconf) != 0) names.push_back(name);
+  }
+  return names;
+}
+
+bool reads(const std::string& path, std::string_view value) {
+  const auto now = read_sysctl(path);
+  return now && *now == value;
+}
+
+std::vector<SysctlChange> forwarding_sysctls(bool ipv6) {
+  std::vector<SysctlChange> changes;
+  if (reads("net/ipv4/ip_forward", "0")) changes.push_back({"net/ipv4/ip_forward", "1"});
+  if (!ipv6 || !reads("net/ipv6/conf/all/forwarding", "0")) return changes;
+  for (const std::string& name : advertised_uplinks()) {
+    const std::string path = fmt::format("net/ipv6/conf/{}/accept_ra", name);
+    if (reads(path, "1")) changes.push_back({path, "2"});
+  }
+  changes.push_back({"net/ipv6/conf/all/forwarding", "1"});
+  return changes;
+}
+
+}  // namespace
+
+bool kernel_has_ipv6() { return make_socket(Family::ipv6, SocketType::stream).has_value(); }
+
+Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6) {
+  const Feature* no_tproxy = first_lacking(kTproxyNeeds, FeatureId::tproxy_ipv6, features, ipv6);
+  const Feature* no_redirect =
+      first_lacking(kRedirectNeeds, FeatureId::redirect_ipv6, features, ipv6);
+  if (choice != MethodChoice::redirect && no_tproxy == nullptr) {
+    return MethodDecision{.method = CaptureMethod::tproxy, .why_not_tproxy = {}};
+  }
+  if (choice != MethodChoice::tproxy && no_redirect == nullptr) {
+    return MethodDecision{
+        .method = CaptureMethod::redirect,
+        .why_not_tproxy = choice == MethodChoice::redirect ? "" : lack_text(*no_tproxy)};
+  }
+  const Feature& lack = choice == MethodChoice::redirect ? *no_redirect : *no_tproxy;
+  return Failure(make_error(
+      Kind::unsupported, error_number::kNoTproxy,
+      fmt::format("{} does not work here: {}",
+                  choice == MethodChoice::redirect ? "REDIRECT" : "TPROXY", lack_text(lack)),
+      lack.fix.empty() ? "shunt doctor" : lack.fix));
+}
+
+GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
+                         const Allotment& allotment, std::uint16_t port, bool ipv6) {
+  GatewayPlan plan;
+  plan.method = method;
+  plan.spec = CaptureSpec{.interfaces = options.interfaces,
+                          .host = options.host,
+                          .loopback = options.loopback,
+                          .masquerade = options.masquerade,
+                          .exclusions = options.exclusions,
+                          .marks = allotment.marks,
+                          .port = port,
+                          .ipv6 = ipv6};
+  if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);
+  plan.table_name = allotment.table_name;
+  plan.closed_table_name = allotment.closed_table_name;
+  const bool tproxy = method == CaptureMethod::tproxy;
+  plan.table_body = tproxy ? tproxy::ruleset(plan.spec) : redirect::ruleset(plan.spec);
+  if (options.closed) {
+    plan.closed_table_body =
+        tproxy ? tproxy::closed_ruleset(plan.spec) : redirect::closed_ruleset(plan.spec);
+  }
+  if (tproxy) {
+    plan.device = fmt::format("shunt{}", allotment.number);
+    plan.routes = tproxy::routes(plan.spec, plan.device, allotment.route_table);
+    plan.rules = tproxy::rules(plan.spec, allotment.first_priority, allotment.route_table);
+  }
+  return plan;
+}
+
+std::string GatewayPlan::text() const {
+  std::string out;
+  for (const auto& [path, value] : sysctls) {
+    out += fmt::format("sysctl -w {}={}\n", sysctl_name(path), value);
+  }
+  if (!device.empty()) {
+    out += fmt::format("ip tuntap add dev {0} mode tun\nip link set {0} up\n", device);
+  }
+  for (const RouteSpec& route : routes) out += route.text() + "\n";
+  for (const RuleSpec& rule : rules) out += rule.text() + "\n";
+  if (!closed_table_body.empty()) {
+    out += nft_table_text(closed_table_name, closed_table_body, TableLifetime::persistent);
+  }
+  return out + nft_table_text(table_name, table_body, TableLifetime::owned);
+}
+
+}  // namespace shunt

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Everything that a gateway changes on this machine, as a value: GatewayCapture applies it and
+// `shunt plan` prints it, so neither can say what the other does not do.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/capture_spec.h"
+#include "flow/flow.h"
+#include "kernel/features.h"
+#include "kernel/instance.h"
+#include "kernel/policy_route.h"
+
+namespace shunt {
+
+enum class MethodChoice : std::uint8_t { automatic, tproxy, redirect };
+
+struct GatewayOptions {
+  std::vector<std::string> interfaces;  ///< of the LAN; see lan_interfaces.h
+  bool host = false;
+  bool loopback = false;  ///< only with host
+  bool masquerade = false;
+  bool closed = false;  ///< on-exit
+  MethodChoice method = MethodChoice::automatic;
+  std::vector<Exclusion> exclusions;
+  unsigned workers = 1;
+  bool mark_upstreams = true;  ///< false only to test the other guards against loops
+};
+
+struct MethodDecision {
+  CaptureMethod method = CaptureMethod::tproxy;
+  std::string why_not_tproxy;  ///< "" when it is, or when REDIRECT was asked for
+};
+
+/// Kind::unsupported when what was asked for, or everything, does not work here. Pure.
+Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6);
+
+struct SysctlChange {
+  std::string path;  ///< as in kernel/sysctl.h
+  std::string value;
+  bool operator==(const SysctlChange&) const = default;
+};
+
+struct GatewayPlan {
+  CaptureMethod method = CaptureMethod::tproxy;
+  CaptureSpec spec;
+  std::vector<SysctlChange> sysctls;  ///< only those that have another value now
+  std::string device;                 ///< TUN; "" with REDIRECT, as the next two
+  std::vector<RouteSpec> routes;
+  std::vector<RuleSpec> rules;
+  std::string table_name;
+  std::string table_body;
+  std::string closed_table_name;
+  std::string closed_table_body;  ///< "" with on-exit = open
+
+  /// In the order in which it is applied, each line as the tool of its kind would take it.
+  [[nodiscard]] std::string text() const;
+};
+
+/// Pure but for reading sysctls.
+GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
+                         const Allotment& allotment, std::uint16_t port, bool ipv6);
+
+/// Whether this kernel has IPv6 at all.
+bool kernel_has_ipv6();
+
+}  // namespace shunt

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/lan_interfaces.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error_numbers.h"
+#include "base/suggest.h"
+#include "kernel/policy_route.h"
+
+namespace shunt {
+namespace {
+
+bool holds(const std::vector<LanInterface>& chosen, std::string_view name) {
+  return std::ranges::any_of(chosen, [&](const LanInterface& lan) { return lan.name == name; });
+}
+
+Error no_such_interface(const std::string& name, const std::vector<Link>& links) {
+  std::vector<std::string_view> names;
+  for (const Link& link : links) {
+    if (!link.loopback) names.push_back(link.name);
+  }
+  const auto meant = closest_word(name, names);
+  return make_error(Kind::configuration, error_number::kNoSuchInterface,
+                    fmt::format("no interface \"{}\" here", name),
+                    meant.empty() ? fmt::format("there are: {}", fmt::join(names, ", "))
+                                  : fmt::format("did you mean \"{}\"?", meant));
+}
+
+Result<std::vector<LanInterface>> check_named(const std::vector<std::string>& named) {
+  const auto links = SHUNT_TRY(list_links());
+  std::vector<LanInterface> chosen;
+  for (const std::string& name : named) {
+    const auto link = std::ranges::find(links, name, &Link::name);
+    if (link == links.end()) return Failure(no_such_interface(name, links));
+    if (link->loopback) {
+      return Failure(make_error(Kind::usage, error_number::kNoSuchInterface,
+                                fmt::format("nothing is forwarded from {}", name),
+                                "use --host --loopback for connections of this machine to itself"));
+    }
+    if (!holds(chosen, name)) chosen.push_back({.name = name, .why = "named"});
+  }
+  return chosen;
+}
+
+}  // namespace
+
+std::vector<LanInterface> default_lan_interfaces(const std::vector<InterfaceAddress>& addresses,
+                                                 const std::vector<std::string>& default_route) {
+  std::vector<LanInterface> chosen;
+  for (const InterfaceAddress& entry : addresses) {
+    if (entry.interface.empty() || !entry.address.is_private()) continue;
+    if (std::ranges::find(default_route, entry.interface) != default_route.end()) continue;
+    if (holds(chosen, entry.interface) || entry.interface == "lo") continue;
+    chosen.push_back({.name = entry.interface,
+                      .why = fmt::format("{}/{}", entry.address.text(), entry.prefix_length)});
+  }
+  return chosen;
+}
+
+Result<std::vector<LanInterface>> choose_lan_interfaces(const std::vector<std::string>& named) {
+  if (!named.empty()) return check_named(named);
+  const auto addresses = SHUNT_TRY(list_addresses());
+  return default_lan_interfaces(addresses, SHUNT_TRY(default_route_interfaces()));
+}
+
+}  // namespace shunt

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/gateway_request.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "base/error_numbers.h"
+#include "cli/options.h"
+#include "cli/place.h"
+#include "cli/proxy_setup.h"
+
+namespace shunt::cli {
+namespace {
+
+Error bad_exclude(const std::string& text, SelectorError mistake) {
+  Error error = make_error(Kind::usage, error_number::kBadExclude, std::move(mistake.message),
+                           "shunt help gateway      (terms: to, client, port, client-port, proto, "
+                           "uid, gid, in)");
+  const std::string quoted = fmt::format("'{}'", text);
+  const std::array<std::string_view, 1> argument{quoted};
+  error.place = point_at("gateway --exclude", argument,
+                         {.argument = 0, .first = mistake.first + 1, .length = mistake.length},
+                         did_you_mean(mistake.suggestion));
+  return error;
+}
+
+Result<std::vector<Exclusion>> exclusions(const Options& options) {
+  std::vector<Exclusion> out;
+  for (const std::string& text : options.values("exclude")) {
+    auto exclusion = parse_exclusion(text);
+    if (!exclusion) return Failure(bad_exclude(text, std::move(exclusion).error()));
+    out.push_back(std::move(*exclusion));
+  }
+  return out;
+}
+
+MethodChoice method_choice(const std::string& word) {
+  if (word == "tproxy") return MethodChoice::tproxy;
+  if (word == "redirect") return MethodChoice::redirect;
+  return MethodChoice::automatic;
+}
+
+Result<void> check_consistent(const Options& options) {
+  if (!options.has("loopback") || options.has("host")) return {};
+  return Failure(make_error(Kind::usage, error_number::kOptionConflict,
+                            "--loopback is about this machine's own traffic and needs --host",
+                            "shunt gateway --host --loopback …"));
+}
+
+Error nothing_to_capture() {
+  return make_error(Kind::configuration, error_number::kNothingToCapture,
+                    "nothing to capture: no interface has a private address beside the one with "
+                    "the default route",
+                    "name the LAN's interface: shunt gateway -i IFACE, or capture this machine's "
+                    "own traffic: --host");
+}
+
+}  // namespace
+
+std::string GatewayRequest::captured_text() const {
+  std::string text;
+  for (const auto& [name, why] : lan) {
+    text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", name, why);
+  }
+  if (!capture.host) return text;
+  return fmt::format("{}{}this machine's own traffic{}", text, text.empty() ? "" : "; ",
+                     capture.loopback ? ", connections to itself included" : "");
+}
+
+Result<GatewayRequest> gateway_request(const Options& options) {
+  SHUNT_CHECK(check_consistent(options));
+  GatewayRequest request;
+  request.capture = GatewayOptions{.interfaces = {},
+                                   .host = options.has("host"),
+                                   .loopback = options.has("loopback"),
+                                   .masquerade = options.has("masquerade"),
+                                   .closed = options.value("on-exit") == "closed",
+                                   .method = method_choice(options.value("method")),
+                                   .exclusions = SHUNT_TRY(exclusions(options)),
+                                   .workers = worker_count(options.count("workers")),
+                                   .mark_upstreams = !options.has("debug-unmarked")};
+  request.lan = SHUNT_TRY(choose_lan_interfaces(options.values("interface")));
+  for (const LanInterface& lan : request.lan) request.capture.interfaces.push_back(lan.name);
+  if (request.lan.empty() && !request.capture.host) return Failure(nothing_to_capture());
+  if (request.lan.size() >= Allotment::kPriorities) {
+    return Failure(
+        make_error(Kind::usage, error_number::kNothingToCapture,
+                   fmt::format("{} interfaces are more than one gateway takes", request.lan.size()),
+                   "shunt gateway -i IFACE"));
+  }
+  return request;
+}
+
+}  // namespace shunt::cli

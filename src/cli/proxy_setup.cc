@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/proxy_setup.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error_numbers.h"
+#include "cli/options.h"
+#include "egress/way_out_url.h"
+
+namespace shunt::cli {
+namespace {
+
+Result<UniqueFd> open_log(const std::string& path) {
+  // Not truncated and not blocking: a FIFO without a reader is an error rather than a hang.
+  UniqueFd fd(::open(path.c_str(),
+                     O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640));
+  if (!fd.valid()) {
+    Error error = errno_error(fmt::format("opening the log file {}", path));
+    error.number = error_number::kLogFile;
+    return Failure(std::move(error));
+  }
+  // The log's thread waits for a slow reader by itself.
+  ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) & ~O_NONBLOCK);
+  return fd;
+}
+
+std::unique_ptr<TrafficLog> make_log(const Options& options, int fd, ProcessNames* names) {
+  if (fd < 0) return nullptr;
+  const TrafficLogOptions log{.fd = fd, .colour = shunt::wants_colour(fd), .names = names};
+  return options.has("json") ? make_json_log(log) : make_console_log(log);
+}
+
+}  // namespace
+
+rlimit raise_descriptor_limit() {
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit raised{.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &raised);
+  return before;
+}
+
+unsigned worker_count(std::uint32_t requested) {
+  if (requested != 0) return requested;
+  cpu_set_t processors;
+  CPU_ZERO(&processors);
+  if (::sched_getaffinity(0, sizeof processors, &processors) != 0) return 1;
+  return static_cast<unsigned>(std::max(1, CPU_COUNT(&processors)));
+}
+
+ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
+  ProxyOptions proxy;
+  proxy.way_out = way_out;
+  proxy.loop_guard = loop_guard;
+  proxy.log = log.get();
+  proxy.observe_content = log != nullptr;
+  proxy.sniff_wait_ms = options.duration_ms("sniff-wait");
+  proxy.idle_timeout_ms = options.duration_ms("idle-timeout");
+  return proxy;
+}
+
+Result<TrafficSetup> set_up_traffic(const Options& options, std::uint32_t egress_mark, int log_fd,
+                                    ProcessNames* names) {
+  TrafficSetup setup;
+  setup.loop_guard = std::make_shared<LoopGuard>();
+  const WayOutChoice choice{.url = options.value("via"),
+                            .password_file = options.value("via-password-file")};
+  setup.way_out = SHUNT_TRY(make_way_out(
+      choice, UpstreamOptions{.mark = egress_mark,
+                              .observer = setup.loop_guard.get(),
+                              .connect_timeout_ms = options.duration_ms("connect-timeout")}));
+  if (const std::string path = options.value("log-to"); !path.empty()) {
+    setup.log_file = SHUNT_TRY(open_log(path));
+    log_fd = setup.log_file.get();
+  }
+  setup.log = make_log(options, log_fd, names);
+  return setup;
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/stop_signals.h"
+
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <utility>
+
+namespace shunt::cli {
+namespace {
+
+/// The number of the next signal, 0 if none waits.
+unsigned next_signal(int fd) {
+  signalfd_siginfo info;
+  return ::read(fd, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
+}
+
+}  // namespace
+
+Result<StopSignals> StopSignals::create() {
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, number);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return Failure(errno_error("signalfd"));
+  return StopSignals(std::move(fd));
+}
+
+bool StopSignals::take() const { return next_signal(fd_.get()) != 0; }
+
+bool StopSignals::interrupted_again() const {
+  bool interrupted = false;
+  while (const unsigned number = next_signal(fd_.get())) {
+    interrupted = interrupted || number == SIGINT;
+  }
+  return interrupted;
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "base/result.h"
+#include "net/unique_fd.h"
+
+namespace shunt::cli {
+
+/// SIGINT, SIGTERM and SIGHUP (the terminal is gone) as a descriptor: they stay blocked in every
+/// thread that is started later. SIGPIPE is ignored.
+class StopSignals {
+ public:
+  static Result<StopSignals> create();
+
+  /// Readable when a signal waits.
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  /// Takes one signal; false if none waits.
+  bool take() const;
+  /// Takes all that wait; true if SIGINT was among them.
+  bool interrupted_again() const;
+
+ private:
+  explicit StopSignals(UniqueFd fd) : fd_(std::move(fd)) {}
+  UniqueFd fd_;
+};
+
+}  // namespace shunt::cli
