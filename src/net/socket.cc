@@ -26,9 +26,8 @@ Result<void> set_option(int fd, int level, int option, int value, const char* na
 }
 
 Result<void> set_transparent(int fd, Family family) {
-  return family == Family::ipv4
-             ? set_option(fd, SOL_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT")
-             : set_option(fd, SOL_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
+  return family == Family::ipv4 ? set_option(fd, SOL_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT")
+                                : set_option(fd, SOL_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
 }
 
 Result<void> set_mark(int fd, std::uint32_t mark) {
@@ -77,6 +76,9 @@ void reset_on_close(int fd) {
 
 void tune_relayed_tcp(int fd) {
   (void)set_option(fd, SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+  // Out of line, a read that begins at the urgent mark skips the byte, and after a reset the byte
+  // cannot be had any more (ENOTCONN). In line it is never lost; the relay looks for the mark.
+  (void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");
   (void)set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
   (void)set_option(fd, SOL_TCP, TCP_KEEPIDLE, limits::kKeepaliveIdleSeconds, "TCP_KEEPIDLE");
   (void)set_option(fd, SOL_TCP, TCP_KEEPINTVL, limits::kKeepaliveIntervalSeconds, "TCP_KEEPINTVL");

@@ -35,27 +35,31 @@ Pulled Mover::pull() {
     urgent_ = true;
     leave_splice();
   }
-  if (urgent_) {
-    if (const Pulled urgent = pull_urgent(); urgent != Pulled::again) return urgent;
+  if (urgent_ || maybe_at_mark_) {
+    if (const auto urgent = pull_urgent()) return *urgent;
   }
   return pipe_ ? pull_splice() : pull_copy();
 }
 
-// recv() stops short of the urgent mark (tcp(7)); once everything before it is sent and the mark is
-// reached, the urgent byte itself is fetched and sent with MSG_OOB. `again` means: nothing urgent
-// at this point of the stream, read on.
-Pulled Mover::pull_urgent() {
+// With SO_OOBINLINE recv() stops short of the urgent mark (tcp(7)) and, begun at it, reads on
+// beyond: at the mark one byte alone is read, and sent with MSG_OOB. Empty: the mark is not here,
+// read on.
+std::optional<Pulled> Mover::pull_urgent() {
+  maybe_at_mark_ = false;
   int at_mark = 0;
-  if (::ioctl(from_.fd(), SIOCATMARK, &at_mark) != 0 || at_mark == 0) {
-    urgent_taken_ = false;
+  if (::ioctl(from_.fd(), SIOCATMARK, &at_mark) != 0 || at_mark == 0) return std::nullopt;
+  char byte = 0;
+  const ssize_t got = ::recv(from_.fd(), &byte, 1, 0);
+  if (got == 0) return Pulled::end;
+  if (got < 0) {  // EAGAIN: announced, not here yet
+    if (errno != EAGAIN) return errno == EINTR ? Pulled::data : Pulled::sender_failed;
+    from_.slot().clear(Slot::kReadable);
     return Pulled::again;
   }
-  if (urgent_taken_) return Pulled::again;
-  char byte = 0;
-  const ssize_t got = ::recv(from_.fd(), &byte, 1, MSG_OOB);
-  if (got != 1) return Pulled::again;  // EINVAL: none; EAGAIN: announced, not here yet
-  urgent_taken_ = true;
+  urgent_ = true;
+  leave_splice();
   sending_urgent_ = true;
+  last_chunk_ = false;
   if (tap_ != nullptr) tap_->observe(side_, {&byte, 1});
   return push_bytes(&byte, 1) ? Pulled::data : Pulled::receiver_failed;
 }
@@ -70,6 +74,7 @@ Pulled Mover::pull_copy() {
   }
   if (got == 0) return Pulled::end;
   const auto size = static_cast<std::size_t>(got);
+  maybe_at_mark_ = size == limits::kScratchBytes;
   // A short read has emptied the queue: what comes later raises a new edge. Not so with a FIN,
   // urgent byte or error behind the data, whose edge may have been reported already.
   constexpr std::uint8_t kMoreToCome = Slot::kPeerClosed | Slot::kUrgent | Slot::kFailed;

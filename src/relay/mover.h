@@ -13,9 +13,9 @@
 namespace shunt {
 
 enum class Pulled : std::uint8_t {
-  data,   ///< something was taken; push() until pending() is false, then pull again
-  again,  ///< nothing there; wait for the sender's socket to be readable
-  end,    ///< FIN
+  data,             ///< something was taken; push() until pending() is false, then pull again
+  again,            ///< nothing there; wait for the sender's socket to be readable
+  end,              ///< FIN
   sender_failed,    ///< errno says how
   receiver_failed,  ///< something was taken and could not be sent; errno says why
 };
@@ -41,7 +41,7 @@ class Mover {
  private:
   Pulled pull_copy();
   Pulled pull_splice();
-  Pulled pull_urgent();
+  std::optional<Pulled> pull_urgent();
   bool push_bytes(const char* bytes, std::size_t size);
   void enter_splice();
   void leave_splice();
@@ -60,10 +60,12 @@ class Mover {
   std::optional<Pipe> pipe_;      // splice mode exactly while set
   int large_reads_ = 0;
   int small_moves_ = 0;
-  bool urgent_ = false;        // EPOLLPRI was seen once: never splice again
-  bool urgent_taken_ = false;  // the byte at the current mark was already forwarded
+  bool urgent_ = false;  // EPOLLPRI was seen once: never splice again
+  // The next read may begin at an urgent mark that EPOLLPRI has not announced yet: the first read,
+  // and one that follows a full one without a look at epoll between.
+  bool maybe_at_mark_ = true;
   bool sending_urgent_ = false;
-  bool last_chunk_ = false;    // a FIN is known to follow: MSG_MORE lets it ride along
+  bool last_chunk_ = false;  // a FIN is known to follow: MSG_MORE lets it ride along
 };
 
 }  // namespace shunt

@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "net/socket.h"
 #include "unit/support/loop_thread.h"
 #include "unit/support/tcp_pair.h"
 
@@ -39,6 +40,8 @@ class FreeFds final : public FdAllowance {
 Task<Outcome> relay_pairs(RelayResources& resources, UniqueFd client, UniqueFd upstream, Tap* tap,
                           std::string early) {
   constexpr std::uint8_t kReady = Slot::kReadable | Slot::kWritable;
+  tune_relayed_tcp(client.get());
+  tune_relayed_tcp(upstream.get());
   auto client_side = *WatchedFd::create(resources.loop, std::move(client), kReady);
   auto upstream_side = *WatchedFd::create(resources.loop, std::move(upstream), kReady);
   co_return co_await relay(resources, client_side, upstream_side, tap, std::move(early));
@@ -214,6 +217,35 @@ TEST_F(Relay, urgent_byte_in_the_middle_of_bulk_loses_nothing) {
   const std::string got = receive_to_end(upstream_.near.get());
   EXPECT_EQ(got.size(), body.size() * 2 + 1);
   EXPECT_TRUE(got == body + "!" + body);
+}
+
+TEST_F(Relay, urgent_byte_that_comes_first_stays_urgent) {
+  ASSERT_EQ(::send(client_.near.get(), "!", 1, MSG_OOB), 1);
+  send_all(client_.near.get(), "after");
+  ASSERT_TRUE(test::wait_for(client_.far.get(), POLLPRI));
+  start();
+  ASSERT_TRUE(test::wait_for(upstream_.near.get(), POLLPRI));
+  char urgent = 0;
+  ASSERT_EQ(::recv(upstream_.near.get(), &urgent, 1, MSG_OOB), 1);
+  EXPECT_EQ(urgent, '!');
+  EXPECT_EQ(receive(upstream_.near.get(), 5), "after");
+}
+
+TEST_F(Relay, urgent_byte_before_a_reset_leaves_no_gap) {
+  const int one = 1;
+  ::setsockopt(upstream_.near.get(), SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
+  send_all(client_.near.get(), "before");
+  ASSERT_EQ(::send(client_.near.get(), "!", 1, MSG_OOB), 1);
+  send_all(client_.near.get(), "after");
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(client_.near.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  client_.near.reset();
+  ASSERT_TRUE(test::wait_for(client_.far.get(), POLLERR));
+  start();
+  int error = 0;
+  const std::string got = receive_to_end(upstream_.near.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  EXPECT_TRUE(std::string_view("before!after").starts_with(got)) << got;
 }
 
 TEST_F(Relay, stalled_reader_stops_the_sender) {
