@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import select
 import socket
 import struct
 import sys
@@ -68,7 +69,6 @@ def get_urgent(sock: socket.socket) -> str:
 
 
 def wait_for_urgent(sock: socket.socket) -> None:
-    import select
     poll = select.poll()
     poll.register(sock, select.POLLPRI)
     assert poll.poll(10_000), "no urgent byte within 10 s"

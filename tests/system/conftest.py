@@ -13,11 +13,12 @@ How to write one (netlab.py, peers.py, shunt.py and leaks.py say more at their h
 
 `lab` is a fresh client - gateway - server (- evil) network, gone when the test is over or when its
 process dies. `module_lab` is one for all tests of a module. Wait for things with
-netlab.wait_until() and a deadline; never sleep. netlab.needs("program", …) skips, naming what is missing.
+netlab.wait_until() and a deadline; never sleep. netlab.needs("program", …) skips, naming what is
+missing.
 
 As an ordinary user the whole run goes into a user namespace of its own; where that is forbidden
-every test is skipped for that reason. SHUNT_MAY_SKIP (a list such as "golang,tun") makes a
-skip for any other reason a failure of the run.
+every test is skipped for that reason ("needs namespaces"); tests/allowed_skips.txt says where such
+skips are in order.
 """
 from __future__ import annotations
 
@@ -45,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes; runs with --long only")
+    config.addinivalue_line("markers", "threads: what the run under TSan is made of")
+    config.addinivalue_line("markers", "figures: measures; not meaningful with sanitizers")
     _enter_user_namespace(config)
 
 
@@ -68,40 +71,18 @@ def _enter_user_namespace(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--long"):
-        return
-    kept = [item for item in items if item.get_closest_marker("long") is None]
-    if len(kept) != len(items):
-        config.hook.pytest_deselected(
-            items=[item for item in items if item.get_closest_marker("long")])
-        items[:] = kept
-
-
-_skipped: list[str] = []
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.skipped and isinstance(report.longrepr, tuple):
-        _skipped.append(report.longrepr[2].removeprefix("Skipped: "))
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    allowed = os.environ.get("SHUNT_MAY_SKIP")
-    if allowed is None or hasattr(session.config, "workerinput"):
-        return
-    names = [name for name in allowed.replace(",", " ").split() if name]
-    surplus = {reason for reason in _skipped
-               if not any(name in reason for name in names)}
-    if surplus:
-        print("\nskipped more than this machine's list (SHUNT_MAY_SKIP) allows:\n  "
-              + "\n  ".join(sorted(surplus)))
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    unwanted = set() if config.getoption("--long") else {"long"}
+    if "san" in shunt.BUILD.name:
+        unwanted.add("figures")
+    dropped = [item for item in items if unwanted & {mark.name for mark in item.iter_markers()}]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in dropped]
 
 
 def _namespaces_work() -> str:
     if shutil.which("nsenter") is None or shutil.which("setpriv") is None:
-        return "needs nsenter and setpriv (util-linux)"
+        return "needs util-linux: nsenter and setpriv"
     try:
         Host("probe").close()
     except (AssertionError, OSError):

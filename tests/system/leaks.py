@@ -29,10 +29,12 @@ _LOOKS = {
     "unix": "ss -H -xla",
     "sysctl": "grep -rs . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf"
               " /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/ip_nonlocal_bind"
-              " /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/ip_unprivileged_port_start"
+              " /proc/sys/net/ipv4/ip_local_port_range"
+              " /proc/sys/net/ipv4/ip_unprivileged_port_start"
               " /proc/sys/net/ipv4/tcp_* /proc/sys/net/ipv4/fwmark_reflect"
               " /proc/sys/net/ipv6/bindv6only /proc/sys/net/core/somaxconn"
-              " /proc/sys/net/netfilter/nf_conntrack_[a-b]* /proc/sys/net/netfilter/nf_conntrack_tcp*",
+              " /proc/sys/net/netfilter/nf_conntrack_acct"
+              " /proc/sys/net/netfilter/nf_conntrack_tcp*",
     "traffic-control": "tc qdisc; tc filter 2>/dev/null",
     "cgroup": "find /sys/fs/cgroup -type d -name '*shunt*' 2>/dev/null",
     "nft": "nft -s list ruleset",  # last: it alone may ask for modules and so alter the others
@@ -62,7 +64,9 @@ class KernelState:
                 name = line.removeprefix(_MARK)
                 found[name] = []
             elif not (name == "sockets" and _FADING.search(line)):
-                found[name].append(_VOLATILE.sub("", line))
+                line = _VOLATILE.sub("", line)
+                # Only nft's white space is not a matter of what else stands in the table.
+                found[name].append(line if name == "nft" else " ".join(line.split()))
         assert list(found) == list(_LOOKS), f"only saw {list(found)}"
         # The rule set keeps its order (order is meaning); lists of things do not.
         return cls({key: tuple(value if key == "nft" else sorted(value))
@@ -95,6 +99,8 @@ class KernelState:
                 continue
             if key == "sysctl" and _may_stay(line):
                 continue
+            if key == "route6" and line.startswith("anycast") and "proto kernel" in line:
+                continue  # the kernel's own consequence of IPv6 forwarding
             if key == "nft" and sign == "+" and closed:
                 if line.startswith("table "):
                     tables.add(line)
@@ -123,7 +129,7 @@ def _split(entry: str) -> tuple[str, str, str]:
 def _may_stay(line: str) -> bool:
     """A sysctl that shunt raises, and journals for the next start or `shunt down`."""
     return bool(re.search(r"forwarding|ip_forward|src_valid_mark|accept_local|rp_filter"
-                          r"|route_localnet|accept_ra", line))
+                          r"|route_localnet|accept_ra|accept_redirects", line))
 
 
 def descriptors(pid: int) -> dict[str, int]:

@@ -71,6 +71,13 @@ def needs(*programs: str) -> None:
         pytest.skip(f"needs {', '.join(absent)}")
 
 
+def needs_users() -> None:
+    """Skips the test where this process cannot become another user."""
+    mapped = sum(int(line.split()[2]) for line in open("/proc/self/uid_map"))
+    if os.geteuid() != 0 or mapped <= UNPRIVILEGED:
+        pytest.skip("needs root: to run programs as another user")
+
+
 @dataclass
 class Result:
     """How a command ended: what subprocess says, decoded leniently."""
@@ -204,6 +211,15 @@ class Host:
     def outside(self, path: str) -> Path:
         """What `path` is for this process: this host's /run is not the machine's."""
         return Path(f"/proc/{self.pid}/root{path}")
+
+    def install(self, program: Path | str) -> str:
+        """A copy that every user of this host may run, wherever the original lies."""
+        inside = f"/run/{Path(program).name}"
+        copy = self.outside(inside)
+        if not copy.exists():
+            shutil.copy(program, copy)
+            copy.chmod(0o755)
+        return inside
 
     def on_close(self, undo: Callable[[], None]) -> None:
         self._undo.append(undo)
@@ -348,3 +364,21 @@ class Lab:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def counters(host: Host, *names: str) -> dict[str, int]:
+    """TCP counters of a host's network, as /proc/net/snmp and netstat name them: ActiveOpens, …"""
+    found: dict[str, int] = {}
+    with host.entered():
+        text = Path("/proc/thread-self/net/snmp").read_text() \
+            + Path("/proc/thread-self/net/netstat").read_text()
+    lines = text.splitlines()
+    for head, values in zip(lines[::2], lines[1::2]):
+        found.update(zip(head.split()[1:], map(int, values.split()[1:])))
+    return {name: found[name] for name in names}
+
+
+def pairs(line: str) -> dict[str, int]:
+    """"done live=0 connected=5" as {"live": 0, "connected": 5}."""
+    return {name: int(value) for name, _, value in
+            (word.partition("=") for word in line.split()) if value}

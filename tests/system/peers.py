@@ -6,17 +6,19 @@ ask them what they saw:
 
     echo = TcpServer(lab.server, echo_bytes)             # :: and 0.0.0.0, a port of its own
     ... connect to (address, echo.port) ...
-    echo.seen(1)[0].local                                # ("203.0.113.10", 4711): what it was asked for
+    echo.seen(1)[0].local                # ("203.0.113.10", 4711): what it was asked for
 
 Handlers take the accepted socket and the Accepted record; what they return or raise ends the
 connection. Everything ends with the Host.
 """
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import hashlib
 import itertools
-import shutil
+import select
 import socket
 import struct
 import subprocess
@@ -29,6 +31,7 @@ from pathlib import Path
 from netlab import DEADLINE, Host, wait_until
 
 IP_PKTINFO = 8  # linux/in.h; the socket module lacks it
+SIOCATMARK = 0x8905  # asm-generic/sockios.h
 
 _ports = itertools.count(20_000)
 
@@ -204,18 +207,20 @@ def reset(sock: socket.socket) -> None:
 
 def urgent_recorder(client: socket.socket, record: Accepted) -> None:
     """Echoes what comes and notes at which offsets urgent bytes stood (in-line)."""
-    import array
-    import fcntl
     client.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
     at_mark = array.array("i", [0])
+    readable = select.poll()
+    readable.register(client, select.POLLIN)
     while True:
-        data = client.recv(65536)  # never reads across the mark
+        readable.poll()
+        # A read never crosses the mark but may begin at it: ask once something is there.
+        fcntl.ioctl(client.fileno(), SIOCATMARK, at_mark)  # is the next byte the urgent one?
+        data = client.recv(65536)
         if not data:
             break
-        fcntl.ioctl(client.fileno(), 0x8905, at_mark)  # SIOCATMARK: is the next byte the urgent one?
-        record.received += len(data)
         if at_mark[0]:
             record.urgent.append(record.received)
+        record.received += len(data)
         client.sendall(data)
     record.end = "eof"
 
@@ -363,7 +368,7 @@ class Nginx:
                 (block * (size // len(block) + 1))[:size]
             (self.root / "files" / name).write_bytes(body)
             self.sha256[name] = hashlib.sha256(body).hexdigest()
-        user = "user root;" if os.geteuid() == 0 else ""
+        user = "user root;"  # a worker of another user could not read this host's /run
         (self.root / "nginx.conf").write_text(NGINX.format(root=inside, user=user))
         self._log = open(self.root / "stderr", "wb")
         host.on_close(self._log.close)
@@ -387,8 +392,9 @@ class Dnsmasq:
         arguments = [f"--host-record={name},{','.join(addresses)}"
                      for name, addresses in names.items()]
         self.process = host.spawn(
-            ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
-             "--pid-file=", "--user=root", "--log-facility=/dev/null", *arguments],
+            ["dnsmasq", "--no-daemon", "--no-resolv", "--no-hosts",
+             "--conf-file=/dev/null",
+             "--pid-file=", "--log-facility=/dev/null", *arguments],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         wait_until(lambda: _listening(host, 53) or self.process.poll() is not None, "dnsmasq")
         assert self.process.poll() is None, self.process.stderr.read().decode()

@@ -18,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from netlab import DEADLINE, Host, Result, wait_until
@@ -88,10 +89,7 @@ class Process:
 
     def log(self) -> list[dict]:
         """All complete NDJSON lines so far; a line that does not parse is a failure."""
-        if self.log_path is None or not self.log_path.exists():
-            return []
-        whole, _, _ = self.log_path.read_bytes().rpartition(b"\n")
-        return [json.loads(line) for line in whole.split(b"\n") if line]
+        return read_log(self.log_path) if self.log_path else []
 
     def wait_log(self, condition: Callable[[dict], object], timeout: float = DEADLINE,
                  what: str = "a matching log line") -> dict:
@@ -139,3 +137,54 @@ class Gateway(Process):
         self.started = time.monotonic()
         if wait:
             self.wait_ready()
+
+
+# What the traffic log says of a connection's end, apart from how the lines are spelt.
+
+
+@dataclass(frozen=True)
+class FlowEnd:
+    source: tuple[str, int]
+    destination: tuple[str, int]
+    reason: str  # closed, client_reset, upstream_reset, idle, shutdown, refused
+    failure: str  # why it was refused, else ""
+    bytes_up: int
+    bytes_down: int
+    entry: dict
+
+
+def read_log(path: Path) -> list[dict]:
+    """All complete NDJSON lines so far; a line that does not parse is a failure."""
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [json.loads(line) for line in whole.split(b"\n") if line]
+
+
+def flow_ends(log: Path, condition: Callable[[FlowEnd], object],
+              timeout: float = DEADLINE) -> FlowEnd:
+    """The first closing line that fits; waits for it."""
+    def find() -> FlowEnd | None:
+        return next((end for end in map(as_end, read_log(log)) if end and condition(end)), None)
+    try:
+        return wait_until(find, "a closing line", timeout)
+    except AssertionError:
+        tail = "\n".join(map(str, read_log(log)[-15:]))
+        raise AssertionError(f"no closing line fits within {timeout} s; the log ends\n{tail}") \
+            from None
+
+
+def as_end(entry: dict) -> FlowEnd | None:
+    """docs/json.md lists the keys."""
+    if entry["event"] != "end" or entry["protocol"] != "tcp":
+        return None
+    return FlowEnd((entry["client"], entry["client_port"]),
+                   (entry["destination"], entry["destination_port"]), entry["reason"],
+                   entry.get("failure", ""), entry["bytes_up"], entry["bytes_down"], entry)
+
+
+def listening_ports(process: Process) -> list[int]:
+    """The TCP ports that a shunt listens on."""
+    said = process.host.run(["ss", "-H", "-tlnp"]).out
+    return sorted({int(line.split()[3].rsplit(":", 1)[1]) for line in said.splitlines()
+                   if f"pid={process.pid}," in line})

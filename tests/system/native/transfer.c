@@ -173,12 +173,14 @@ static void finish(struct talk* talk, bool ok, const char* side) {
   atomic_fetch_add(&tally.urgents, talk->peer_urgent_seen);
   if (ok) return;
   atomic_fetch_add(&tally.failed, 1);
-  printf("%s #%llu: %s; mine %s %llu/%llu, theirs %s %llu/%llu buffer %u, reset %d ended %d\n",
-         side, (unsigned long long)talk->number, talk->failure, end_names[talk->mine.end],
-         (unsigned long long)talk->sent, (unsigned long long)talk->mine.length,
-         end_names[talk->theirs.end], (unsigned long long)talk->received,
-         (unsigned long long)talk->theirs.length, talk->theirs.receive_buffer, talk->peer_reset,
-         talk->peer_ended);
+  printf(
+      "%s #%llu: %s; mine %s %llu/%llu, theirs %s %llu/%llu buffer %u urgent %lld, reset %d ended "
+      "%d\n",
+      side, (unsigned long long)talk->number, talk->failure, end_names[talk->mine.end],
+      (unsigned long long)talk->sent, (unsigned long long)talk->mine.length,
+      end_names[talk->theirs.end], (unsigned long long)talk->received,
+      (unsigned long long)talk->theirs.length, talk->theirs.receive_buffer,
+      (long long)talk->theirs.urgent, talk->peer_reset, talk->peer_ended);
   fflush(stdout);
 }
 
