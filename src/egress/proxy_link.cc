@@ -101,10 +101,11 @@ ConnectFailure ProxyLink::silent(Wake wake) const {
   return broken("did not answer in time", ConnectReason::timed_out);
 }
 
+// A copy of the early data, most often empty: the buffer would be held as long as the flow.
 Upstream ProxyLink::into_upstream() && {
   return {.socket = std::move(dialled_.socket),
           .reported = std::move(dialled_.reported),
-          .early_data = std::move(received_)};
+          .early_data = std::string(received())};
 }
 
 // A ready bit stays until a system call answers EAGAIN, and the last receive() had no need of one.
