@@ -60,8 +60,10 @@ class Relay : public ::testing::Test {
     return outcome_.get();
   }
   ~Relay() override {
-    // Idle pipes and frames belong to the loop's thread.
-    thread_.start<int>([this] { return drop(); }).wait();
+    // A relay that a test left running must end before what it uses goes.
+    thread_.loop().post([this] { thread_.loop().cancel_all(); });
+    if (outcome_.valid()) outcome_.wait_for(kDeadline);
+    thread_.start<int>([this] { return drop(); }).wait();  // pipes belong to the loop's thread
   }
   Task<int> drop() {
     resources_.reset();
