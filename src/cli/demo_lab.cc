@@ -44,21 +44,21 @@ bool become_user() {
 Result<void> ip(DemoHost& host, std::string_view batch) {
   const auto done = SHUNT_TRY(host.run({"ip", "-batch", "-"}, kSetUpMs, batch));
   if (done.code == 0) return {};
-  return Failure(make_error(Kind::runtime, fmt::format("setting up the demo's {} failed: {}",
-                                                       host.name(), done.output)));
+  return Failure(make_error(
+      Kind::runtime, fmt::format("setting up the demo's {} failed: {}", host.name(), done.output)));
 }
 
 Result<void> connect_hosts(DemoLab& lab) {
-  SHUNT_CHECK(ip(lab.gateway,
-                 fmt::format("link add lan0 type veth peer name eth0 netns {}\n"
-                             "link add wan0 type veth peer name eth0 netns {}\n"
-                             "addr add 192.168.77.1/24 dev lan0\n"
-                             "addr add fd00:77::1/64 dev lan0 nodad\n"
-                             "addr add {}/24 dev wan0\naddr add {}/64 dev wan0 nodad\n"
-                             "link set lan0 up\nlink set wan0 up\n"
-                             "route add default via {}\nroute add default via {}\n",
-                             lab.client.pid(), lab.server.pid(), DemoLab::kGateway4,
-                             DemoLab::kGateway6, DemoLab::kServer4, DemoLab::kServer6)));
+  SHUNT_CHECK(
+      ip(lab.gateway, fmt::format("link add lan0 type veth peer name eth0 netns {}\n"
+                                  "link add wan0 type veth peer name eth0 netns {}\n"
+                                  "addr add 192.168.77.1/24 dev lan0\n"
+                                  "addr add fd00:77::1/64 dev lan0 nodad\n"
+                                  "addr add {}/24 dev wan0\naddr add {}/64 dev wan0 nodad\n"
+                                  "link set lan0 up\nlink set wan0 up\n"
+                                  "route add default via {}\nroute add default via {}\n",
+                                  lab.client.pid(), lab.server.pid(), DemoLab::kGateway4,
+                                  DemoLab::kGateway6, DemoLab::kServer4, DemoLab::kServer6)));
   SHUNT_CHECK(ip(lab.client,
                  "addr add 192.168.77.2/24 dev eth0\naddr add fd00:77::2/64 dev eth0 nodad\n"
                  "link set eth0 up\nroute add default via 192.168.77.1\n"
@@ -76,16 +76,16 @@ Result<DemoHost> DemoHost::create(std::string name) {
   DemoHost host;
   host.name_ = std::move(name);
   // `ip` of the holder's own namespace is not needed once the shell waits for the demo's end.
-  auto holder = SHUNT_TRY(DemoProcess::start(
-      {"sh", "-c", "ip link set lo up && echo $$ && exec sleep 3600"},
-      [] { return ::unshare(CLONE_NEWNET) == 0; }));
+  auto holder =
+      SHUNT_TRY(DemoProcess::start({"sh", "-c", "ip link set lo up && echo $$ && exec sleep 3600"},
+                                   [] { return ::unshare(CLONE_NEWNET) == 0; }));
   if (!holder.wait_for("\n", kSetUpMs)) {
     return Failure(make_error(Kind::unsupported, "cannot make a network namespace",
                               "shunt doctor says what this host lacks"));
   }
   host.holder_pid_ = static_cast<pid_t>(std::atoi(holder.take().c_str()));
-  host.network_ = UniqueFd(::open(fmt::format("/proc/{}/ns/net", host.holder_pid_).c_str(),
-                                  O_RDONLY | O_CLOEXEC));
+  host.network_ = UniqueFd(
+      ::open(fmt::format("/proc/{}/ns/net", host.holder_pid_).c_str(), O_RDONLY | O_CLOEXEC));
   if (!host.network_.valid()) return Failure(errno_error("cannot open the demo's namespace"));
   host.holder_ = std::make_unique<DemoProcess>(std::move(holder));
   return host;
@@ -121,9 +121,8 @@ Result<DemoLab> DemoLab::create() {
   auto client = SHUNT_TRY(DemoHost::create("client"));
   auto gateway = SHUNT_TRY(DemoHost::create("gateway"));
   auto server = SHUNT_TRY(DemoHost::create("server"));
-  DemoLab lab{.client = std::move(client),
-              .gateway = std::move(gateway),
-              .server = std::move(server)};
+  DemoLab lab{
+      .client = std::move(client), .gateway = std::move(gateway), .server = std::move(server)};
   SHUNT_CHECK(connect_hosts(lab));
   return lab;
 }

@@ -51,8 +51,8 @@ Server(("::", 80), Handler).serve_forever()
 
 bool write_file(const std::string& path, std::string_view text) {
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  return fd.valid() && ::write(fd.get(), text.data(), text.size()) ==
-                           static_cast<ssize_t>(text.size());
+  return fd.valid() &&
+         ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
 bool make_certificate(DemoLab& lab) {
@@ -71,8 +71,8 @@ Result<DemoProcess> start_web(DemoLab& lab, bool& tls) {
     tls = make_certificate(lab);
     const std::string listen_tls = tls ? fmt::format(kNginxTls, DemoLab::kScratch) : "";
     const std::string file = fmt::format("{}/nginx.conf", DemoLab::kScratch);
-    if (!write_file(file, fmt::format(kNginxConfig, DemoLab::kScratch, listen_tls,
-                                      DemoLab::kName))) {
+    if (!write_file(file,
+                    fmt::format(kNginxConfig, DemoLab::kScratch, listen_tls, DemoLab::kName))) {
       return Failure(errno_error("cannot write " + file));
     }
     return lab.server.start({"nginx", "-e", "stderr", "-c", file});
@@ -86,10 +86,9 @@ Result<DemoProcess> start_web(DemoLab& lab, bool& tls) {
 
 Result<void> wait_until_listening(DemoLab& lab, DemoProcess& web) {
   const std::string url = fmt::format("http://{}/", DemoLab::kServer4);
-  const auto done = SHUNT_TRY(lab.server.run(
-      {"curl", "-s", "--retry", "40", "--retry-delay", "0", "--retry-connrefused", "-o",
-       "/dev/null", url},
-      kStartMs));
+  const auto done = SHUNT_TRY(lab.server.run({"curl", "-s", "--retry", "40", "--retry-delay", "0",
+                                              "--retry-connrefused", "-o", "/dev/null", url},
+                                             kStartMs));
   if (done.code == 0) return {};
   return Failure(make_error(Kind::runtime, "the demo's web server does not answer: " + web.take()));
 }
@@ -109,8 +108,8 @@ Result<DemoProcess> start_dns(DemoLab& lab) {
 
 Result<DemoServers> start_demo_servers(DemoLab& lab) {
   if (!program_exists("curl")) {
-    return Failure(make_error(Kind::unsupported, "the demo's clients use curl",
-                              "sudo apt-get install curl"));
+    return Failure(
+        make_error(Kind::unsupported, "the demo's clients use curl", "sudo apt-get install curl"));
   }
   DemoServers servers;
   servers.web = SHUNT_TRY(start_web(lab, servers.tls));

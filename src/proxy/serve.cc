@@ -31,9 +31,9 @@ void count_refusal(ConnectReason reason) {
 
 void record_refused(ServeContext& context, const Flow& flow, const ConnectFailure& failure) {
   count_refusal(failure.reason);
-  context.log.flow_end(flow, FlowEnd{.reason = EndReason::refused,
-                                     .failure = failure,
-                                     .elapsed_ms = elapsed_ms(flow)});
+  context.log.flow_end(
+      flow,
+      FlowEnd{.reason = EndReason::refused, .failure = failure, .elapsed_ms = elapsed_ms(flow)});
 }
 
 void turn_away(ServeContext& context, Captured& captured, const ConnectFailure& failure) {

@@ -80,9 +80,9 @@ class Pair {
   }
 
   [[nodiscard]] Tick idle_ticks() const {
-    const std::uint32_t ms = open_ == 2
-                                 ? resources_.idle_timeout_ms
-                                 : std::min(resources_.idle_timeout_ms, limits::kHalfClosedTimeoutMs);
+    const std::uint32_t ms =
+        open_ == 2 ? resources_.idle_timeout_ms
+                   : std::min(resources_.idle_timeout_ms, limits::kHalfClosedTimeoutMs);
     return (ms + kTickMs - 1) / kTickMs;
   }
 

@@ -36,8 +36,10 @@ class Client {
  public:
   explicit Client(const LoadOptions& options)
       : options_(options), buffer_(std::max<std::size_t>(kBulkCall, kLargestMessage)) {
-    if (options.load == Load::connect || options.load == Load::idle) message_ = 64;
-    else message_ = options.message_bytes;
+    if (options.load == Load::connect || options.load == Load::idle)
+      message_ = 64;
+    else
+      message_ = options.message_bytes;
     latencies_us_.reserve(1U << 20);
   }
 

@@ -13,7 +13,7 @@ enum class Load : std::uint8_t {
   connect,   ///< connect, one exchange of 64 bytes, close; N at a time
   download,
   upload,
-  idle,      ///< opens N connections, one exchange each, then holds them until stdin ends
+  idle,  ///< opens N connections, one exchange each, then holds them until stdin ends
 };
 
 struct LoadOptions {

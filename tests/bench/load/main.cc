@@ -47,12 +47,18 @@ bool set_value(const std::string& word, LoadOptions& options) {
   if (equals == std::string::npos) return false;
   const std::string key = word.substr(0, equals);
   const double value = std::strtod(word.c_str() + equals + 1, nullptr);
-  if (key == "ports") options.ports = static_cast<int>(value);
-  else if (key == "connections") options.connections = static_cast<int>(value);
-  else if (key == "bytes") options.message_bytes = static_cast<std::uint32_t>(value);
-  else if (key == "seconds") options.seconds = value;
-  else if (key == "warmup") options.warm_up_seconds = value;
-  else return false;
+  if (key == "ports")
+    options.ports = static_cast<int>(value);
+  else if (key == "connections")
+    options.connections = static_cast<int>(value);
+  else if (key == "bytes")
+    options.message_bytes = static_cast<std::uint32_t>(value);
+  else if (key == "seconds")
+    options.seconds = value;
+  else if (key == "warmup")
+    options.warm_up_seconds = value;
+  else
+    return false;
   return options.ports > 0 && options.connections > 0 && options.seconds > 0 &&
          options.message_bytes >= sizeof(Header) && options.message_bytes <= kLargestMessage / 2;
 }

@@ -113,8 +113,8 @@ class Server {
 
   bool send_response(Connection& c) {
     while (c.response_left > 0) {
-      const ssize_t sent = ::send(c.fd.get(), buffer.data(),
-                                  std::min(buffer.size(), c.response_left), MSG_NOSIGNAL);
+      const ssize_t sent =
+          ::send(c.fd.get(), buffer.data(), std::min(buffer.size(), c.response_left), MSG_NOSIGNAL);
       if (sent < 0 && errno != EAGAIN) return false;
       if (sent < 0) break;
       c.response_left -= static_cast<std::size_t>(sent);
