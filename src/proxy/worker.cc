@@ -30,22 +30,40 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
   worker->loop_ = SHUNT_TRY(EventLoop::create());
   worker->relay_ = std::make_unique<RelayResources>(*worker->loop_, shared.budget,
                                                     shared.options.idle_timeout_ms);
-  worker->flows_ = std::make_unique<FlowSet>(
-      ServeContext{.relay = *worker->relay_,
-                   .way_out = *shared.options.way_out,
-                   .loop_guard = shared.loop_guard,
-                   .own_listeners = shared.options.own_listeners,
-                   .log = shared.log,
-                   .observe_content = shared.options.observe_content,
-                   .sniff_wait_ms = shared.options.sniff_wait_ms},
-      shared.budget);
+  worker->flows_ =
+      std::make_unique<FlowSet>(ServeContext{.relay = *worker->relay_,
+                                             .way_out = *shared.options.way_out,
+                                             .loop_guard = shared.loop_guard,
+                                             .own_listeners = shared.options.own_listeners,
+                                             .log = shared.log,
+                                             .observe_content = shared.options.observe_content,
+                                             .sniff_wait_ms = shared.options.sniff_wait_ms},
+                                shared.budget);
   worker->flows_->on_end = [raw = worker.get()] {
     if (raw->idle()) raw->shared_.idle_changed();
   };
   for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
   worker->listeners_ = std::move(listeners.tcp);
   worker->tasks_ = static_cast<int>(worker->listeners_.size());
+  if (!listeners.udp.empty() && shared.options.reply_sockets != nullptr) {
+    worker->udp_ = SHUNT_TRY(
+        UdpServer::create(*worker->loop_, std::move(listeners.udp), worker->udp_options()));
+    ++worker->tasks_;
+  }
   return worker;
+}
+
+UdpOptions Worker::udp_options() {
+  UdpOptions udp;
+  udp.way_out = shared_.options.way_out;
+  udp.reply_sockets = shared_.options.reply_sockets;
+  udp.own_listeners = shared_.options.own_listeners;
+  udp.loop_guard = &shared_.loop_guard;
+  udp.fds = &shared_.budget;
+  udp.log = &shared_.log;
+  udp.method = shared_.options.method;
+  udp.next_flow_id = [this] { return ++next_flow_id_; };
+  return udp;
 }
 
 void Worker::start() { thread_ = std::jthread(&Worker::run, this); }
@@ -78,6 +96,7 @@ void Worker::run() {
     accepting_.push_back(&listener->slot());
     spawn(accept_flows(std::move(*listener)));
   }
+  if (udp_ != nullptr) spawn(serve_udp());
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
 }
@@ -87,6 +106,7 @@ void Worker::close_listeners() {
     closing_ = true;
     for (Slot* slot : accepting_) loop_->cancel(*slot);
     accepting_.clear();
+    if (udp_ != nullptr) udp_->drain();
   });
 }
 
@@ -94,6 +114,7 @@ void Worker::cancel() {
   loop_->post([this] {
     closing_ = true;
     flows_->close();
+    if (udp_ != nullptr) udp_->stop();
     loop_->cancel_all();
   });
 }
@@ -154,6 +175,11 @@ Task<> Worker::accept_flows(WatchedFd listener) {
     (void)co_await loop_->readable(listener.slot());
   }
   listener.reset();
+  ended_task();
+}
+
+Task<> Worker::serve_udp() {
+  co_await udp_->run();
   ended_task();
 }
 

@@ -11,6 +11,7 @@
 #include "net/event_loop.h"
 #include "proxy/flow_set.h"
 #include "proxy/proxy.h"
+#include "proxy/serve_udp.h"
 
 namespace shunt {
 
@@ -45,8 +46,10 @@ class Worker {
  private:
   explicit Worker(WorkerShared& shared, unsigned index)
       : shared_(shared), next_flow_id_(static_cast<std::uint64_t>(index) << 48) {}
+  UdpOptions udp_options();
   void run();
   Task<> accept_flows(WatchedFd listener);
+  Task<> serve_udp();
   /// One connection of the backlog; false when there was none, or no room for it.
   enum class Accepted { one, none, no_room };
   Accepted accept_one(WatchedFd& listener);
@@ -59,8 +62,9 @@ class Worker {
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;  ///< until run() hands them to their acceptors
   std::vector<Slot*> accepting_;
+  std::unique_ptr<UdpServer> udp_;  ///< null where UDP is not captured
   std::uint64_t next_flow_id_;
-  std::atomic<int> tasks_ = 0;  ///< acceptors
+  std::atomic<int> tasks_ = 0;  ///< acceptors and the UDP server
   bool closing_ = false;
   std::jthread thread_;
 };
