@@ -113,6 +113,11 @@ std::vector<Conversation> http_conversations() {
         {kClient, kGet},
         {kUpstream, kOk}},
        "→1 GET /ws ;←1 101 Switching Protocols 0;"},
+  };
+}
+
+std::vector<Conversation> tunnel_conversations() {
+  return {
       {"CONNECT",
        {{kClient, "CONNECT b.example:443 HTTP/1.1\r\n\r\n"},
         {kUpstream, "HTTP/1.1 200 Connected\r\n\r\n"},
@@ -130,6 +135,11 @@ std::vector<Conversation> http_conversations() {
         {kClient, "CONNECT c.example:443 HTTP/1.1\r\n\r\n"},
         {kUpstream, "HTTP/1.1 200 Connected\r\n\r\n"}},
        "→1 CONNECT b.example:443 ;←1 407 Who? 1;→2 CONNECT c.example:443 ;←2 200 Connected 0;"},
+  };
+}
+
+std::vector<Conversation> ending_conversations() {
+  return {
       {"body until close",
        {{kClient, "GET / HTTP/1.0\r\n\r\n"},
         {kUpstream, "HTTP/1.0 200 OK\r\n\r\n12345"},
@@ -214,6 +224,8 @@ std::string test_name(const ::testing::TestParamInfo<Conversation>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Http, FlowTap, ::testing::ValuesIn(http_conversations()), test_name);
+INSTANTIATE_TEST_SUITE_P(Tunnels, FlowTap, ::testing::ValuesIn(tunnel_conversations()), test_name);
+INSTANTIATE_TEST_SUITE_P(Endings, FlowTap, ::testing::ValuesIn(ending_conversations()), test_name);
 INSTANTIATE_TEST_SUITE_P(Others, FlowTap, ::testing::ValuesIn(other_conversations()), test_name);
 
 class FlowTapLimits : public ::testing::Test {
