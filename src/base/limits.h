@@ -64,6 +64,7 @@ inline constexpr std::size_t kHttpPipelinedRequests = 64;  ///< unanswered; more
 inline constexpr std::size_t kHttpLabelBytes = 256;  ///< of a request's target kept until answered
 inline constexpr std::size_t kTlsAlpnNames = 16;     ///< of an offer; the rest is not shown
 inline constexpr std::size_t kLogQueueLines = 8192;  ///< lines waiting for a slow terminal
+inline constexpr std::size_t kNamedSockets = 65'536;   ///< whose process is remembered, in `run`
 inline constexpr std::size_t kLogQueueBytes = 8 * 1024 * 1024;
 inline constexpr std::size_t kLogTextBytes = 1024;  ///< of one peer-supplied text in a line
 inline constexpr std::size_t kLogFlows = 65'536;    ///< live flows whose name the log remembers
