@@ -66,7 +66,7 @@ std::string to_shunt_chain(const NamespaceRules& rules) {
   return text + "    meta l4proto tcp reject with tcp reset\n    reject\n  }\n";
 }
 
-// At the output hook, so that the sender is told at once (EPERM, or the ICMP error).
+// Output hook: the sender is told at once (EPERM, or the ICMP error).
 std::string refuse_chain(const NamespaceRules& rules) {
   std::string own;
   for (const auto& address : rules.own_addresses) {
@@ -75,8 +75,8 @@ std::string refuse_chain(const NamespaceRules& rules) {
   return fmt::format(R"(  chain refuse {{
     type filter hook output priority filter; policy accept;
     meta mark {0:#x} accept
-    ip daddr 127.0.0.1 tcp dport {1} tcp flags & (fin | syn | rst | ack) == syn reject with tcp reset
-    ip6 daddr ::1 tcp dport {1} tcp flags & (fin | syn | rst | ack) == syn reject with tcp reset
+    ip daddr 127.0.0.1 tcp dport {1} reject with tcp reset
+    ip6 daddr ::1 tcp dport {1} reject with tcp reset
     ip daddr 127.0.0.1 udp dport {1} reject
     ip6 daddr ::1 udp dport {1} reject
     ip daddr {{ 224.0.0.0/4, 255.255.255.255 }} drop
@@ -85,7 +85,7 @@ std::string refuse_chain(const NamespaceRules& rules) {
     ip daddr 127.0.0.0/8 accept
     ip6 daddr ::1 accept
 {2}    icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept
-    icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept
+    icmpv6 type 1-4 accept
     reject with icmpx admin-prohibited
   }}
 )",

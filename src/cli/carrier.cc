@@ -2,10 +2,12 @@
 #include "cli/carrier.h"
 
 #include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/error_record.h"
 #include "cli/carrier_process.h"
+#include "cli/report.h"
 #include "net/fd_passing.h"
 
 namespace shunt::cli {
@@ -40,6 +42,7 @@ Result<Carrier> Carrier::start(const Options& options) {
   }
   theirs.reset();
   Carrier started;
+  started.pid_ = carrier;
   auto record = SHUNT_TRY(receive_record(ours.get()));
   if (record.bytes.empty()) {
     return Failure(make_error(Kind::runtime, "the process that carries the traffic died"));
@@ -59,12 +62,27 @@ bool Carrier::saw_signal(int signal, pid_t sender) const {
              kAnswerWithinMs) == kSeen;
 }
 
-void Carrier::command_started(pid_t command) const {
-  (void)send(channel_.get(), {.letter = kCommandStarted, .signal = 0, .pid = command});
+void Carrier::about_to_stop(pid_t command) const {
+  (void)send(channel_.get(), {.letter = kStopping, .signal = 0, .pid = command});
 }
 
-void Carrier::command_ended() const {
-  (void)ask(channel_.get(), {.letter = kCommandEnded, .signal = 0, .pid = 0}, kLinesWithinMs);
+void Carrier::resumed() const {
+  (void)send(channel_.get(), {.letter = kResumed, .signal = 0, .pid = 0});
+}
+
+void Carrier::check() {
+  if (pid_ < 0 || ::waitpid(pid_, nullptr, WNOHANG) != pid_) return;
+  pid_ = -1;
+  report_warning("the process that carries the traffic ended unexpectedly",
+                 "the command goes on without network; start it anew");
+}
+
+// Reaped here unless it stays: where process 1 reaps nobody, as in many containers, zombies of
+// every run would add up.
+void Carrier::command_ended() {
+  const char answer =
+      ask(channel_.get(), {.letter = kCommandEnded, .signal = 0, .pid = 0}, kLinesWithinMs);
+  if (answer == kEnding && pid_ > 0) ::waitpid(pid_, nullptr, 0);
 }
 
 }  // namespace shunt::cli

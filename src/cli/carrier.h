@@ -31,12 +31,19 @@ class Carrier {
   [[nodiscard]] const NamespaceDoor& door() const { return door_; }
   /// For cli/supervise.h: it is a member of the process group and remembers what it gets.
   [[nodiscard]] bool saw_signal(int signal, pid_t sender) const;
-  void command_started(pid_t command) const;
+  /// Between the two calls this process may be stopped because the command is; should the command
+  /// go on without it, the carrier sends it SIGCONT.
+  void about_to_stop(pid_t command) const;
+  void resumed() const;
+  [[nodiscard]] pid_t pid() const { return pid_; }
+  /// To be called when a child has ended: warns, once, if it was the carrier.
+  void check();
   /// Waits until the traffic's last lines are written, for a bounded time.
-  void command_ended() const;
+  void command_ended();
 
  private:
   Carrier() = default;
+  pid_t pid_ = -1;
   UniqueFd channel_;
   NamespaceDoor door_;
 };

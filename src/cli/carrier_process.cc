@@ -2,11 +2,15 @@
 #include "cli/carrier_process.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -18,6 +22,7 @@
 #include "base/limits.h"
 #include "capture/capture_namespace.h"
 #include "capture/host_network.h"
+#include "capture/namespace_processes.h"
 #include "cli/options.h"
 #include "cli/process_title.h"
 #include "cli/proxy_setup.h"
@@ -29,6 +34,7 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::uint32_t kLinesWaitMs = 1000;  // how long the supervisor is kept for last lines
+constexpr int kStoppedCheckMs = 100;          // how long a supervisor may stay stopped alone
 constexpr int kMembersCheckMs = 500;          // how often to see whether anybody is left
 constexpr std::size_t kRememberedSignals = 32;
 constexpr std::uint32_t kNoMark = 0;  // upstream sockets live in the host's namespace
@@ -68,14 +74,6 @@ class SignalMemory {
     seen_.clear();
   }
 
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
- private:
-  struct Seen {
-    int signal;
-    pid_t sender;
-  };
-
   void read_pending() {
     signalfd_siginfo info{};
     while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
@@ -83,6 +81,14 @@ class SignalMemory {
       seen_.push_back({static_cast<int>(info.ssi_signo), static_cast<pid_t>(info.ssi_pid)});
     }
   }
+
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  struct Seen {
+    int signal;
+    pid_t sender;
+  };
 
   UniqueFd fd_;
   std::deque<Seen> seen_;
@@ -104,14 +110,29 @@ class CarrierProcess {
   void answer(char letter);
   void let_go();
   void wait_for_members();
+  void stop();
 
   UniqueFd channel_;
   const Options& options_;
   std::optional<SignalMemory> signals_;
   std::optional<CaptureNamespace> namespace_;
+  std::unique_ptr<NamespaceProcesses> processes_;
   TrafficSetup traffic_;
   std::unique_ptr<Proxy> proxy_;
+  pid_t stopped_command_ = 0;  ///< the supervisor is stopped because this is; 0: it is not
 };
+
+// proc_pid_stat(5): "PID (NAME) STATE …", and the name may hold anything.
+bool is_stopped(pid_t pid) {
+  const UniqueFd fd(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 256> text;
+  const auto size = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
+  const std::string_view line(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  const auto name_end = line.rfind(')');
+  if (name_end == std::string_view::npos || name_end + 2 >= line.size()) return false;
+  const char state = line[name_end + 2];
+  return state == 'T' || state == 't';
+}
 
 int traffic_descriptor(const Options& options) {
   const bool shown = options.has("output") || ::isatty(STDERR_FILENO) == 1;
@@ -126,12 +147,15 @@ Result<void> CarrierProcess::set_up() {
                                           .name_servers = loopback_name_servers(),
                                           .localhost_is_host = options_.has("allow-localhost"),
                                           .workers = worker_count(0)}));
+  processes_ = std::make_unique<NamespaceProcesses>(
+      std::move(namespace_->diag_socket()), namespace_->door().network.get(), namespace_->holder());
   SHUNT_CHECK(start_proxy());
   return report_ready();
 }
 
 Result<void> CarrierProcess::start_proxy() {
-  traffic_ = SHUNT_TRY(set_up_traffic(options_, kNoMark, traffic_descriptor(options_)));
+  traffic_ =
+      SHUNT_TRY(set_up_traffic(options_, kNoMark, traffic_descriptor(options_), processes_.get()));
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;
@@ -153,7 +177,15 @@ Result<void> CarrierProcess::report_ready() {
 
 // Until the supervisor reports the command's end, or is gone itself.
 void CarrierProcess::serve() {
-  while (handle_request()) {
+  while (true) {
+    std::array<pollfd, 2> readable{{{.fd = channel_.get(), .events = POLLIN, .revents = 0},
+                                    {.fd = signals_->fd(), .events = POLLIN, .revents = 0}}};
+    const int ready =
+        ::poll(readable.data(), readable.size(), stopped_command_ > 0 ? kStoppedCheckMs : -1);
+    // At once: a second one of the same number would not be queued.
+    signals_->read_pending();
+    if (readable[0].revents != 0 && !handle_request()) return;
+    if (ready == 0 && !is_stopped(stopped_command_)) ::kill(::getppid(), SIGCONT);
   }
 }
 
@@ -162,21 +194,23 @@ bool CarrierProcess::handle_request() {
   CarrierRequest request;
   if (!record || record->bytes.size() != sizeof request) return false;
   std::memcpy(&request, record->bytes.data(), sizeof request);
-  if (request.letter == kWasItSeen) {
-    answer(signals_->saw(request.signal, request.pid) ? kSeen : kNotSeen);
+  switch (request.letter) {
+    case kWasItSeen: answer(signals_->saw(request.signal, request.pid) ? kSeen : kNotSeen); break;
+    case kStopping: stopped_command_ = request.pid; break;
+    case kResumed: stopped_command_ = 0; break;
+    default: break;
   }
   return request.letter != kCommandEnded;
 }
 
 void CarrierProcess::answer(char letter) { (void)send_record(channel_.get(), {&letter, 1}); }
 
-// The supervisor may leave: it has nothing more to wait for, and nobody else must have to wait for
-// what this process holds open.
+// From here on nobody has to wait for what this process holds open.
 void CarrierProcess::let_go() {
   const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (null.valid()) ::dup2(null.get(), STDERR_FILENO);
   [[maybe_unused]] const int ignored = ::chdir("/");
-  answer(kLinesWritten);
+  answer(kStaying);
   channel_.reset();
 }
 
@@ -192,16 +226,26 @@ void CarrierProcess::wait_for_members() {
 void CarrierProcess::finish() {
   const bool alone = !has_members(namespace_->door().network.get(), namespace_->holder());
   if (alone && proxy_->drain(kLinesWaitMs)) {
-    proxy_->stop();
-    traffic_.log.reset();
-    let_go();
+    stop();
+    answer(kEnding);
     return;
   }
   // Jobs in the background, or data that is still on its way to a slow upstream.
+  if (traffic_.log != nullptr) traffic_.log->flush(kLinesWaitMs);
   let_go();
   wait_for_members();
   (void)proxy_->drain(limits::kDrainTimeoutMs);
+  stop();
+}
+
+void CarrierProcess::stop() {
   proxy_->stop();
+  if (traffic_.log != nullptr) traffic_.log->stop(kLinesWaitMs);
+  const pid_t holder = namespace_->holder();
+  proxy_.reset();
+  namespace_.reset();       // the holder reads its end from the channel
+  ::kill(holder, SIGKILL);  // nothing of its own to lose, and it may have been stopped
+  ::waitpid(holder, nullptr, 0);
 }
 
 }  // namespace

@@ -3,9 +3,10 @@
 //
 //   carrier:     kCarrierReady + descriptors: network namespace, user namespace (if any)
 //                or kCarrierFailed + error_record()
-//   supervisor:  kCommandStarted + pid          no answer
-//                kWasItSeen + signal + sender   answer: kSeen or kNotSeen
-//                kCommandEnded                  answer: kLinesWritten
+//   supervisor:  kWasItSeen + signal + sender   answer: kSeen or kNotSeen
+//                kStopping + pid, kResumed      no answer
+//                kCommandEnded                  answer, when the last lines are written: kEnding
+//                                               (exits now) or kStaying (others need it)
 #pragma once
 
 #include <sys/types.h>
@@ -18,12 +19,14 @@ class Options;
 
 inline constexpr char kCarrierReady = 'r';
 inline constexpr char kCarrierFailed = 'f';
-inline constexpr char kCommandStarted = 'c';
 inline constexpr char kWasItSeen = 'w';
 inline constexpr char kSeen = 'y';
 inline constexpr char kNotSeen = 'n';
+inline constexpr char kStopping = 'z';
+inline constexpr char kResumed = 'a';
 inline constexpr char kCommandEnded = 'e';
-inline constexpr char kLinesWritten = 'l';
+inline constexpr char kEnding = 'x';
+inline constexpr char kStaying = 's';
 
 /// What follows the letter.
 struct CarrierRequest {

@@ -26,24 +26,39 @@ void die_with(pid_t parent) {
   if (::getppid() != parent) ::_exit(kShuntFailed);  // it died before the line above
 }
 
-[[noreturn]] void give_up(int report, int exit_code, const Error& error) {
-  std::string record(1, static_cast<char>(exit_code));
-  record += error_record(error);
+[[noreturn]] void give_up(int report, const StartFailure& failure) {
+  std::string record(1, static_cast<char>(failure.exit_code));
+  record += error_record(failure.error);
   [[maybe_unused]] const auto ignored = ::write(report, record.data(), record.size());
-  ::_exit(exit_code);
+  ::_exit(failure.exit_code);
 }
 
-Error exec_error(const std::string& program, int os_error) {
-  if (os_error == ENOENT && program.find('/') == std::string::npos) {
-    return make_error(Kind::runtime, fmt::format("{}: command not found", program));
+// execvp(3) fails with EACCES also when a directory of PATH cannot be searched.
+bool exists_on_path(const std::string& program) {
+  const char* variable = ::getenv("PATH");
+  std::string_view path = variable != nullptr ? variable : "/bin:/usr/bin";
+  while (true) {
+    const auto directory = path.substr(0, path.find(':'));
+    const auto file = fmt::format("{}/{}", directory.empty() ? "." : directory, program);
+    if (::access(file.c_str(), F_OK) == 0) return true;
+    if (directory.size() == path.size()) return false;
+    path.remove_prefix(directory.size() + 1);
   }
-  return errno_error(fmt::format("cannot run {}", program), os_error);
+}
+
+StartFailure exec_failure(const std::string& program, int os_error) {
+  const bool searched = program.find('/') == std::string::npos;
+  if (searched && (os_error == ENOENT || os_error == EACCES) && !exists_on_path(program)) {
+    return {make_error(Kind::runtime, fmt::format("{}: command not found", program)), kNotFound};
+  }
+  return {errno_error(fmt::format("cannot run {}", program), os_error),
+          os_error == ENOENT ? kNotFound : kNotExecutable};
 }
 
 [[noreturn]] void become(const std::vector<std::string>& command, const NamespaceDoor& door,
                          const SignalState& signals, pid_t parent, int report) {
   if (const auto entered = enter_capture_namespace(door); !entered) {
-    give_up(report, kShuntFailed, entered.error());
+    give_up(report, {entered.error(), kShuntFailed});
   }
   die_with(parent);
   std::vector<char*> arguments;
@@ -51,8 +66,7 @@ Error exec_error(const std::string& program, int os_error) {
   arguments.push_back(nullptr);
   signals.restore();
   ::execvp(arguments[0], arguments.data());
-  const int failed = errno;
-  give_up(report, failed == ENOENT ? kNotFound : kNotExecutable, exec_error(command[0], failed));
+  give_up(report, exec_failure(command[0], errno));
 }
 
 std::string read_to_end(int fd) {

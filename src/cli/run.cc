@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "cli/carrier.h"
+#include "cli/child.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/report.h"
+#include "cli/supervise.h"
 
 namespace shunt::cli {
 namespace {
@@ -18,8 +22,25 @@ constexpr Example kExamples[] = {
      "carry a program that knows nothing of proxies through one"},
 };
 
-Result<int> run_run(const Options&) {
-  return Failure(make_error(Kind::unsupported, "run is not built yet"));
+// The order matters: the carrier is forked before anything is changed, and the command from a
+// process that has no threads and holds nothing but the way into the namespace.
+Result<int> run_run(const Options& options) {
+  const SignalState signals = SignalState::take_over();
+  Carrier carrier = SHUNT_TRY(Carrier::start(options));
+  const auto command = start_command(options.words(), carrier.door(), signals);
+  if (!command) {
+    (void)report(command.error().error);
+    return command.error().exit_code;
+  }
+  const Bystanders bystanders{
+      .stopping = [&] { carrier.about_to_stop(*command); },
+      .resumed = [&] { carrier.resumed(); },
+      .waker = carrier.pid(),
+      .group_saw = [&](int signal, pid_t sender) { return carrier.saw_signal(signal, sender); },
+      .child_changed = [&] { carrier.check(); }};
+  const int exit_code = supervise(*command, bystanders);
+  carrier.command_ended();
+  return exit_code;
 }
 
 }  // namespace

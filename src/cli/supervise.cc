@@ -15,14 +15,25 @@ constexpr int kSignalBase = 128;
 
 bool in_our_group(pid_t command) { return ::getpgid(command) == ::getpgrp(); }
 
+bool is_stop(int signal) { return signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU; }
+
+// A SIGCONT discards the stop signals that are waiting (signal(7)); in the witness it may have done
+// so already.
+bool continue_is_pending() {
+  sigset_t pending;
+  return ::sigpending(&pending) == 0 && ::sigismember(&pending, SIGCONT) == 1;
+}
+
 // The kernel's own signals (the terminal's above all, si_code > 0) went to the group.
-bool should_forward(const siginfo_t& info, pid_t command, const GroupWitness& witness) {
+bool should_forward(const siginfo_t& info, pid_t command, const Bystanders& bystanders) {
   if (info.si_code > 0 || info.si_pid == command || info.si_pid == ::getpid()) return false;
+  if (info.si_pid == bystanders.waker) return false;
   if (!in_our_group(command)) return true;
   // kill(-PGID) is one loop in the kernel; let it get round to the witness.
   const timespec moment{.tv_sec = 0, .tv_nsec = 1'000'000};
   ::nanosleep(&moment, nullptr);
-  return !witness(info.si_signo, info.si_pid);
+  if (is_stop(info.si_signo) && continue_is_pending()) return false;
+  return !bystanders.group_saw(info.si_signo, info.si_pid);
 }
 
 void forward(const siginfo_t& info, pid_t command) {
@@ -65,7 +76,7 @@ std::optional<int> ended_with(pid_t command) {
 
 }  // namespace
 
-int supervise(pid_t command, const GroupWitness& witness) {
+int supervise(pid_t command, const Bystanders& bystanders) {
   sigset_t all;
   sigfillset(&all);
   const timespec at_once{};
@@ -76,10 +87,16 @@ int supervise(pid_t command, const GroupWitness& witness) {
     const bool stopped = stopped_by(command, WNOWAIT) != 0;
     siginfo_t info{};
     const int signal = stopped ? ::sigtimedwait(&all, &info, &at_once) : ::sigwaitinfo(&all, &info);
-    if (signal > 0) {
-      if (signal != SIGCHLD && should_forward(info, command, witness)) forward(info, command);
+    if (signal == SIGCHLD) {
+      bystanders.child_changed();
+    } else if (signal > 0) {
+      if (should_forward(info, command, bystanders)) forward(info, command);
     } else if (stopped) {
-      if (const int by = stopped_by(command, 0); by != 0) stop_like(by);
+      if (const int by = stopped_by(command, 0); by != 0) {
+        bystanders.stopping();
+        stop_like(by);
+        bystanders.resumed();
+      }
     }
   }
 }

@@ -8,7 +8,10 @@
 // `kill -PGID`, so a third process in the group is asked whether it got the same signal.
 //
 // When the command is stopped, shunt stops in the same way, so that the shell sees a stopped job;
-// the proxy is another process and goes on. A SIGCONT travels like any other signal.
+// the proxy is another process and goes on. A SIGCONT travels like any other signal. One that comes
+// in the moment between seeing the stop and stopping is lost on shunt (stopping discards it), and
+// one that is sent to the command alone never comes: hence somebody has to look after a stopped
+// shunt.
 #pragma once
 
 #include <sys/types.h>
@@ -18,11 +21,20 @@
 
 namespace shunt::cli {
 
-/// Did another member of the process group get this signal from this sender, just now?
-using GroupWitness = std::function<bool(int signal, pid_t sender)>;
+struct Bystanders {
+  /// This process is about to stop, and has been continued: in between, it wants a SIGCONT if the
+  /// command should run again. That SIGCONT goes no further.
+  std::function<void()> stopping;
+  std::function<void()> resumed;
+  pid_t waker = -1;  ///< who sends it
+  /// Did another member of the process group get this signal from this sender, just now?
+  std::function<bool(int signal, pid_t sender)> group_saw;
+  /// Some child has ended, or stopped; the command is looked after.
+  std::function<void()> child_changed;
+};
 
 /// Waits for the command's end and yields the exit code: its own, or 128 + the signal's number.
 /// Signals must be blocked (SignalState::take_over()); the process must have one thread.
-int supervise(pid_t command, const GroupWitness& witness);
+int supervise(pid_t command, const Bystanders& bystanders);
 
 }  // namespace shunt::cli
