@@ -68,7 +68,7 @@ inline constexpr std::size_t kNamedSockets = 65'536;   ///< whose process is rem
 inline constexpr std::size_t kLogQueueBytes = 8 * 1024 * 1024;
 inline constexpr std::size_t kLogTextBytes = 1024;  ///< of one peer-supplied text in a line
 inline constexpr std::size_t kLogFlows = 65'536;    ///< live flows whose name the log remembers
-inline constexpr int kRepeatedWarningsPerSecond = 10;
+inline constexpr int kRepeatedWarningsPerSecond = 4;   ///< of one kind; row 5 allows 10 in all
 
 // Kernel state.
 inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)
