@@ -10,6 +10,7 @@
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
 #include "kernel/capabilities.h"
+#include "kernel/conntrack.h"
 #include "kernel/nft.h"
 #include "kernel/rule_guard.h"
 #include "kernel/tun.h"
@@ -21,6 +22,7 @@ namespace shunt {
 struct GatewayCapture::State {
   State(GatewayOptions the_options, Instance the_instance)
       : options(std::move(the_options)), instance(std::move(the_instance)) {}
+  ~State();
 
   GatewayOptions options;
   Instance instance;
@@ -37,6 +39,7 @@ struct GatewayCapture::State {
   Result<std::vector<std::string>> raise_sysctls();
   Result<void> install_routing();
   Result<void> install_tables();
+  void forget_captured() const;
 };
 
 GatewayCapture::GatewayCapture(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -112,9 +115,27 @@ Result<void> GatewayCapture::State::install_tables() {
   return {};
 }
 
+/// What still bears our marks was captured by an instance that is dead, or by this one before it
+/// stopped. Not essential (a kernel without nf_conntrack_netlink cannot do it): entries time out.
+void GatewayCapture::State::forget_captured() const {
+  if (plan.spec.marks.mask == 0) return;  // never got as far as a plan
+  for (const std::uint32_t mark : {plan.spec.marks.forwarded, plan.spec.marks.own}) {
+    (void)forget_connections(mark, plan.spec.marks.mask);
+  }
+}
+
+/// The captured connections are forgotten when no rule can mark them again.
+GatewayCapture::State::~State() {
+  guard.reset();
+  table.reset();
+  closed_table.reset();
+  forget_captured();
+}
+
 Result<std::vector<std::string>> GatewayCapture::install() {
   State& state = *state_;
   auto problems = SHUNT_TRY(state.raise_sysctls());
+  state.forget_captured();
   SHUNT_CHECK(state.install_routing());
   SHUNT_CHECK(state.install_tables());
   state.guard = SHUNT_TRY(RuleGuard::create({.routes = state.plan.routes,
@@ -138,8 +159,15 @@ Result<void> GatewayCapture::let_new_flows_pass() {
   const auto flush = [&](std::string_view chain) {
     commands += fmt::format("flush chain inet {} {}\n", state_->table->name(), chain);
   };
-  if (!state_->plan.spec.interfaces.empty()) flush(kNewForwarded);
-  if (state_->plan.spec.host) flush(kNewOwn);
+  const bool datagrams = state_->method.method == CaptureMethod::tproxy;
+  if (!state_->plan.spec.interfaces.empty()) {
+    flush(kNewForwarded);
+    if (datagrams) flush(kDatagramForwarded);
+  }
+  if (state_->plan.spec.host) {
+    flush(kNewOwn);
+    if (datagrams) flush(kDatagramOwn);
+  }
   if (const auto done = state_->table->run(commands); !done) return Failure(done.error());
   return {};
 }

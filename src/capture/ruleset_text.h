@@ -14,10 +14,13 @@ namespace shunt {
 /// is in the middle, and would be reset by a proxy that knows nothing of it (tried).
 inline constexpr std::string_view kTcpSyn = "tcp flags & (fin | syn | rst | ack) == syn";
 
-/// The chains that decide about new flows. To empty them lets new flows pass by while those that
-/// are captured go on: how an orderly stop begins.
+/// The chains that decide about new flows, and about every datagram (TPROXY only). To empty them
+/// lets new flows and datagrams pass by while captured connections go on: how an orderly stop
+/// begins.
 inline constexpr std::string_view kNewForwarded = "new_forwarded";
 inline constexpr std::string_view kNewOwn = "new_own";
+inline constexpr std::string_view kDatagramForwarded = "datagram_forwarded";
+inline constexpr std::string_view kDatagramOwn = "datagram_own";
 
 /// One chain, a statement a line. `hook` is empty for a chain that others go to.
 std::string nft_chain(std::string_view name, std::string_view hook,

@@ -10,7 +10,7 @@
 namespace shunt::tproxy {
 namespace {
 
-constexpr std::string_view kOurProtocols = "meta l4proto { tcp, udp, icmp, icmpv6 }";
+constexpr std::string_view kTcpAndErrors = "meta l4proto { tcp, icmp, icmpv6 }";
 
 /// Hands a packet to the listener. Where there is none, tproxy ends the rule before `then`: the
 /// packet goes on unmarked instead of being routed to nobody.
@@ -35,10 +35,13 @@ std::string forwarded_chains(const CaptureSpec& spec) {
   std::string text = nft_chain(
       "forwarded", "",
       {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
-       fmt::format("{} {} goto take_forwarded", kOurProtocols, captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto udp goto {}", kDatagramForwarded),
+       fmt::format("{} {} goto take_forwarded", kTcpAndErrors, captured(spec, marks.forwarded)),
        fmt::format("meta l4proto tcp socket transparent 1 {} goto take_forwarded",
-                   marks.set(marks.forwarded, "ct")),
-       fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
+                   marks.set(marks.forwarded, "ct"))});
+  text += nft_chain(kDatagramForwarded, "",
+                    {fmt::format("{} goto take_forwarded", captured(spec, marks.forwarded)),
+                     fmt::format("ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
   decide.push_back(marks.set(marks.forwarded, "ct"));
   decide.push_back("goto take_forwarded");
@@ -51,12 +54,15 @@ std::string forwarded_chains(const CaptureSpec& spec) {
 
 std::string own_chains(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
-  std::string text = nft_chain("output", "route hook output priority mangle",
-                               {fmt::format("{} return", marks.match(marks.egress)),
-                                fmt::format("{} goto {}", kTcpSyn, kNewOwn),
-                                fmt::format("{} {} {} return", kOurProtocols,
-                                            captured(spec, marks.own), marks.set(marks.own)),
-                                fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
+  std::string text = nft_chain(
+      "output", "route hook output priority mangle",
+      {fmt::format("{} return", marks.match(marks.egress)),
+       fmt::format("{} goto {}", kTcpSyn, kNewOwn),
+       fmt::format("meta l4proto udp goto {}", kDatagramOwn),
+       fmt::format("{} {} {}", kTcpAndErrors, captured(spec, marks.own), marks.set(marks.own))});
+  text += nft_chain(kDatagramOwn, "",
+                    {fmt::format("{} {} return", captured(spec, marks.own), marks.set(marks.own)),
+                     fmt::format("ct state new goto {}", kNewOwn)});
   auto decide = own_let_go(spec);
   decide.push_back(marks.set(marks.own, "ct"));
   decide.push_back(marks.set(marks.own));

@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The nftables texts, word for word: a change in what is installed shows here as a difference to be
-// read. What the kernel makes of them is for tests/system/test_gateway_rules.py.
+// The nftables texts, word for word (golden/*.txt): a change in what is installed shows there as a
+// difference to be read. What the kernel makes of them is for tests/system/test_gateway_rules.py.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
 
 #include "capture/redirect.h"
 #include "capture/ruleset_text.h"
 #include "capture/tproxy.h"
+#include "kernel/nft.h"
+#include "unit/kernel/in_namespace.h"
 
 namespace shunt {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::Not;
+
+std::string golden(const std::string& name) {
+  std::ifstream file(SHUNT_SOURCE_DIR "/tests/unit/capture/golden/" + name + ".txt");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
 
 CaptureSpec full_spec() {
   return CaptureSpec{
@@ -30,199 +40,20 @@ CaptureSpec full_spec() {
       .ipv6 = true};
 }
 
-constexpr std::string_view kTproxy = R"(  chain prerouting {
-    type filter hook prerouting priority mangle; policy accept;
-    iifname "lo" meta mark & 0x03000000 == 0x02000000 goto own_arrives
-    iifname { "lan0" } goto forwarded
-  }
-  chain forwarded {
-    tcp flags & (fin | syn | rst | ack) == syn goto new_forwarded
-    meta l4proto { tcp, udp, icmp, icmpv6 } ct mark & 0x03000000 == 0x01000000 ct direction original goto take_forwarded
-    meta l4proto tcp socket transparent 1 ct mark set ct mark & 0xfcffffff | 0x01000000 goto take_forwarded
-    meta l4proto udp ct state { new, untracked } goto new_forwarded
-  }
-  chain new_forwarded {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    fib daddr oifname { "lan0" } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    ct mark set ct mark & 0xfcffffff | 0x01000000
-    goto take_forwarded
-  }
-  chain take_forwarded {
-    meta l4proto { tcp, udp } tproxy ip to 127.0.0.1:15001 meta mark set meta mark & 0xfcffffff | 0x01000000 accept
-    meta l4proto { tcp, udp } tproxy ip6 to [::1]:15001 meta mark set meta mark & 0xfcffffff | 0x01000000 accept
-    meta l4proto { icmp, icmpv6 } meta mark set meta mark & 0xfcffffff | 0x01000000 accept
-  }
-  chain output {
-    type route hook output priority mangle; policy accept;
-    meta mark & 0x03000000 == 0x03000000 return
-    tcp flags & (fin | syn | rst | ack) == syn goto new_own
-    meta l4proto { tcp, udp, icmp, icmpv6 } ct mark & 0x03000000 == 0x02000000 ct direction original meta mark set meta mark & 0xfcffffff | 0x02000000 return
-    meta l4proto udp ct state new goto new_own
-  }
-  chain new_own {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    meta skuid 0 return
-    ct mark set ct mark & 0xfcffffff | 0x02000000
-    meta mark set meta mark & 0xfcffffff | 0x02000000
-  }
-  chain own_arrives {
-    meta l4proto { tcp, udp } tproxy ip to 127.0.0.1:15001 accept
-    meta l4proto { tcp, udp } tproxy ip6 to [::1]:15001 accept
-  }
-  chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
-    iifname { "lan0" } oifname != { "lan0" } ip saddr { 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 } masquerade
-    iifname { "lan0" } oifname != { "lan0" } ip6 saddr fc00::/7 masquerade
-  }
-)";
+TEST(TproxyRuleset, reads_word_for_word) {
+  EXPECT_EQ(tproxy::ruleset(full_spec()), golden("tproxy"));
+}
 
-constexpr std::string_view kRedirect = R"(  chain prerouting {
-    type nat hook prerouting priority -101; policy accept;
-    iifname { "lan0" } tcp flags & (fin | syn | rst | ack) == syn goto new_forwarded
-  }
-  chain new_forwarded {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    fib daddr oifname { "lan0" } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    ct mark set ct mark & 0xfcffffff | 0x01000000
-    meta l4proto tcp redirect to :15001
-  }
-  chain output {
-    type nat hook output priority -101; policy accept;
-    meta mark & 0x03000000 == 0x03000000 return
-    tcp flags & (fin | syn | rst | ack) == syn goto new_own
-  }
-  chain new_own {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    meta skuid 0 return
-    ct mark set ct mark & 0xfcffffff | 0x02000000
-    meta l4proto tcp redirect to :15001
-  }
-  chain input {
-    type filter hook input priority filter - 1; policy accept;
-    tcp dport 15001 ct status dnat accept
-    tcp dport 15001 reject with tcp reset
-  }
-  chain postrouting {
-    type nat hook postrouting priority srcnat; policy accept;
-    iifname { "lan0" } oifname != { "lan0" } ip saddr { 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 } masquerade
-    iifname { "lan0" } oifname != { "lan0" } ip6 saddr fc00::/7 masquerade
-  }
-)";
-
-constexpr std::string_view kTproxyClosed = R"(  chain prerouting {
-    type filter hook prerouting priority mangle + 1; policy accept;
-    iifname { "lan0" } meta mark & 0x03000000 != 0x01000000 goto forwarded
-  }
-  chain forwarded {
-    tcp flags & (fin | syn | rst | ack) == syn goto new_forwarded
-    meta l4proto { tcp, udp } ct mark & 0x03000000 == 0x01000000 ct direction original drop
-    meta l4proto udp ct state { new, untracked } goto new_forwarded
-  }
-  chain new_forwarded {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    fib daddr oifname { "lan0" } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    drop
-  }
-  chain output {
-    type filter hook output priority mangle + 1; policy accept;
-    meta mark & 0x03000000 == 0x03000000 return
-    meta mark & 0x03000000 == 0x02000000 return
-    tcp flags & (fin | syn | rst | ack) == syn goto new_own
-    meta l4proto { tcp, udp } ct mark & 0x03000000 == 0x02000000 ct direction original drop
-    meta l4proto udp ct state new goto new_own
-  }
-  chain new_own {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    meta skuid 0 return
-    drop
-  }
-)";
-
-constexpr std::string_view kRedirectClosed = R"(  chain prerouting {
-    type filter hook prerouting priority mangle + 1; policy accept;
-    iifname { "lan0" } tcp flags & (fin | syn | rst | ack) == syn goto new_forwarded
-  }
-  chain new_forwarded {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    fib daddr oifname { "lan0" } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    meta mark set meta mark & 0xfcffffff | 0x01000000
-  }
-  chain prerouting_judge {
-    type filter hook prerouting priority -90; policy accept;
-    iifname { "lan0" } meta l4proto tcp ct mark & 0x03000000 == 0x01000000 ct direction original fib daddr type != local drop
-    iifname { "lan0" } meta l4proto tcp ct mark & 0x03000000 == 0x01000000 ct direction original tcp dport != 15001 drop
-    iifname { "lan0" } meta mark & 0x03000000 == 0x01000000 ct mark & 0x03000000 != 0x01000000 drop
-    iifname { "lan0" } meta mark & 0x03000000 == 0x01000000 meta mark set meta mark & 0xfcffffff | 0x00000000
-  }
-  chain output {
-    type filter hook output priority mangle + 1; policy accept;
-    meta mark & 0x03000000 == 0x03000000 return
-    tcp flags & (fin | syn | rst | ack) == syn goto new_own
-  }
-  chain new_own {
-    fib daddr type { local, broadcast, multicast, anycast } return
-    ip daddr 169.254.0.0/16 return
-    ip6 daddr fe80::/10 return
-    udp dport { 67, 68, 546, 547 } return
-    ip daddr 192.0.2.0/24 meta l4proto { tcp, udp } th dport 80 return
-    ip6 daddr 2001:db8:1::/48 meta l4proto { tcp, udp } th dport 80 return
-    meta skuid 0 return
-    meta mark set meta mark & 0xfcffffff | 0x02000000
-  }
-  chain output_judge {
-    type filter hook output priority -90; policy accept;
-    meta l4proto tcp ct mark & 0x03000000 == 0x02000000 ct direction original fib daddr type != local drop
-    meta l4proto tcp ct mark & 0x03000000 == 0x02000000 ct direction original tcp dport != 15001 drop
-    meta mark & 0x03000000 == 0x02000000 ct mark & 0x03000000 != 0x02000000 drop
-    meta mark & 0x03000000 == 0x02000000 meta mark set meta mark & 0xfcffffff | 0x00000000
-  }
-)";
-
-TEST(TproxyRuleset, reads_word_for_word) { EXPECT_EQ(tproxy::ruleset(full_spec()), kTproxy); }
-
-TEST(RedirectRuleset, reads_word_for_word) { EXPECT_EQ(redirect::ruleset(full_spec()), kRedirect); }
+TEST(RedirectRuleset, reads_word_for_word) {
+  EXPECT_EQ(redirect::ruleset(full_spec()), golden("redirect"));
+}
 
 TEST(TproxyClosedRuleset, reads_word_for_word) {
-  EXPECT_EQ(tproxy::closed_ruleset(full_spec()), kTproxyClosed);
+  EXPECT_EQ(tproxy::closed_ruleset(full_spec()), golden("tproxy_closed"));
 }
 
 TEST(RedirectClosedRuleset, reads_word_for_word) {
-  EXPECT_EQ(redirect::closed_ruleset(full_spec()), kRedirectClosed);
+  EXPECT_EQ(redirect::closed_ruleset(full_spec()), golden("redirect_closed"));
 }
 
 TEST(Rulesets, of_own_traffic_alone_have_nothing_for_a_lan) {
@@ -263,6 +94,22 @@ TEST(Rulesets, without_ipv6_hand_nothing_to_an_ipv6_listener) {
   for (const RuleSpec& rule : tproxy::rules(spec, 100, 200)) {
     EXPECT_EQ(rule.family, Family::ipv4);
   }
+}
+
+TEST(Rulesets, of_every_kind_are_taken_by_the_kernel) {
+  run_in_test_namespace([](Checks& check) {
+    for (const unsigned bits : {1U, 2U, 3U, 6U, 7U, 15U, 11U}) {
+      CaptureSpec spec = full_spec();
+      if ((bits & 1U) == 0) spec.interfaces.clear();
+      spec.host = (bits & 2U) != 0;
+      spec.loopback = (bits & 4U) != 0;
+      spec.masquerade = (bits & 8U) != 0;
+      for (const auto& body : {tproxy::ruleset(spec), redirect::ruleset(spec),
+                               tproxy::closed_ruleset(spec), redirect::closed_ruleset(spec)}) {
+        check.ok(nft_check(nft_table_text("t", body, TableLifetime::persistent)), body);
+      }
+    }
+  });
 }
 
 TEST(TproxyRules, bind_the_mark_of_forwarded_traffic_to_its_interface) {
