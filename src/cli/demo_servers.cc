@@ -12,7 +12,7 @@ namespace {
 constexpr int kStartMs = 10'000;
 
 constexpr std::string_view kNginxConfig = R"(
-daemon off; master_process off; pid {0}/nginx.pid; error_log stderr error;
+user root root; daemon off; master_process off; pid {0}/nginx.pid; error_log stderr error;
 events {{}}
 http {{
   access_log off;
@@ -95,8 +95,7 @@ Result<void> wait_until_listening(DemoLab& lab, DemoProcess& web) {
 
 Result<DemoProcess> start_dns(DemoLab& lab) {
   auto dns = SHUNT_TRY(lab.server.start(
-      {"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
-       "--user=root", "--group=root", "--pid-file=", "--log-facility=-",
+      {"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
        fmt::format("--address=/{}/{}", DemoLab::kName, DemoLab::kServer4)}));
   if (!dns.wait_for("started", kStartMs)) {
     return Failure(make_error(Kind::runtime, "dnsmasq did not start: " + dns.take()));
