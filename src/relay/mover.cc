@@ -35,27 +35,31 @@ Pulled Mover::pull() {
     urgent_ = true;
     leave_splice();
   }
-  if (urgent_ || maybe_at_mark_) {
-    if (const auto urgent = pull_urgent()) return *urgent;
-  }
-  return pipe_ ? pull_splice() : pull_copy();
+  if (urgent_ || maybe_at_mark_) return pull_careful();
+  return pipe_ ? pull_splice() : pull_copy(limits::kScratchBytes);
 }
 
-// With SO_OOBINLINE recv() stops short of the urgent mark (tcp(7)) and, begun at it, reads on
-// beyond: at the mark one byte alone is read, and sent with MSG_OOB. Empty: the mark is not here,
-// read on.
-std::optional<Pulled> Mover::pull_urgent() {
+// With SO_OOBINLINE recv() stops short of the urgent mark (tcp(7)) but, begun at it, reads on
+// beyond. So at the mark one byte alone is read, and sent with MSG_OOB. The mark of a byte is known
+// once the byte is there: what FIONREAD counted before the look at the mark can be read without a
+// surprise.
+Pulled Mover::pull_careful() {
   maybe_at_mark_ = false;
-  int at_mark = 0;
-  if (::ioctl(from_.fd(), SIOCATMARK, &at_mark) != 0 || at_mark == 0) return std::nullopt;
-  char byte = 0;
-  const ssize_t got = ::recv(from_.fd(), &byte, 1, 0);
-  if (got == 0) return Pulled::end;
-  if (got < 0) {  // EAGAIN: announced, not here yet
-    if (errno != EAGAIN) return errno == EINTR ? Pulled::data : Pulled::sender_failed;
+  int waiting = 0;
+  ::ioctl(from_.fd(), FIONREAD, &waiting);
+  if (waiting <= 0) {
+    if (from_.slot().has(Slot::kPeerClosed | Slot::kFailed)) return pull_copy(1);
     from_.slot().clear(Slot::kReadable);
+    maybe_at_mark_ = true;
     return Pulled::again;
   }
+  int at_mark = 0;
+  if (::ioctl(from_.fd(), SIOCATMARK, &at_mark) != 0 || at_mark == 0) {
+    if (pipe_) return pull_splice();
+    return pull_copy(std::min(static_cast<std::size_t>(waiting), limits::kScratchBytes));
+  }
+  char byte = 0;
+  if (::recv(from_.fd(), &byte, 1, 0) != 1) return Pulled::sender_failed;
   urgent_ = true;
   leave_splice();
   sending_urgent_ = true;
@@ -64,9 +68,9 @@ std::optional<Pulled> Mover::pull_urgent() {
   return push_bytes(&byte, 1) ? Pulled::data : Pulled::receiver_failed;
 }
 
-Pulled Mover::pull_copy() {
+Pulled Mover::pull_copy(std::size_t most) {
   char* scratch = resources_.scratch.get();
-  const ssize_t got = ::recv(from_.fd(), scratch, limits::kScratchBytes, 0);
+  const ssize_t got = ::recv(from_.fd(), scratch, most, 0);
   if (got < 0) {
     if (errno != EAGAIN) return errno == EINTR ? Pulled::data : Pulled::sender_failed;
     from_.slot().clear(Slot::kReadable);
@@ -97,7 +101,7 @@ Pulled Mover::pull_splice() {
   const std::uint64_t most = std::min<std::uint64_t>(limits::kPipeBytes, spliceable());
   if (most < limits::kBulkReadBytes) {  // the tap wants to look soon
     leave_splice();
-    return pull_copy();
+    return pull();
   }
   const ssize_t got = ::splice(from_.fd(), nullptr, pipe_->write_end.get(), nullptr, most,
                                SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
@@ -108,7 +112,7 @@ Pulled Mover::pull_splice() {
   }
   if (got == 0) {  // the end, unless urgent data is in the way: recv() knows
     leave_splice();
-    return pull_copy();
+    return pull();
   }
   unsent_ = static_cast<std::size_t>(got);
   if (tap_ != nullptr) tap_->skip(side_, unsent_);
@@ -131,6 +135,7 @@ void Mover::leave_splice() {
   resources_.pipes.put(std::move(*pipe_));  // pull() is only called with nothing unsent
   pipe_.reset();
   large_reads_ = 0;
+  maybe_at_mark_ = true;  // splice() stops there, too
 }
 
 // Sends what it can at once and keeps the rest for push().

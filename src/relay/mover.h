@@ -39,9 +39,9 @@ class Mover {
   bool send_first(std::string_view bytes);
 
  private:
-  Pulled pull_copy();
+  Pulled pull_copy(std::size_t most);
   Pulled pull_splice();
-  std::optional<Pulled> pull_urgent();
+  Pulled pull_careful();
   bool push_bytes(const char* bytes, std::size_t size);
   void enter_splice();
   void leave_splice();
@@ -62,7 +62,7 @@ class Mover {
   int small_moves_ = 0;
   bool urgent_ = false;  // EPOLLPRI was seen once: never splice again
   // The next read may begin at an urgent mark that EPOLLPRI has not announced yet: the first read,
-  // and one that follows a full one without a look at epoll between.
+  // and one that follows a full one, or a splice, without a look at epoll between.
   bool maybe_at_mark_ = true;
   bool sending_urgent_ = false;
   bool last_chunk_ = false;  // a FIN is known to follow: MSG_MORE lets it ride along
