@@ -26,9 +26,8 @@ namespace shunt {
 
 class GatewayCapture {
  public:
-  /// `command` goes on the instance's record. Probes the kernel, which forks: before any thread is
-  /// started. Needs CAP_NET_ADMIN.
-  static Result<GatewayCapture> create(const GatewayOptions& options, std::string_view command);
+  /// Probes the kernel, which forks: before any thread is started. Needs CAP_NET_ADMIN.
+  static Result<GatewayCapture> create(const GatewayOptions& options);
   GatewayCapture(GatewayCapture&&) noexcept;
   GatewayCapture& operator=(GatewayCapture&&) noexcept;
   ~GatewayCapture();

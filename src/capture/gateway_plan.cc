@@ -102,6 +102,31 @@ Result<MethodDecision> decide_method(MethodChoice choice, const Features& featur
       lack.fix.empty() ? "shunt doctor" : lack.fix));
 }
 
+std::string record_of(const GatewayOptions& options) {
+  std::string text = "gateway";
+  for (const std::string& name : options.interfaces) text += " -i " + name;
+  return options.host ? text + " --host" : text;
+}
+
+Result<void> check_others(const GatewayOptions& options, const std::vector<LiveInstance>& running) {
+  for (const LiveInstance& other : running) {
+    const std::string theirs = other.command + " ";
+    if (!theirs.starts_with("gateway ")) continue;
+    std::string same;
+    for (const std::string& name : options.interfaces) {
+      if (theirs.contains(fmt::format(" -i {} ", name))) same = name;
+    }
+    if (options.host && theirs.contains(" --host ")) same = "this machine's own traffic";
+    if (same.empty()) continue;
+    return Failure(make_error(
+        Kind::conflict, error_number::kAlreadyRunning,
+        fmt::format("{} is captured already, by `shunt {}` (pid {})", same, other.command,
+                    other.pid),
+        fmt::format("kill {}      (it stops in order; then start this one)", other.pid)));
+  }
+  return {};
+}
+
 GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                          const Allotment& allotment, std::uint16_t port, bool ipv6) {
   GatewayPlan plan;

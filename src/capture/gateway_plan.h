@@ -64,6 +64,11 @@ struct GatewayPlan {
 GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                          const Allotment& allotment, std::uint16_t port, bool ipv6);
 
+/// What the capture is known by to other instances: "gateway -i br-lan --host".
+std::string record_of(const GatewayOptions& options);
+/// Kind::conflict when one of `running` captures some of the same traffic. Pure.
+Result<void> check_others(const GatewayOptions& options, const std::vector<LiveInstance>& running);
+
 /// Whether this kernel has IPv6 at all.
 bool kernel_has_ipv6();
 

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error_numbers.h"
 #include "base/suggest.h"
@@ -23,10 +24,11 @@ Error no_such_interface(const std::string& name, const std::vector<Link>& links)
     if (!link.loopback) names.push_back(link.name);
   }
   const auto meant = closest_word(name, names);
+  std::string help = fmt::format("there are: {}", fmt::join(names, ", "));
+  if (names.empty()) help = "there is none but loopback";
+  if (!meant.empty()) help = fmt::format("did you mean \"{}\"?", meant);
   return make_error(Kind::configuration, error_number::kNoSuchInterface,
-                    fmt::format("no interface \"{}\" here", name),
-                    meant.empty() ? fmt::format("there are: {}", fmt::join(names, ", "))
-                                  : fmt::format("did you mean \"{}\"?", meant));
+                    fmt::format("no interface \"{}\" here", name), std::move(help));
 }
 
 Result<std::vector<LanInterface>> check_named(const std::vector<std::string>& named) {

@@ -175,7 +175,7 @@ Result<int> run_gateway(const Options& options) {
   if (!has_capability(CAP_NET_ADMIN)) return Failure(without_privilege(options));
   const auto signals = SHUNT_TRY(StopSignals::create());
   raise_descriptor_limit();
-  auto capture = SHUNT_TRY(GatewayCapture::create(request.capture, "gateway"));
+  auto capture = SHUNT_TRY(GatewayCapture::create(request.capture));
   const auto traffic = SHUNT_TRY(set_up_traffic(options, capture.egress_mark(), STDOUT_FILENO));
   const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture));
 

@@ -30,9 +30,19 @@ using State = Finding::State;
 constexpr rlim_t kFewDescriptors = 16'384;
 constexpr std::uint32_t kFewPorts = 10'000;
 
+/// Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
+/// user may not open /dev/net/tun is no lack.
+State state_of(const Feature& feature, bool tun, bool privileged) {
+  if (feature.available) return State::works;
+  return tun && !privileged ? State::note : State::lacks;
+}
+
 void add_features(std::vector<Finding>& out) {
-  for (const Feature& feature : probe_features().all) {
-    out.push_back({.state = feature.available ? State::works : State::lacks,
+  const bool privileged = has_capability(CAP_NET_ADMIN);
+  const Features features = probe_features();
+  for (const Feature& feature : features.all) {
+    const bool tun = &feature == &features[FeatureId::tun_device];
+    out.push_back({.state = state_of(feature, tun, privileged),
                    .name = std::string(feature.name),
                    .detail = feature.reason,
                    .fix = feature.fix});

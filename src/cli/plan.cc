@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "base/error_numbers.h"
+#include "base/suggest.h"
 #include "capture/gateway_plan.h"
 #include "cli/commands.h"
 #include "cli/gateway_request.h"
 #include "cli/output.h"
+#include "cli/place.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
@@ -66,12 +68,21 @@ Result<int> plan_gateway_command(const Options& options) {
   return 0;
 }
 
+Error no_such_plan(const std::vector<std::string>& words) {
+  Error error = make_error(Kind::usage, error_number::kUnexpectedWord,
+                           fmt::format("there is no plan of \"{}\"", words.front()),
+                           "shunt plan gateway [the gateway's options]");
+  const std::vector<std::string_view> arguments(words.begin(), words.end());
+  error.place = point_at(kPlanCommand.name, arguments,
+                         {.argument = 0, .first = 0, .length = words.front().size()},
+                         did_you_mean(closest_word(words.front(), kSubjects)));
+  return error;
+}
+
 Result<int> run_plan(const Options& options) {
   const std::vector<std::string>& words = options.words();
   if (words.front() != kGatewayCommand.name) {
-    return Failure(make_error(Kind::usage, error_number::kUnexpectedWord,
-                              fmt::format("there is no plan of \"{}\"", words.front()),
-                              "shunt plan gateway [the gateway's options]"));
+    return Failure(no_such_plan(words));
   }
   const std::vector<std::string_view> arguments(words.begin() + 1, words.end());
   return plan_gateway_command(SHUNT_TRY(parse(kGatewayCommand, arguments)));

@@ -2,6 +2,7 @@
 #include "kernel/features.h"
 
 #include <fmt/format.h>
+#include <sys/prctl.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -153,6 +154,9 @@ Result<std::string> try_user_namespace() {
         ::setresuid(kNobody, kNobody, kNobody) != 0) {
       return Failure(errno_error("become an ordinary user"));
     }
+    // Giving up root made the process undumpable, so that its /proc/self/uid_map belongs to root
+    // (PR_SET_DUMPABLE, prctl(2)): a refusal that no ordinary user would meet.
+    ::prctl(PR_SET_DUMPABLE, 1);
   }
   SHUNT_CHECK(enter_user_namespace(0, 0));
   SHUNT_CHECK(enter_network_namespace());

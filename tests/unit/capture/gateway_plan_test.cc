@@ -105,6 +105,29 @@ TEST(Plan, of_redirect_needs_no_routing) {
   EXPECT_THAT(plan.text(), testing::Not(HasSubstr("ip route")));
 }
 
+LiveInstance running(std::string command) {
+  return {.pid = 4711, .command = std::move(command), .allotment = example_allotment()};
+}
+
+TEST(Others, that_capture_the_same_are_a_conflict) {
+  const GatewayOptions options{.interfaces = {"lan0", "lan1"}, .host = true, .exclusions = {}};
+  EXPECT_EQ(record_of(options), "gateway -i lan0 -i lan1 --host");
+  for (const char* command : {"gateway -i lan0", "gateway -i dmz0 -i lan1", "gateway --host"}) {
+    const auto checked = check_others(options, {running(command)});
+    ASSERT_FALSE(checked) << command;
+    EXPECT_EQ(checked.error().kind, Kind::conflict);
+    EXPECT_THAT(checked.error().message, HasSubstr("4711"));
+  }
+}
+
+TEST(Others, that_capture_something_else_are_none) {
+  const GatewayOptions options{.interfaces = {"lan0"}, .exclusions = {}};
+  for (const char* command :
+       {"gateway -i lan", "gateway -i lan01", "gateway --host", "run curl", "gateway"}) {
+    EXPECT_TRUE(check_others(options, {running(command)})) << command;
+  }
+}
+
 TEST(Masquerade, is_seen_in_a_foreign_ruleset) {
   EXPECT_TRUE(translates_sources("oifname \"ppp0\" masquerade"));
   EXPECT_TRUE(translates_sources("ip saddr 10.0.0.0/8 snat to 203.0.113.1"));
