@@ -86,8 +86,10 @@ void UdpServer::drain() {
     loop_.cancel(listener.slot());
     listener.reset();
   }
+  const Tick patience = limits::kUdpDrainTimeoutMs / kTickMs;
   for (const Session& session : table_.all()) {
-    if (session->state == UdpSession::State::open && session->awaiting) {
+    const bool asked = session->awaiting && loop_.now_tick() - session->asked_at < patience;
+    if (session->state == UdpSession::State::open && asked) {
       renew(*session);
     } else if (session->state != UdpSession::State::dialling) {
       end(*session, EndReason::shutdown);
@@ -152,15 +154,17 @@ UdpServer::Session UdpServer::session_of(std::size_t index) {
 // listener may have made up the address that an answer would go to.
 bool UdpServer::admissible(const Flow& flow) {
   const auto refusal = own_flow_refusal(flow, options_.own_listeners, *options_.loop_guard);
-  const Address& to = flow.original_destination.address;
-  if (!refusal && flow.source.port != 0 && !to.is_any() && !is_broadcast(to)) return true;
-  const bool loop = refusal && refusal->reason == ConnectReason::loop;
-  count(loop ? Counter::loops_refused : Counter::direct_dials_refused);
   if (refusal && !refusal->detail.empty()) {
+    const bool loop = refusal->reason == ConnectReason::loop;
+    count(loop ? Counter::loops_refused : Counter::direct_dials_refused);
     warnings_.warn("UDP from " + flow.source.text() + " to " + flow.original_destination.text() +
                    " refused: " + refusal->detail);
+    return false;
   }
-  return false;
+  const Address& to = flow.original_destination.address;
+  const bool sendable = !refusal && flow.source.port != 0 && !to.is_any() && !is_broadcast(to);
+  if (!sendable) count(Counter::udp_datagrams_dropped);
+  return sendable;
 }
 
 UdpServer::Session UdpServer::admit(Flow flow, bool quic) {
@@ -187,16 +191,18 @@ UdpServer::Session UdpServer::admit(Flow flow, bool quic) {
   return session;
 }
 
-/// Gives up sessions until one more fits and its descriptor is granted.
+/// Gives up sessions until one more fits and its descriptor is granted. A handful at most: a
+/// descriptor that is given up may be another worker's or a TCP flow's before it is ours.
 bool UdpServer::make_room(const Address& client) {
   using Crowded = UdpTable::Crowded;
-  for (;;) {
+  constexpr int kMostVictims = 4;
+  for (int victims = 0;; ++victims) {
     const Crowded crowded = table_.crowded(client);
     if (crowded == Crowded::no && (options_.fds == nullptr || options_.fds->take_for_udp(1))) {
       return true;
     }
     const Session victim = table_.victim(client, crowded);
-    if (victim == nullptr) return false;
+    if (victim == nullptr || victims == kMostVictims) return false;
     count(crowded == Crowded::client ? Counter::udp_client_over_cap
                                      : Counter::udp_sessions_evicted);
     end(*victim, EndReason::evicted);
@@ -238,6 +244,7 @@ void UdpServer::send_up(UdpSession& session) {
   session.datagrams_up += outcome.datagrams;
   session.bytes_up += outcome.bytes;
   session.awaiting = true;
+  session.asked_at = loop_.now_tick();
   if (outcome.datagrams < datagrams_.size()) {
     count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
   }

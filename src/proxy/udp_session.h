@@ -46,6 +46,7 @@ struct UdpSession {
   bool quic = false;       ///< began with a QUIC Initial: nothing of it may be fragmented
   bool replied = false;    ///< the upstream has answered at least once
   bool awaiting = false;   ///< the last datagram was the client's
+  Tick asked_at = 0;       ///< when that came
   bool trains_up = true;   ///< the upstream's route takes UDP_SEGMENT
   bool permanent = false;  ///< refused for good: asking again cannot help
   std::optional<Undeliverable> refusal;  ///< what the client of a refused session is told
