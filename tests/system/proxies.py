@@ -6,7 +6,10 @@
 """
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from pathlib import Path
 
 from netlab import Host, needs, wait_until
 from peers import listening
@@ -34,7 +37,18 @@ class Proxy:
         user = f"{self.user}@" if self.user else ""
         return f"{scheme}://{user}{self.address}:{self.port}"
 
+    def restart(self) -> None:
+        """Ends it and all its connections, and starts it again."""
+        self.process.kill()
+        self.process.wait()
+        for pid in self.host.processes():
+            if Path(f"/proc/{pid}/comm").read_text().strip() == self.program:
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not listening(self.host, self.port), f"{self.program} is gone")
+        self._start(*self._command)
+
     def _start(self, *command: str) -> None:
+        self._command = command
         inside = f"/run/{self.program}-said"
         self.said = self.host.outside(inside)
         with open(self.said, "wb") as said:

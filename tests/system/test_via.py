@@ -244,3 +244,42 @@ def test_a_gateway_sends_its_lan_through_a_proxy_elsewhere(lab, kind, version):
         assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
     assert server.ended(1)[0].peer[0] == lab.evil.address(version)
     assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("family, version", [(socket.AF_INET, 4), (socket.AF_INET6, 6)])
+def test_a_gateway_sends_its_lans_datagrams_through_a_proxy_elsewhere(lab, family, version):
+    proxy = Dante(lab.evil, lab.evil.v4, outside="eth0")
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--via", proxy.url("socks5"))
+    echo = UdpEcho(lab.server, family=family)
+    said = lab.client.run([PYTHON, "-c", UDP_ASK, Lab.FAR[version], echo.port, 8]).out
+    assert said.splitlines() == [f"True {Lab.FAR[version]} {echo.port}"] * 3
+    assert {peer[0] for _, peer in echo.received} == {lab.evil.address(version)}
+    assert gateway.stop() == 0
+
+
+def test_a_session_ends_with_its_association(lab):
+    """The next datagram then finds a proxy that was started anew."""
+    proxy = Dante(lab.evil, lab.evil.v4, outside="eth0")
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--via", proxy.url("socks5"))
+    echo = UdpEcho(lab.server)
+    with lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(8)
+        for word in (b"before", b"after"):
+            sock.sendto(word, (Lab.FAR[4], echo.port))
+            assert sock.recv(100) == word
+            if word == b"before":
+                proxy.restart()
+                gateway.wait_log(lambda entry: entry["event"] == "end"
+                                 and entry["protocol"] == "udp")
+    assert gateway.stop() == 0
+
+
+@pytest.mark.parametrize("kind", [Kind(Tinyproxy, "http"), Kind(Microsocks, "socks5")], ids=str)
+def test_a_gateways_datagrams_never_pass_beside_a_proxy_that_carries_none(lab, kind):
+    proxy = kind.program(lab.evil, lab.evil.v4)
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--via", proxy.url(kind.scheme))
+    echo = UdpEcho(lab.server)
+    said = lab.client.run([PYTHON, "-c", UDP_ASK, Lab.FAR[4], echo.port, 0.5]).out.splitlines()
+    assert said == ["nothing"] * 3
+    assert not echo.received
+    assert gateway.stop() == 0
