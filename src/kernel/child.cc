@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// run_in_child() of kernel/netns.h: the answer crosses the pipe as one text,
-//   '+' VALUE                                           or
-//   '-' KIND NUL OS_ERROR NUL NUMBER NUL MESSAGE NUL HELP
+// run_in_child() of kernel/netns.h: the answer crosses the pipe as '+' VALUE or '-' ERROR RECORD.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -12,10 +9,9 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
-#include <cstring>
 
+#include "base/error_record.h"
 #include "base/limits.h"
 #include "kernel/netns.h"
 
@@ -26,35 +22,13 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 std::string encode(const Result<std::string>& result) {
-  if (result) return "+" + *result;
-  const Error& error = result.error();
-  return fmt::format("-{}{}{}{}{}{}{}{}{}", static_cast<int>(error.kind), '\0', error.os_error,
-                     '\0', error.number, '\0', error.message, '\0', error.help);
-}
-
-int number(std::string_view text) {
-  int value = 0;
-  std::from_chars(text.begin(), text.end(), value);
-  return value;
+  return result ? "+" + *result : "-" + error_record(result.error());
 }
 
 Result<std::string> decode(std::string_view text) {
   if (text.starts_with('+')) return std::string(text.substr(1));
-  if (!text.starts_with('-')) {
-    return Failure(make_error(Kind::runtime, "the child process died without an answer"));
-  }
-  std::array<std::string_view, 5> fields;
-  text.remove_prefix(1);
-  for (auto& field : fields) {
-    const auto end = std::min(text.find('\0'), text.size());
-    field = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return Failure(Error{.kind = static_cast<Kind>(number(fields[0])),
-                       .os_error = number(fields[1]),
-                       .message = std::string(fields[3]),
-                       .help = std::string(fields[4]),
-                       .number = number(fields[2])});
+  if (text.starts_with('-')) return Failure(error_from_record(text.substr(1)));
+  return Failure(make_error(Kind::runtime, "the child process died without an answer"));
 }
 
 [[noreturn]] void run_child(int pipe, const std::function<Result<std::string>()>& work) {

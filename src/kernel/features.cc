@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <functional>
+#include <cerrno>
 #include <vector>
 
 #include "kernel/netns.h"
@@ -75,24 +75,37 @@ Result<void> masquerade() {
                    "meta l4proto tcp masquerade");
 }
 
-Result<void> policy_routing() {
-  for (const Family family : {Family::ipv4, Family::ipv6}) {
-    SHUNT_CHECK(add_rule({.family = family,
-                          .priority = 1,
-                          .mark = 1,
-                          .mask = 1,
-                          .in_interface = "lo",
-                          .table = 17700}));
+/// A kernel without IPv6 lacks nothing: there is no IPv6 traffic to capture.
+Result<void> fine_without_ipv6(Result<void> result) {
+  if (!result &&
+      (result.error().os_error == EAFNOSUPPORT || result.error().os_error == EOPNOTSUPP)) {
+    return {};
   }
-  return {};
+  return result;
+}
+
+Result<void> try_rule(Family family) {
+  return add_rule({.family = family,
+                   .priority = 1,
+                   .mark = 1,
+                   .mask = 1,
+                   .in_interface = "lo",
+                   .table = 17700});
+}
+
+Result<void> policy_routing() {
+  SHUNT_CHECK(try_rule(Family::ipv4));
+  return fine_without_ipv6(try_rule(Family::ipv6));
+}
+
+Result<void> try_transparent(Family family) {
+  const auto socket = SHUNT_TRY(make_socket(family, SocketType::stream));
+  return set_transparent(socket.get(), family);
 }
 
 Result<void> transparent_socket() {
-  for (const Family family : {Family::ipv4, Family::ipv6}) {
-    const auto socket = SHUNT_TRY(make_socket(family, SocketType::stream));
-    SHUNT_CHECK(set_transparent(socket.get(), family));
-  }
-  return {};
+  SHUNT_CHECK(try_transparent(Family::ipv4));
+  return fine_without_ipv6(try_transparent(Family::ipv6));
 }
 
 Result<void> tun_device() {

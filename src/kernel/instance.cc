@@ -150,10 +150,14 @@ Result<Instance> Instance::create(std::string_view command) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Failure(errno_error(fmt::format("make {}", directory)));
   }
-  auto lock = SHUNT_TRY(
+  auto lock =
       write_record(record_path(directory, allotment.number),
-                   {.pid = ::getpid(), .command = std::string(command), .allotment = allotment}));
-  return Instance(std::move(allotment), std::move(run), std::move(directory), std::move(lock));
+                   {.pid = ::getpid(), .command = std::string(command), .allotment = allotment});
+  if (!lock) {
+    ::rmdir(directory.c_str());  // unless others have records there
+    return Failure(std::move(lock).error());
+  }
+  return Instance(std::move(allotment), std::move(run), std::move(directory), std::move(*lock));
 }
 
 Result<Allotment> Instance::preview() {

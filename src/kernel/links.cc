@@ -34,8 +34,7 @@ std::optional<Address> address_of(const nlattr& attribute) {
       std::memcpy(&v6, bytes, sizeof v6);
       return Address(v6);
     }
-    default:
-      return std::nullopt;
+    default: return std::nullopt;
   }
 }
 

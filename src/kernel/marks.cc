@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/error_numbers.h"
+
 namespace shunt {
 namespace {
 
@@ -32,7 +34,7 @@ Result<Marks> choose_marks(std::uint32_t used_bits) {
     }
   }
   return Failure(make_error(
-      Kind::conflict,
+      Kind::conflict, error_number::kNoMark,
       fmt::format("no two neighbouring bits of the packet mark are free (in use: {:#010x})",
                   used_bits),
       "nft list ruleset, ip rule: who uses masks so wide?"));

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "base/error_numbers.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/text_file.h"
@@ -66,6 +67,7 @@ Result<void> enter_network_namespace() {
   if (!has_capability(CAP_SYS_ADMIN)) SHUNT_CHECK(enter_user_namespace(0, 0));
   if (::unshare(CLONE_NEWNET) == 0) return {};
   Error error = errno_error("make a network namespace");
+  error.number = error_number::kNoNetworkNamespace;
   if (error.os_error == ENOSPC) {
     error.help = "raise the sysctl user.max_net_namespaces";
   } else if (error.os_error == EPERM) {

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/error_numbers.h"
 #include "kernel/capabilities.h"
 #include "kernel/netlink.h"
 
@@ -83,19 +84,13 @@ Error explain(std::string_view output) {
   Error error = make_error(Kind::runtime,
                            fmt::format("nft: {}{}{}", words.empty() ? "failed silently" : words,
                                        line.empty() ? "" : ", in: ", line));
+  error.number = error_number::kNoNftables;
   switch (os_error_in(words)) {
-    case EPERM:
-      error.kind = Kind::privilege;
-      break;
-    case EEXIST:
-      error.kind = Kind::conflict;
-      break;
+    case EPERM: error.kind = Kind::privilege; break;
+    case EEXIST: error.kind = Kind::conflict; break;
     case EOPNOTSUPP:
-    case ENOENT:
-      error.kind = Kind::unsupported;
-      break;  // also: the expression's module is missing
-    default:
-      break;
+    case ENOENT: error.kind = Kind::unsupported; break;  // also: the expression's module is missing
+    default: break;
   }
   return error;
 }
@@ -218,20 +213,13 @@ Result<void> nft_check(std::string_view commands) {
 
 std::string_view NftTableInfo::family_name() const {
   switch (family) {
-    case NFPROTO_INET:
-      return "inet";
-    case NFPROTO_IPV4:
-      return "ip";
-    case NFPROTO_IPV6:
-      return "ip6";
-    case NFPROTO_ARP:
-      return "arp";
-    case NFPROTO_BRIDGE:
-      return "bridge";
-    case NFPROTO_NETDEV:
-      return "netdev";
-    default:
-      return "unknown";
+    case NFPROTO_INET: return "inet";
+    case NFPROTO_IPV4: return "ip";
+    case NFPROTO_IPV6: return "ip6";
+    case NFPROTO_ARP: return "arp";
+    case NFPROTO_BRIDGE: return "bridge";
+    case NFPROTO_NETDEV: return "netdev";
+    default: return "unknown";
   }
 }
 

@@ -21,51 +21,35 @@ std::uint8_t kernel_family(Family family) { return family == Family::ipv4 ? AF_I
 
 unsigned char kernel_type(RouteType type) {
   switch (type) {
-    case RouteType::local:
-      return RTN_LOCAL;
-    case RouteType::broadcast:
-      return RTN_BROADCAST;
-    case RouteType::multicast:
-      return RTN_MULTICAST;
-    case RouteType::unreachable:
-      return RTN_UNREACHABLE;
+    case RouteType::local: return RTN_LOCAL;
+    case RouteType::broadcast: return RTN_BROADCAST;
+    case RouteType::multicast: return RTN_MULTICAST;
+    case RouteType::unreachable: return RTN_UNREACHABLE;
     case RouteType::unicast:
-    case RouteType::other:
-      return RTN_UNICAST;
+    case RouteType::other: return RTN_UNICAST;
   }
   return RTN_UNICAST;
 }
 
 RouteType type_of(unsigned char kernel) {
   switch (kernel) {
-    case RTN_UNICAST:
-      return RouteType::unicast;
-    case RTN_LOCAL:
-      return RouteType::local;
-    case RTN_BROADCAST:
-      return RouteType::broadcast;
-    case RTN_MULTICAST:
-      return RouteType::multicast;
-    case RTN_UNREACHABLE:
-      return RouteType::unreachable;
-    default:
-      return RouteType::other;
+    case RTN_UNICAST: return RouteType::unicast;
+    case RTN_LOCAL: return RouteType::local;
+    case RTN_BROADCAST: return RouteType::broadcast;
+    case RTN_MULTICAST: return RouteType::multicast;
+    case RTN_UNREACHABLE: return RouteType::unreachable;
+    default: return RouteType::other;
   }
 }
 
 std::string_view type_word(RouteType type) {
   switch (type) {
-    case RouteType::local:
-      return "local ";
-    case RouteType::broadcast:
-      return "broadcast ";
-    case RouteType::multicast:
-      return "multicast ";
-    case RouteType::unreachable:
-      return "unreachable ";
+    case RouteType::local: return "local ";
+    case RouteType::broadcast: return "broadcast ";
+    case RouteType::multicast: return "multicast ";
+    case RouteType::unreachable: return "unreachable ";
     case RouteType::unicast:
-    case RouteType::other:
-      return "";
+    case RouteType::other: return "";
   }
   return "";
 }

@@ -80,8 +80,7 @@ bool RuleGuard::concerns_us(const nlmsghdr& message) const {
       return guarded_.tun != nullptr && found[IFLA_IFNAME] != nullptr &&
              guarded_.tun->name() == mnl_attr_get_str(found[IFLA_IFNAME]);
     }
-    default:
-      return false;
+    default: return false;
   }
 }
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/error_numbers.h"
 #include "kernel/links.h"
 #include "kernel/sysctl.h"
 
@@ -21,6 +22,7 @@ constexpr const char* kDevice = "/dev/net/tun";
 
 Error cannot_open(int os_error) {
   Error error = errno_error(fmt::format("open {}", kDevice), os_error);
+  error.number = error_number::kNoTun;
   if (os_error == ENOENT || os_error == ENODEV || os_error == ENXIO) {
     error.kind = Kind::unsupported;
     error.help = "modprobe tun; in a container, pass the device in (--device /dev/net/tun)";

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 
+#include "base/error_numbers.h"
 #include "kernel/features.h"
 #include "kernel/sysctl.h"
 #include "kernel/text_file.h"
@@ -31,7 +32,8 @@ Error refused(int os_error, std::string message, std::string help) {
   return Error{.kind = Kind::unsupported,
                .os_error = os_error,
                .message = std::move(message),
-               .help = std::move(help)};
+               .help = std::move(help),
+               .number = error_number::kNoUserNamespace};
 }
 
 }  // namespace

@@ -216,6 +216,30 @@ TEST(Instance, that_was_killed_leaves_only_the_inert_rule) {
   });
 }
 
+TEST(Instance, killed_at_any_moment_leaves_what_a_sweep_removes) {
+  run_with_records([](Checks& check) {
+    OtherShunt living;
+    for (useconds_t delay_us = 0; delay_us < 30'000; delay_us += 3'000) {
+      const pid_t victim = ::fork();
+      if (victim == 0) {
+        static auto takeover = take_over("lo", true);
+        while (true) ::pause();
+      }
+      ::usleep(delay_us);
+      ::kill(victim, SIGKILL);
+      ::waitpid(victim, nullptr, 0);
+      const auto report = sweep();
+      if (!check.ok(report, "sweep")) return;
+      check.that(report->problems.empty(), "no problems");
+      check.that(tagged_rules() == 1 && tagged_routes() == 1, "only the living one's rule");
+      check.that(list_nft_tables()->size() == 1, "only the living one's table");
+    }
+    living.kill();
+    check.ok(sweep(), "the last one");
+    check.that(value(kForward) == "0" && tagged_rules() == 0, "nothing is left");
+  });
+}
+
 TEST(Instance, start_sweeps_the_dead_and_spares_the_living) {
   run_with_records([](Checks& check) {
     OtherShunt dead;
