@@ -36,7 +36,7 @@ Character first_character(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
   if (first < 0x80) return {first, 1};
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  const std::size_t length = first < 0xe0 ? 2 : 3 + static_cast<std::size_t>(first >= 0xf0);
   if (first < 0xc2 || first > 0xf4 || text.size() < length) return {};
   char32_t code = first & (0x7fU >> length);
   for (std::size_t i = 1; i < length; ++i) {

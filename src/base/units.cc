@@ -26,8 +26,10 @@ Failure bad(std::string message, std::string help) {
 
 Result<std::uint32_t> parse_duration_ms(std::string_view text) {
   std::uint64_t number = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view digits(text.data(), end);
+  const char* first = text.data();
+  const char* last = first + text.size();
+  const auto [end, failure] = std::from_chars(first, last, number);
+  const std::string_view digits(first, end);
   if (digits.empty()) return bad("not a duration", "a whole number with ms, s, m, h or d: 200ms");
   const std::string_view suffix = text.substr(digits.size());
   if (suffix.empty()) {
@@ -46,8 +48,9 @@ Result<std::uint32_t> parse_duration_ms(std::string_view text) {
 
 Result<std::uint32_t> parse_count(std::string_view text) {
   std::uint32_t number = 0;
-  const char* last = text.data() + text.size();
-  const auto [end, failure] = std::from_chars(text.data(), last, number);
+  const char* first = text.data();
+  const char* last = first + text.size();
+  const auto [end, failure] = std::from_chars(first, last, number);
   if (failure == std::errc::result_out_of_range) return bad("too large", {});
   if (failure != std::errc() || end != last) return bad("not a whole number", {});
   return number;
@@ -55,7 +58,7 @@ Result<std::uint32_t> parse_count(std::string_view text) {
 
 std::string format_bytes(std::uint64_t bytes) {
   if (bytes < 1000) return fmt::format("{}", bytes);
-  double scaled = static_cast<double>(bytes);
+  auto scaled = static_cast<double>(bytes);
   std::size_t step = 0;
   constexpr std::string_view kPrefixes = "kMGTPE";
   // 999.5 would print as 1000 of the smaller unit.

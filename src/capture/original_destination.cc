@@ -39,6 +39,7 @@ Endpoint endpoint_in(const cmsghdr& header) {
 
 /// CMSG_NXTHDR wants a non-const msghdr in glibc, though it changes nothing.
 cmsghdr* next_header(const msghdr& message, cmsghdr* header) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): the reason above
   return CMSG_NXTHDR(const_cast<msghdr*>(&message), header);
 }
 

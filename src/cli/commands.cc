@@ -26,6 +26,7 @@ constexpr std::array kCommands = {
 Error unknown_command(std::span<const std::string_view> arguments) {
   const std::string_view word = arguments.front();
   std::vector<std::string_view> names;
+  names.reserve(kCommands.size());
   for (const Command* command : kCommands) names.push_back(command->name);
   const std::string_view near = closest_word(word, names);
   const bool is_option = word.starts_with("-");
@@ -64,7 +65,7 @@ int run_command(const Command& command, std::span<const std::string_view> argume
 std::span<const Command* const> commands() { return kCommands; }
 
 const Command* find_command(std::string_view name) {
-  const auto found =
+  const auto* found =
       std::ranges::find(kCommands, name, [](const Command* command) { return command->name; });
   return found == kCommands.end() ? nullptr : *found;
 }

@@ -48,13 +48,12 @@ void add_options(Completion& to, const Command& command, std::string_view typed)
   add(to, typed, "--help", "show help and exit");
 }
 
-/// Completes the last word of a command line of one command.
+/// Completes the last of the words that follow a command's name.
 class Completer {
  public:
-  /// `words` follow the command's name, and `offset` words of the whole line are in front of them.
-  Completer(const Command& command, std::span<const std::string_view> words, std::size_t offset,
+  Completer(const Command& command, std::span<const std::string_view> words,
             std::span<const std::string> interfaces)
-      : command_(command), words_(words), offset_(offset), interfaces_(interfaces) {}
+      : command_(&command), words_(words), interfaces_(interfaces) {}
 
   Completion complete() {
     for (std::size_t i = 0; i + 1 < words_.size(); ++i) {
@@ -63,7 +62,7 @@ class Completer {
         if (pass_word(i)) return std::move(completion_);
       } else if (word == "--") {
         options_ended_ = true;
-      } else if (const Option* option = find_option(command_, word); takes_next_word(option)) {
+      } else if (const Option* option = find_option(*command_, word); takes_next_word(option)) {
         if (++i + 1 < words_.size()) continue;
         add_values(completion_, *option, {}, words_.back(), interfaces_);
         return std::move(completion_);
@@ -78,14 +77,13 @@ class Completer {
     return option != nullptr && option->type != ValueType::flag;
   }
 
-  /// Whether the word decides how everything behind it is completed.
+  /// Whether everything from the word on is left to the shell.
   bool pass_word(std::size_t at) {
-    if (const Command* subject = subject_of(command_, words_[at])) {
-      completion_ =
-          Completer(*subject, words_.subspan(at + 1), offset_ + at + 1, interfaces_).complete();
-      return true;
+    if (const Command* subject = subject_of(*command_, words_[at])) {
+      command_ = subject;
+      return false;
     }
-    if (command_.options_end_at_first_word) {
+    if (command_->options_end_at_first_word) {
       leave_command_line(at);
       return true;
     }
@@ -95,7 +93,7 @@ class Completer {
 
   void leave_command_line(std::size_t from) {
     completion_.delegate = Delegate::command_line;
-    completion_.first = offset_ + from;
+    completion_.first = from + 1;  // behind the command
   }
 
   void complete_last() {
@@ -104,20 +102,20 @@ class Completer {
       const std::size_t equals = typed.find('=');
       const Option* option = equals == std::string_view::npos
                                  ? nullptr
-                                 : find_option(command_, typed.substr(0, equals));
-      if (option == nullptr) return add_options(completion_, command_, typed);
+                                 : find_option(*command_, typed.substr(0, equals));
+      if (option == nullptr) return add_options(completion_, *command_, typed);
       return add_values(completion_, *option, typed.substr(0, equals + 1), typed, interfaces_);
     }
-    if (seen_words_ >= command_.maximum_words) return;
-    for (const std::string_view choice : command_.word_choices) add(completion_, typed, choice, {});
-    if (command_.options_end_at_first_word && command_.word_choices.empty()) {
+    if (seen_words_ >= command_->maximum_words) return;
+    for (const std::string_view choice : command_->word_choices)
+      add(completion_, typed, choice, {});
+    if (command_->options_end_at_first_word && command_->word_choices.empty()) {
       leave_command_line(words_.size() - 1);
     }
   }
 
-  const Command& command_;
+  const Command* command_;
   std::span<const std::string_view> words_;
-  std::size_t offset_;
   std::span<const std::string> interfaces_;
   Completion completion_;
   bool options_ended_ = false;
@@ -206,7 +204,7 @@ Completion complete(std::span<const std::string_view> words,
   if (words.size() > 1) {
     const Command* command = find_command(words.front());
     return command == nullptr ? completion
-                              : Completer(*command, words.subspan(1), 1, interfaces).complete();
+                              : Completer(*command, words.subspan(1), interfaces).complete();
   }
   for (const Command* command : commands()) {
     if (!command->hidden) add(completion, words.back(), command->name, command->summary);

@@ -31,11 +31,14 @@ std::string roff(std::string_view text) {
   return out;
 }
 
+/// The same in short lines, which is how man pages are written.
+std::string roff_lines(std::string_view text) { return roff(wrapped(text, 0)); }
+
 std::string paragraphs(std::string_view text) {
   std::string out;
   while (true) {
     const std::size_t end = text.find("\n\n");
-    out += fmt::format("{}\n", roff(text.substr(0, end)));
+    out += roff_lines(text.substr(0, end));
     if (end == std::string_view::npos) return out;
     out += ".PP\n";
     text.remove_prefix(end + 2);
@@ -43,7 +46,7 @@ std::string paragraphs(std::string_view text) {
 }
 
 std::string tagged(std::string_view tag, std::string_view text) {
-  return fmt::format(".TP\n.B {}\n{}\n", roff(tag), roff(text));
+  return fmt::format(".TP\n.B {}\n{}", roff(tag), roff_lines(text));
 }
 
 std::string title(const Option& option) {
@@ -53,8 +56,9 @@ std::string title(const Option& option) {
 }
 
 std::string command_section(const Command& command) {
-  std::string out = fmt::format(".SS shunt {} {}\n{}", roff(command.name), roff(command.usage),
-                                paragraphs(command.description));
+  const std::string_view space = command.usage.empty() ? "" : " ";
+  std::string out = fmt::format(".SS shunt {}{}{}\n{}", roff(command.name), space,
+                                roff(command.usage), paragraphs(command.description));
   for (const Option* option : all_options(command)) {
     if (!option->hidden) out += tagged(title(*option), option_help(*option));
   }
@@ -78,8 +82,8 @@ std::string man_page() {
       "\" \"User Commands\"\n"
       ".SH NAME\nshunt \\- transparent proxy\n"
       ".SH SYNOPSIS\n.B shunt\n.I COMMAND\n[\\fIoptions\\fR]\n"
-      ".SH DESCRIPTION\nshunt takes over connections whose programs know nothing of it, and "
-      "carries each to where it was going.\n"
+      ".SH DESCRIPTION\nshunt takes over connections whose programs know nothing of it,\n"
+      "and carries each to where it was going.\n"
       ".SH COMMANDS\n";
   for (const Command* command : commands()) {
     if (!command->hidden) out += command_section(*command);
