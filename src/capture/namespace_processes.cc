@@ -19,7 +19,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr int kScanShare = 4;  // a scan that took a millisecond may come again in four
+constexpr int kShare = 4;  // what took a millisecond may be done again in three
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
@@ -38,7 +38,7 @@ std::optional<std::uint32_t> socket_inode(int directory, const char* name) {
   return inode;
 }
 
-void collect_sockets(pid_t pid, std::unordered_map<std::uint32_t, pid_t>& found) {
+void add_sockets(pid_t pid, std::unordered_map<std::uint32_t, pid_t>& found) {
   const std::unique_ptr<DIR, CloseDirectory> fds(
       ::opendir(fmt::format("/proc/{}/fd", pid).c_str()));
   if (fds == nullptr) return;
@@ -71,28 +71,51 @@ NamespaceProcesses::NamespaceProcesses(UniqueFd diag_socket, int netns, pid_t ho
 std::optional<ProcessInfo> NamespaceProcesses::lookup(const Flow& flow) {
   const auto owner = diag_.find(flow.protocol, flow.source, flow.original_destination);
   if (!owner) return std::nullopt;
-  auto found = holders_.find(owner->inode);
-  if (found == holders_.end() && steady_clock::now() >= next_scan_) {
-    scan();
-    found = holders_.find(owner->inode);
-  }
-  if (found != holders_.end()) return describe(found->second);
-  return only_member_ ? describe(*only_member_) : std::nullopt;
+  if (const auto pid = holder_of(owner->inode)) return describe(*pid);
+  return members_.size() == 1 ? describe(members_.front()) : std::nullopt;
 }
 
-void NamespaceProcesses::scan() {
-  const auto start = steady_clock::now();
-  holders_.clear();
-  only_member_.reset();
-  int members = 0;
-  for_each_member(netns_, [&](pid_t pid) {
-    if (pid == holder_) return true;
-    only_member_ = ++members == 1 ? std::optional(pid) : std::nullopt;
-    collect_sockets(pid, holders_);
+std::optional<pid_t> NamespaceProcesses::holder_of(std::uint32_t inode) {
+  const auto known = [&]() -> std::optional<pid_t> {
+    const auto found = sockets_.find(inode);
+    return found == sockets_.end() ? std::nullopt : std::optional(found->second);
+  };
+  if (const auto pid = known()) return pid;
+  descendants_.run([this] { scan_descendants(); });
+  if (const auto pid = known()) return pid;
+  namespace_.run([this] { scan_namespace(); });
+  return known();
+}
+
+void NamespaceProcesses::scan_descendants() {
+  members_.clear();
+  if (const pid_t command = command_; command != 0) {
+    for_each_descendant(command, [this](pid_t pid) { members_.push_back(pid); });
+  }
+  collect_sockets();
+}
+
+void NamespaceProcesses::scan_namespace() {
+  members_.clear();
+  for_each_member(netns_, [this](pid_t pid) {
+    if (pid != holder_) members_.push_back(pid);
     return true;
   });
+  collect_sockets();
+}
+
+void NamespaceProcesses::collect_sockets() {
+  sockets_.clear();
+  for (const pid_t pid : members_) add_sockets(pid, sockets_);
+}
+
+template <class Work>
+void NamespaceProcesses::Throttle::run(const Work& work) {
+  const auto start = steady_clock::now();
+  if (start < next_) return;
+  work();
   const auto end = steady_clock::now();
-  next_scan_ = end + (end - start) * (kScanShare - 1);
+  next_ = end + (end - start) * (kShare - 1);
 }
 
 }  // namespace shunt

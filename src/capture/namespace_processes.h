@@ -2,17 +2,20 @@
 // Which process in a capture namespace a flow belongs to: sock_diag tells the socket's inode, and
 // /proc/PID/fd of the namespace's processes tells who holds it.
 //
-// A scan of all of them finds every socket at once, so what it found is kept: of a burst of new
-// connections only the first pays. Scanning is held to a share of the log thread's time; a flow
-// that comes in between and was not seen yet goes without a name, unless the namespace had one
-// process.
+// What a scan finds is kept, so of a burst of new connections only the first pays. It goes over the
+// command's descendants, and only when that does not help over all processes of the machine, to
+// find those of the namespace that lost their parents. Either is held to a share of the log
+// thread's time; a flow that comes in between goes without a name, unless there is one process
+// only.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "flow/process_names.h"
 #include "kernel/sock_diag.h"
@@ -25,17 +28,34 @@ class NamespaceProcesses final : public ProcessNames {
   /// is not looked at.
   NamespaceProcesses(UniqueFd diag_socket, int netns, pid_t holder);
 
+  /// Any thread.
+  void set_command(pid_t command) { command_ = command; }
   std::optional<ProcessInfo> lookup(const Flow& flow) override;
 
  private:
-  void scan();
+  /// Spends at most a share of the time on `work`.
+  class Throttle {
+   public:
+    template <class Work>
+    void run(const Work& work);
+
+   private:
+    std::chrono::steady_clock::time_point next_;
+  };
+
+  std::optional<pid_t> holder_of(std::uint32_t inode);
+  void scan_descendants();
+  void scan_namespace();
+  void collect_sockets();
 
   SockDiag diag_;
   int netns_;
   pid_t holder_;
-  std::unordered_map<std::uint32_t, pid_t> holders_;  ///< by socket inode, as of the last scan
-  std::optional<pid_t> only_member_;  ///< the last scan saw no other process: all flows are its
-  std::chrono::steady_clock::time_point next_scan_;
+  std::atomic<pid_t> command_ = 0;
+  std::vector<pid_t> members_;
+  std::unordered_map<std::uint32_t, pid_t> sockets_;  ///< holders by inode
+  Throttle descendants_;
+  Throttle namespace_;
 };
 
 }  // namespace shunt

@@ -62,6 +62,10 @@ bool Carrier::saw_signal(int signal, pid_t sender) const {
              kAnswerWithinMs) == kSeen;
 }
 
+void Carrier::command_started(pid_t command) const {
+  (void)send(channel_.get(), {.letter = kCommandStarted, .signal = 0, .pid = command});
+}
+
 void Carrier::about_to_stop(pid_t command) const {
   (void)send(channel_.get(), {.letter = kStopping, .signal = 0, .pid = command});
 }

@@ -31,6 +31,7 @@ class Carrier {
   [[nodiscard]] const NamespaceDoor& door() const { return door_; }
   /// For cli/supervise.h: it is a member of the process group and remembers what it gets.
   [[nodiscard]] bool saw_signal(int signal, pid_t sender) const;
+  void command_started(pid_t command) const;
   /// Between the two calls this process may be stopped because the command is; should the command
   /// go on without it, the carrier sends it SIGCONT.
   void about_to_stop(pid_t command) const;

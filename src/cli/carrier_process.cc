@@ -196,6 +196,7 @@ bool CarrierProcess::handle_request() {
   std::memcpy(&request, record->bytes.data(), sizeof request);
   switch (request.letter) {
     case kWasItSeen: answer(signals_->saw(request.signal, request.pid) ? kSeen : kNotSeen); break;
+    case kCommandStarted: processes_->set_command(request.pid); break;
     case kStopping: stopped_command_ = request.pid; break;
     case kResumed: stopped_command_ = 0; break;
     default: break;

@@ -3,7 +3,8 @@
 //
 //   carrier:     kCarrierReady + descriptors: network namespace, user namespace (if any)
 //                or kCarrierFailed + error_record()
-//   supervisor:  kWasItSeen + signal + sender   answer: kSeen or kNotSeen
+//   supervisor:  kCommandStarted + pid          no answer
+//                kWasItSeen + signal + sender   answer: kSeen or kNotSeen
 //                kStopping + pid, kResumed      no answer
 //                kCommandEnded                  answer, when the last lines are written: kEnding
 //                                               (exits now) or kStaying (others need it)
@@ -19,6 +20,7 @@ class Options;
 
 inline constexpr char kCarrierReady = 'r';
 inline constexpr char kCarrierFailed = 'f';
+inline constexpr char kCommandStarted = 'c';
 inline constexpr char kWasItSeen = 'w';
 inline constexpr char kSeen = 'y';
 inline constexpr char kNotSeen = 'n';

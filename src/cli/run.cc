@@ -32,6 +32,7 @@ Result<int> run_run(const Options& options) {
     (void)report(command.error().error);
     return command.error().exit_code;
   }
+  carrier.command_started(*command);
   const Bystanders bystanders{
       .stopping = [&] { carrier.about_to_stop(*command); },
       .resumed = [&] { carrier.resumed(); },

@@ -6,9 +6,16 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 #include <memory>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "net/unique_fd.h"
 
 namespace shunt {
 namespace {
@@ -24,12 +31,46 @@ pid_t pid_of(const dirent& entry) {
   return parsed.ec == std::errc{} && *parsed.ptr == '\0' ? pid : 0;
 }
 
+using Directory = std::unique_ptr<DIR, CloseDirectory>;
+
+// proc_pid_task_tid_children(5): the pids, separated by blanks. Each thread has its own.
+void add_children(const std::string& path, std::vector<pid_t>& found) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return;
+  std::array<char, 4096> text;
+  const auto size = ::read(fd.get(), text.data(), text.size());
+  const char* const end = text.data() + std::max<ssize_t>(size, 0);
+  for (const char* at = text.data(); at < end;) {
+    pid_t pid = 0;
+    const auto parsed = std::from_chars(at, end, pid);
+    if (parsed.ec != std::errc{}) return;
+    if (parsed.ptr < end) found.push_back(pid);  // the last one may be cut
+    at = parsed.ptr + 1;
+  }
+}
+
 }  // namespace
+
+void for_each_descendant(pid_t pid, const std::function<void(pid_t)>& visit) {
+  std::vector<pid_t> found{pid};
+  for (std::size_t next = 0; next < found.size() && next < limits::kDescendants; ++next) {
+    const pid_t parent = found[next];
+    visit(parent);
+    const auto path = fmt::format("/proc/{}/task", parent);
+    const Directory tasks(::opendir(path.c_str()));
+    if (tasks == nullptr) continue;
+    while (const dirent* entry = ::readdir(tasks.get())) {
+      if (const pid_t thread = pid_of(*entry); thread != 0) {
+        add_children(fmt::format("{}/{}/children", path, thread), found);
+      }
+    }
+  }
+}
 
 void for_each_member(int netns, const std::function<bool(pid_t)>& visit) {
   struct stat wanted{};
   if (::fstat(netns, &wanted) != 0) return;
-  const std::unique_ptr<DIR, CloseDirectory> proc(::opendir("/proc"));
+  const Directory proc(::opendir("/proc"));
   if (proc == nullptr) return;
   while (const dirent* entry = ::readdir(proc.get())) {
     const pid_t pid = pid_of(*entry);

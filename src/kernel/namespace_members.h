@@ -15,4 +15,9 @@ void for_each_member(int netns, const std::function<bool(pid_t)>& visit);
 /// Is any process but `except` in the namespace?
 bool has_members(int netns, pid_t except);
 
+/// Calls `visit` for the process and for all of its descendants that were not left by a parent that
+/// died. Far cheaper than the above; finds nothing but the process itself on a kernel without
+/// CONFIG_PROC_CHILDREN.
+void for_each_descendant(pid_t pid, const std::function<void(pid_t)>& visit);
+
 }  // namespace shunt

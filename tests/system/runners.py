@@ -23,6 +23,7 @@ class Runner:
 
     def __init__(self, host: Host, who: str) -> None:
         self.host, self.who = host, who
+        self.shunt = host.install(BINARY)  # the build may be where users cannot look
 
     def _as(self, command: Sequence[object]) -> list[str]:
         words = [str(word) for word in command]
@@ -43,7 +44,7 @@ class Runner:
 
     def line(self, *words: object) -> str:
         """Shell text that runs the command under shunt."""
-        return shlex.join(self._as([BINARY, "run", *words]))
+        return shlex.join(self._as([self.shunt, "run", *words]))
 
     def plain(self, command: Sequence[object], check: bool = True, **run) -> Result:
         """Without shunt, unless the command says so itself."""
@@ -52,7 +53,7 @@ class Runner:
         return self.host.run([*enter, *self._as(command)], check=check, **run)
 
     def run(self, command: Sequence[object], **run) -> Result:
-        return self.host.run(self._as([BINARY, "run", *command]), check=False, **run)
+        return self.host.run(self._as([self.shunt, "run", *command]), check=False, **run)
 
     def sh(self, script: str, *options: str, **run) -> Result:
         return self.run([*options, "sh", "-c", script], **run)

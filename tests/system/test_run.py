@@ -14,7 +14,6 @@ import pytest
 from netlab import wait_until
 from peers import TcpServer, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
-from shunt import BINARY
 
 pytestmark = pytest.mark.usefixtures("binary")
 
@@ -124,7 +123,7 @@ def test_the_command_finds_everything_as_without_shunt(runner):
     script = environment_script()
     python = "/usr/bin/python3"
     outside = runner.plain([python, "-c", prepare, python, "-c", script])
-    inside = runner.plain([python, "-c", prepare, str(BINARY), "run", python, "-c", script])
+    inside = runner.plain([python, "-c", prepare, runner.shunt, "run", python, "-c", script])
     assert inside.out == outside.out
 
 
@@ -132,7 +131,7 @@ def test_it_works_from_a_directory_that_cannot_be_read(module_lab):
     runner = Runner(module_lab.client, AS_USER)
     runner.host.run(["sh", "-c", "mkdir -p /run/closed/inner; chmod 700 /run/closed"])
     # Entered as root; the user can neither read it nor find the way back up.
-    done = runner.plain([BINARY, "run", "sh", "-c", "echo fine; exit 3"], check=False,
+    done = runner.plain([runner.shunt, "run", "sh", "-c", "echo fine; exit 3"], check=False,
                         cwd="/run/closed/inner")
     assert (done.code, done.out) == (3, "fine\n")
 
@@ -152,13 +151,13 @@ def test_programs_are_found_as_a_shell_finds_them(runner, tmp_path):
 
 
 def test_it_works_with_few_descriptors_and_under_no_new_privileges(runner):
-    assert runner.plain(["sh", "-c", f"ulimit -n 100; {BINARY} run echo fine"]).out == "fine\n"
-    done = runner.plain(["setpriv", "--no-new-privs", BINARY, "run", "echo", "fine"])
+    assert runner.plain(["sh", "-c", f"ulimit -n 100; {runner.shunt} run echo fine"]).out == "fine\n"
+    done = runner.plain(["setpriv", "--no-new-privs", runner.shunt, "run", "echo", "fine"])
     assert done.out == "fine\n"
 
 
 def test_it_works_under_nohup(runner):
-    assert runner.plain(["nohup", BINARY, "run", "echo", "fine"]).out == "fine\n"
+    assert runner.plain(["nohup", runner.shunt, "run", "echo", "fine"]).out == "fine\n"
 
 
 def test_nothing_is_left_after_it(runner):
@@ -205,6 +204,6 @@ def test_starting_costs_little(runner):
         return statistics.median(times)
 
     plain = median_ms(runner.command(["true"]))
-    captured = median_ms(runner.command([str(BINARY), "run", "true"]))
+    captured = median_ms(runner.command([runner.shunt, "run", "true"]))
     print(f"\nstart-up of `shunt run true` over `true`, {runner.who}: {captured - plain:.1f} ms")
     assert captured - plain < 250

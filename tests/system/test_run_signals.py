@@ -16,7 +16,6 @@ import pytest
 
 from netlab import DEADLINE, wait_until
 from runners import AS_ROOT, AS_USER, Runner
-from shunt import BINARY
 
 pytestmark = pytest.mark.usefixtures("binary")
 
@@ -48,7 +47,7 @@ class Started:
     def __init__(self, runner: Runner, script: str = RECORDER) -> None:
         self.out = b""
         self.child = subprocess.Popen(
-            runner.command([BINARY, "run", "/usr/bin/python3", "-u", "-c", script]),
+            runner.command([runner.shunt, "run", "/usr/bin/python3", "-u", "-c", script]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
         self.shunt = self.child.pid  # nsenter and setpriv execute in place
         self.command = int(self.wait_for(rb"ready (\d+)\n").group(1))
@@ -224,8 +223,8 @@ COUNTER = ("import signal; got = [];"
            "print(\"now\"); print(input(), len(got))")
 
 
-def python(script: str) -> str:
-    return f"{BINARY} run /usr/bin/python3 -u -c '{script}'"
+def python(runner: Runner, script: str) -> str:
+    return f"{runner.shunt} run /usr/bin/python3 -u -c '{script}'"
 
 
 # Here and below the keys are pressed as soon as the command speaks. It is never a shell with a
@@ -234,7 +233,7 @@ def test_control_c_ends_the_command_and_the_shell_goes_on(runner):
     with Terminal(runner) as terminal:
         sleep = ("import time, signal; signal.signal(2, signal.SIG_DFL);"
                  "print(\"now\"); time.sleep(60)")
-        terminal.type(python(sleep) + "\n")
+        terminal.type(python(runner, sleep) + "\n")
         terminal.expect("\nnow\n")
         terminal.type("\x03")
         terminal.expect("prompt> ")
@@ -243,7 +242,7 @@ def test_control_c_ends_the_command_and_the_shell_goes_on(runner):
 
 def test_control_c_reaches_a_command_that_handles_it_once(runner):
     with Terminal(runner) as terminal:
-        terminal.type(python(COUNTER) + "\n")
+        terminal.type(python(runner, COUNTER) + "\n")
         terminal.expect("\nnow\n")
         for _ in range(3):
             terminal.type("\x03")
@@ -254,7 +253,7 @@ def test_control_c_reaches_a_command_that_handles_it_once(runner):
 
 def test_control_z_fg_and_bg_work(runner):
     with Terminal(runner) as terminal:
-        terminal.type(python("print(\"now\"); print(\"got\", input())") + "\n")
+        terminal.type(python(runner, "print(\"now\"); print(\"got\", input())") + "\n")
         terminal.expect("\nnow\n")
         terminal.type("\x1a")
         assert "Stopped" in terminal.expect("prompt> ")
@@ -265,7 +264,7 @@ def test_control_z_fg_and_bg_work(runner):
         terminal.expect("got line\n")
         terminal.expect("prompt> ")
         script = "import time; print(\"again\"); time.sleep(1); print(\"done\")"
-        terminal.type(python(script) + "\n")
+        terminal.type(python(runner, script) + "\n")
         terminal.expect("\nagain\n")
         terminal.type("\x1a")
         terminal.expect("prompt> ")
@@ -277,7 +276,7 @@ def test_control_z_fg_and_bg_work(runner):
 
 def test_a_background_command_that_reads_the_terminal_is_stopped(runner):
     with Terminal(runner) as terminal:
-        terminal.ask(f"{BINARY} run cat &")
+        terminal.ask(f"{runner.shunt} run cat &")
         wait_until(lambda: "Stopped" in terminal.ask("jobs"), "the job is stopped")
         terminal.type("fg\n")
         terminal.expect(" run cat\n")
@@ -289,7 +288,7 @@ def test_a_background_command_that_reads_the_terminal_is_stopped(runner):
 
 def test_a_shell_inside_has_its_own_job_control(runner):
     with Terminal(runner) as terminal:
-        terminal.type(f"PS1='inside> ' {BINARY} run bash --norc --noprofile -i\n")
+        terminal.type(f"PS1='inside> ' {runner.shunt} run bash --norc --noprofile -i\n")
         terminal.expect("-i\ninside> ")
         shell = terminal.foreground()
         terminal.type("cat\n")
@@ -313,16 +312,16 @@ def test_a_shell_inside_has_its_own_job_control(runner):
 def test_the_terminals_settings_are_as_before(runner):
     with Terminal(runner) as terminal:
         before = termios.tcgetattr(terminal.fd)
-        terminal.ask(f"{BINARY} run stty size")
+        terminal.ask(f"{runner.shunt} run stty size")
         group = terminal.foreground()
-        assert "raw" not in terminal.ask(f"{BINARY} run stty")
+        assert "raw" not in terminal.ask(f"{runner.shunt} run stty")
         assert termios.tcgetattr(terminal.fd) == before
         assert terminal.foreground() == group
 
 
 def test_a_hang_up_ends_the_command(runner):
     with Terminal(runner) as terminal:
-        terminal.type(f"{BINARY} run sh -c 'echo pid $$ end; sleep 60'\n")
+        terminal.type(f"{runner.shunt} run sh -c 'echo pid $$ end; sleep 60'\n")
         terminal.expect("sleep 60'\n")
         pid = int(re.search(r"pid (\d+) end", terminal.expect("end\n")).group(1))
     wait_until(lambda: not alive(pid), "the command has ended")
