@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <cstdlib>
+
 #include "cli/carrier.h"
 #include "cli/child.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/report.h"
 #include "cli/supervise.h"
+#include "egress/way_out_url.h"
 
 namespace shunt::cli {
 namespace {
@@ -27,6 +30,7 @@ constexpr Example kExamples[] = {
 Result<int> run_run(const Options& options) {
   const SignalState signals = SignalState::take_over();
   Carrier carrier = SHUNT_TRY(Carrier::start(options));
+  ::unsetenv(kPasswordVariable);  // the carrier has it; the command has no business with it
   const auto command = start_command(options.words(), carrier.door(), signals);
   if (!command) {
     (void)report(command.error().error);

@@ -207,3 +207,9 @@ def test_starting_costs_little(runner):
     captured = median_ms(runner.command([runner.shunt, "run", "true"]))
     print(f"\nstart-up of `shunt run true` over `true`, {runner.who}: {captured - plain:.1f} ms")
     assert captured - plain < 250
+
+
+def test_the_proxy_s_password_is_not_the_command_s(runner):
+    seen = runner.sh("echo [$SHUNT_VIA_PASSWORD]", "--via", "socks5://me@127.0.0.1:9",
+                     env={**os.environ, "SHUNT_VIA_PASSWORD": "secret"})
+    assert seen.ok and seen.out == "[]\n", seen
