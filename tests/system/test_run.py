@@ -151,7 +151,8 @@ def test_programs_are_found_as_a_shell_finds_them(runner, tmp_path):
 
 
 def test_it_works_with_few_descriptors_and_under_no_new_privileges(runner):
-    assert runner.plain(["sh", "-c", f"ulimit -n 100; {runner.shunt} run echo fine"]).out == "fine\n"
+    done = runner.plain(["sh", "-c", f"ulimit -n 100; {runner.shunt} run echo fine"])
+    assert done.out == "fine\n"
     done = runner.plain(["setpriv", "--no-new-privs", runner.shunt, "run", "echo", "fine"])
     assert done.out == "fine\n"
 
