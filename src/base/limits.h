@@ -20,12 +20,12 @@ inline constexpr int kSmallSplices = 16;                  ///< small moves in a 
 inline constexpr std::size_t kSmallSpliceBytes = 16 * 1024;
 
 // Flows.
-inline constexpr int kAcceptBatch = 64;            ///< accepts for one readiness event
-inline constexpr int kListenBacklog = 4096;        ///< capped by net.core.somaxconn
-inline constexpr int kReservedFds = 12;            ///< beyond those open when the proxy starts
+inline constexpr int kAcceptBatch = 64;      ///< accepts for one readiness event
+inline constexpr int kListenBacklog = 4096;  ///< capped by net.core.somaxconn
+inline constexpr int kReservedFds = 12;      ///< beyond those open when the proxy starts
 inline constexpr int kFdsPerFlow = 2;
 inline constexpr std::uint32_t kConnectTimeoutMs = 30'000;
-inline constexpr std::uint32_t kHandshakeTimeoutMs = 15'000;  ///< with an upstream proxy
+inline constexpr std::uint32_t kHandshakeTimeoutMs = 15'000;      ///< with an upstream proxy
 inline constexpr std::uint32_t kIdleTimeoutMs = 2 * 3600 * 1000;  ///< neither side said anything
 inline constexpr std::uint32_t kHalfClosedTimeoutMs = 15 * 60 * 1000;
 inline constexpr int kKeepaliveIdleSeconds = 60;
@@ -34,7 +34,7 @@ inline constexpr int kKeepaliveProbes = 4;
 inline constexpr int kDeadPeerSeconds =
     kKeepaliveIdleSeconds + kKeepaliveIntervalSeconds * kKeepaliveProbes;
 inline constexpr std::uint32_t kDrainTimeoutMs = 10'000;
-inline constexpr std::uint32_t kSniffWaitMs = 300;  ///< reliability row 11
+inline constexpr std::uint32_t kSniffWaitMs = 300;   ///< reliability row 11
 inline constexpr std::uint32_t kAcceptPauseMs = 64;  ///< after EMFILE, before the next accept
 
 // UDP.
@@ -50,7 +50,7 @@ inline constexpr int kUdpTurnBatches = 16;            ///< batches for one socke
 inline constexpr unsigned kUdpErrorsPerSecond = 100;  ///< ICMP errors sent to clients, a worker
 inline constexpr std::size_t kUdpDatagramBytes = 65'535;
 inline constexpr int kUdpReceiveBufferBytes = 4 * 1024 * 1024;  ///< of one worker's listener
-inline constexpr std::size_t kUdpBatch = 32;  ///< datagrams for one recvmmsg
+inline constexpr std::size_t kUdpBatch = 32;                    ///< datagrams for one recvmmsg
 inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
 inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;
 inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
@@ -61,15 +61,15 @@ inline constexpr std::uint32_t kUdpDrainTimeoutMs = 2'000;    ///< for an answer
 inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;  ///< a longer head ends its parsing
 inline constexpr std::size_t kTlsHelloBytes = 16 * 1024;
 inline constexpr std::size_t kHttpPipelinedRequests = 64;  ///< unanswered; more end its parsing
-inline constexpr std::size_t kHttpLabelBytes = 256;  ///< of a request's target kept until answered
-inline constexpr std::size_t kTlsAlpnNames = 16;     ///< of an offer; the rest is not shown
-inline constexpr std::size_t kLogQueueLines = 8192;  ///< lines waiting for a slow terminal
+inline constexpr std::size_t kHttpLabelBytes = 256;   ///< of a request's target kept until answered
+inline constexpr std::size_t kTlsAlpnNames = 16;      ///< of an offer; the rest is not shown
+inline constexpr std::size_t kLogQueueLines = 8192;   ///< lines waiting for a slow terminal
 inline constexpr std::size_t kNamedSockets = 65'536;  ///< whose process is remembered, in `run`
 inline constexpr std::size_t kDescendants = 4096;     ///< of the command, looked at for a name
 inline constexpr std::size_t kLogQueueBytes = 8 * 1024 * 1024;
-inline constexpr std::size_t kLogTextBytes = 1024;  ///< of one peer-supplied text in a line
-inline constexpr std::size_t kLogFlows = 65'536;    ///< live flows whose name the log remembers
-inline constexpr int kRepeatedWarningsPerSecond = 4;   ///< of one kind; row 5 allows 10 in all
+inline constexpr std::size_t kLogTextBytes = 1024;    ///< of one peer-supplied text in a line
+inline constexpr std::size_t kLogFlows = 65'536;      ///< live flows whose name the log remembers
+inline constexpr int kRepeatedWarningsPerSecond = 4;  ///< of one kind; row 5 allows 10 in all
 
 // Kernel state.
 inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)

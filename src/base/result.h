@@ -21,15 +21,15 @@ using Failure = std::unexpected<Error>;
 
 /// Yields the value of a Result, or returns its Error from the enclosing function (a GNU statement
 /// expression). Not in coroutines: `return` does not compile there; write the `if` out.
-#define SHUNT_TRY(expression)                                                       \
-  ({                                                                                \
-    auto shunt_result_ = (expression);                                              \
+#define SHUNT_TRY(expression)                                                      \
+  ({                                                                               \
+    auto shunt_result_ = (expression);                                             \
     if (!shunt_result_) return ::shunt::Failure(std::move(shunt_result_).error()); \
-    std::move(shunt_result_).value();                                               \
+    std::move(shunt_result_).value();                                              \
   })
 
-#define SHUNT_CHECK(expression)                                                     \
-  do {                                                                              \
-    auto shunt_result_ = (expression);                                              \
+#define SHUNT_CHECK(expression)                                                    \
+  do {                                                                             \
+    auto shunt_result_ = (expression);                                             \
     if (!shunt_result_) return ::shunt::Failure(std::move(shunt_result_).error()); \
   } while (false)

@@ -30,13 +30,13 @@ class Address {
 
   [[nodiscard]] Family family() const { return is_v4_ ? Family::ipv4 : Family::ipv6; }
   [[nodiscard]] bool is_v4() const { return is_v4_; }
-  [[nodiscard]] bool is_loopback() const;    ///< 127.0.0.0/8 or ::1
+  [[nodiscard]] bool is_loopback() const;  ///< 127.0.0.0/8 or ::1
   [[nodiscard]] bool is_any() const;
   [[nodiscard]] bool is_link_local() const;  ///< 169.254.0.0/16 or fe80::/10
   [[nodiscard]] bool is_multicast() const;
-  [[nodiscard]] bool is_private() const;     ///< RFC 1918 or fc00::/7 (RFC 4193)
-  [[nodiscard]] in_addr v4() const;          ///< only when is_v4()
-  [[nodiscard]] in6_addr v6() const;         ///< v4-mapped when is_v4()
+  [[nodiscard]] bool is_private() const;  ///< RFC 1918 or fc00::/7 (RFC 4193)
+  [[nodiscard]] in_addr v4() const;       ///< only when is_v4()
+  [[nodiscard]] in6_addr v6() const;      ///< v4-mapped when is_v4()
   /// 4 or 16 bytes in network order, valid while this lives.
   [[nodiscard]] std::string_view bytes() const;
   [[nodiscard]] std::string text() const;
@@ -49,8 +49,8 @@ class Address {
 
 struct Endpoint {
   Address address;
-  std::uint16_t port = 0;     ///< host order
-  std::uint32_t scope_id = 0; ///< interface index of an IPv6 link-local address, else 0
+  std::uint16_t port = 0;      ///< host order
+  std::uint32_t scope_id = 0;  ///< interface index of an IPv6 link-local address, else 0
 
   /// "192.0.2.1:80" or "[2001:db8::1]:80".
   static std::optional<Endpoint> parse(std::string_view text);
@@ -65,9 +65,7 @@ class SocketAddress {
   /// `for_family` ipv6 maps an IPv4 endpoint to ::ffff:a.b.c.d.
   explicit SocketAddress(const Endpoint& endpoint);
   SocketAddress(const Endpoint& endpoint, Family for_family);
-  [[nodiscard]] const sockaddr* get() const {
-    return reinterpret_cast<const sockaddr*>(&storage_);
-  }
+  [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }
   [[nodiscard]] socklen_t size() const { return size_; }
 
  private:

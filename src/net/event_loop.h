@@ -82,8 +82,8 @@ class EventLoop {
 
   /// Runs until stop(). Returns early only on a failure of epoll itself.
   Result<void> run();
-  void stop();                                       ///< any thread
-  void post(std::move_only_function<void()> work);   ///< any thread; runs on the loop's thread
+  void stop();                                      ///< any thread
+  void post(std::move_only_function<void()> work);  ///< any thread; runs on the loop's thread
 
   /// The tick that lies at least `ms` milliseconds ahead.
   [[nodiscard]] Tick in(std::uint32_t ms) const;

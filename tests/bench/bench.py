@@ -190,19 +190,20 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
     print("REDIRECT", flush=True)
     redirect = table("redirect", seconds, rounds, connections)
     plain, shunted = start_up(runs)
-    extra = statistics.median(shunted) - statistics.median(plain)
+    with_shunt, without = statistics.median(shunted), statistics.median(plain)
     start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
-             f"`true`: {statistics.median(shunted):.1f} ms against {statistics.median(plain):.1f} ms"
-             f" (medians), so **{extra:.1f} ms** more.")
+             f"`true`: {with_shunt:.1f} ms against {without:.1f} ms (medians), so "
+             f"**{with_shunt - without:.1f} ms** more.")
     print(start, flush=True)
     machine = f"{os.cpu_count()} CPUs, Linux {platform.release().split('-')[0]}"
     return "\n".join([
         "# Performance", "",
-        "Made by `./dev bench` (tests/bench/bench.py); run it again to compare. Client, gateway and",
-        f"server are network namespaces on one machine ({machine}) and share its cores. The",
-        "direct path is routed by the same gateway at the same time, excluded from capture. Values are",
-        f"medians of {rounds} paired rounds of {seconds} s; ratios are shunt to direct of the same",
-        "round, median [min–max]. A p50 ratio of 1.9 means that an exchange takes 1.9 times as long.",
+        "Made by `./dev bench` (tests/bench/bench.py); run it again to compare. Client, gateway",
+        f"and server are network namespaces on one machine ({machine})",
+        "and share its cores. The direct path is routed by the same gateway at the same time,",
+        f"excluded from capture. Values are medians of {rounds} rounds of {seconds} s; ratios",
+        "are shunt to direct of the same round, median [min–max]. A p50 ratio of 1.9 means that",
+        "an exchange takes 1.9 times as long.",
         "", "## Gateway, TPROXY", "", *tproxy, "", "## Gateway, REDIRECT", "", *redirect, "",
         "## Start-up of `shunt run`", "", start, ""])
 

@@ -13,9 +13,9 @@
 namespace shunt {
 namespace {
 
-using test::LoopThread;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using test::LoopThread;
 
 struct Ends {
   Ends() {
@@ -49,8 +49,8 @@ TEST(EventLoop, deadline_is_not_early_and_at_most_three_ticks_late) {
   for (const std::uint32_t ms : {0U, 1U, 63U, 64U, 65U, 300U}) {
     Ends ends;
     const auto start = steady_clock::now();
-    auto woken = thread.start<Wake>(
-        [&] { return await_readable(thread.loop(), std::move(ends.far), ms); });
+    auto woken =
+        thread.start<Wake>([&] { return await_readable(thread.loop(), std::move(ends.far), ms); });
     EXPECT_EQ(woken.get(), Wake::timeout);
     const auto took = steady_clock::now() - start;
     EXPECT_GE(took, milliseconds(ms));
@@ -99,8 +99,7 @@ TEST(EventLoop, event_of_a_closed_descriptor_does_not_reach_its_successor) {
   LoopThread thread;
   Ends ends;
   ASSERT_EQ(::write(ends.near.get(), "x", 1), 1);
-  auto woken =
-      thread.start<Wake>([&] { return reuse_number(thread.loop(), std::move(ends.far)); });
+  auto woken = thread.start<Wake>([&] { return reuse_number(thread.loop(), std::move(ends.far)); });
   EXPECT_EQ(woken.get(), Wake::timeout);
 }
 

@@ -103,8 +103,8 @@ class RunningProxyTest : public ::testing::Test {
     if (own) options.own_listeners = {front_};
     auto guard = std::make_shared<LoopGuard>();
     options.loop_guard = guard;
-    options.way_out = std::make_shared<FixedWayOut>(
-        target.value_or(*local_endpoint(server_.get())), guard.get());
+    options.way_out =
+        std::make_shared<FixedWayOut>(target.value_or(*local_endpoint(server_.get())), guard.get());
     options.log = &log_;
     options.observe_content = false;
     proxy_ = std::move(Proxy::start(std::move(options))).value();

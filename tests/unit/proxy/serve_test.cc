@@ -85,10 +85,11 @@ Task<int> serve_held(EventLoop& loop, Story& story, EndLog& log, Endpoint destin
                        .log = log,
                        .observe_content = false,
                        .sniff_wait_ms = 300};
-  Captured captured{
-      .flow = {.id = 1, .source = *Endpoint::parse("192.0.2.2:4000"),
-               .original_destination = destination, .started = Clock::now()},
-      .client = std::make_unique<HeldClient>(story, std::move(client))};
+  Captured captured{.flow = {.id = 1,
+                             .source = *Endpoint::parse("192.0.2.2:4000"),
+                             .original_destination = destination,
+                             .started = Clock::now()},
+                    .client = std::make_unique<HeldClient>(story, std::move(client))};
   co_await serve(context, std::move(captured));
   co_return 0;
 }
@@ -133,9 +134,8 @@ TEST(Serve, held_client_that_went_away_meanwhile_is_recorded_and_not_refused) {
   Story story;
   EndLog log;
   thread
-      .start<int>([&] {
-        return serve_held(thread.loop(), story, log, *local_endpoint(server.get()), {});
-      })
+      .start<int>(
+          [&] { return serve_held(thread.loop(), story, log, *local_endpoint(server.get()), {}); })
       .get();
   EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dialled", "admit"}));
   EXPECT_EQ(log.last.value().failure.value().detail, "gone");
