@@ -21,9 +21,12 @@ struct Started {
 std::expected<Started, ConnectFailure> start_connect(int fd, const Endpoint& destination,
                                                      const UpstreamOptions& options) {
   const SocketAddress address(destination);
+  if (options.observer != nullptr) options.observer->opening();
   const int result = ::connect(fd, address.get(), address.size());
   if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
-    return unexpected(failure_from_errno(errno));
+    const int error = errno;
+    if (options.observer != nullptr) options.observer->not_opened();
+    return unexpected(failure_from_errno(error));
   }
   return Started{.reported = ReportedUpstream(options.observer, fd), .connected = result == 0};
 }

@@ -8,7 +8,10 @@ namespace shunt {
 ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd) {
   if (observer == nullptr) return;
   const auto local = local_endpoint(fd);
-  if (!local) return;
+  if (!local) {
+    observer->not_opened();
+    return;
+  }
   observer_ = observer;
   local_ = *local;
   observer_->opened(local_);

@@ -23,9 +23,12 @@ namespace shunt {
 class UpstreamObserver {
  public:
   virtual ~UpstreamObserver() = default;
+  /// Right before connect() is called; opened() or not_opened() follows on the same thread.
+  virtual void opening() = 0;
   /// Right after connect() returned, before the answer is awaited: the SYN may already be on its
   /// way back to one of our own listeners.
   virtual void opened(const Endpoint& local) = 0;
+  virtual void not_opened() = 0;
   virtual void closed(const Endpoint& local) = 0;
 };
 

@@ -24,6 +24,10 @@ using TcpResult = std::expected<Upstream, ConnectFailure>;
 using UdpResult = std::expected<UdpUpstream, ConnectFailure>;
 
 struct CountingObserver : UpstreamObserver {
+  void opening() override { ++begun; }
+  void not_opened() override { ++failed; }
+  int begun = 0;
+  int failed = 0;
   void opened(const Endpoint& local) override { ++live[local], ++total; }
   void closed(const Endpoint& local) override { --live[local]; }
   [[nodiscard]] int open_now() const {
