@@ -119,6 +119,17 @@ void EventLoop::cancel_all() {
   timers_.fire_all();
 }
 
+// Of a whole batch before anybody is resumed: a coroutine that one event wakes may use up what a
+// later event of the batch speaks of, which would then claim readiness that is gone. The relay
+// relies on it: what kReadable was set for is still there, and holds no urgent mark that kUrgent
+// does not tell.
+void EventLoop::note(const epoll_event& event) {
+  Slot& slot = slots_[static_cast<std::uint32_t>(event.data.u64)];
+  if (slot.generation == static_cast<std::uint32_t>(event.data.u64 >> 32)) {
+    slot.ready |= ready_bits(event.events);
+  }
+}
+
 // A woken coroutine runs at once, so a flow's read and the write that follows share a warm cache;
 // it may close this very descriptor, hence the second look at the generation.
 void EventLoop::dispatch(const epoll_event& event) {
@@ -126,7 +137,6 @@ void EventLoop::dispatch(const epoll_event& event) {
   const auto generation = static_cast<std::uint32_t>(event.data.u64 >> 32);
   Slot& slot = slots_[fd];
   if (slot.generation != generation) return;
-  slot.ready |= ready_bits(event.events);
   if (slot.reader != nullptr && slot.has(Slot::kReadable)) {
     std::exchange(slot.reader, nullptr)->handle.resume();
     if (slot.generation != generation) return;
@@ -181,6 +191,9 @@ Result<void> EventLoop::run() {
       return Failure(errno_error("epoll_wait"));
     }
     refresh_clock();
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.u64 != kTimerEvent && events[i].data.u64 != kPostedEvent) note(events[i]);
+    }
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u64 == kTimerEvent) {
         std::uint64_t expirations = 0;

@@ -107,6 +107,7 @@ class EventLoop {
 
  private:
   EventLoop() = default;
+  void note(const epoll_event& event);
   void dispatch(const epoll_event& event);
   void wake(Slot::Waiter*& waiter, Wake wake);
   void resume_queued();

@@ -62,7 +62,8 @@ class Mover {
   int small_moves_ = 0;
   bool urgent_ = false;  // EPOLLPRI was seen once: never splice again
   // The next read may begin at an urgent mark that EPOLLPRI has not announced yet: the first read,
-  // and one that follows a full one, or a splice, without a look at epoll between.
+  // and one that follows a full one, or a splice, without a look at epoll between. A short read
+  // clears kReadable, so epoll is asked before the next.
   bool maybe_at_mark_ = true;
   bool sending_urgent_ = false;
   bool last_chunk_ = false;  // a FIN is known to follow: MSG_MORE lets it ride along
