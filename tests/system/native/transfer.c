@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Transfers that end in every way TCP knows, with each byte checked at both ends.
 //
-//   transfer serve PORT                      prints "ready"; at end of input a summary; exit 0 or 1
+//   transfer serve PORT                      takes PORT and the three behind it; prints "ready"; at
+//                                            end of input a summary; exit 0 or 1
 //   transfer run [--count N] [--parallel N] [--seed N] [--max-bytes N] [--only A,B] ADDRESS PORT
 //
 // The client draws a plan for each transfer and sends it ahead (struct plan), so both ends know
@@ -31,12 +32,15 @@
 enum end { END_FIN, END_SHUT, END_RESET, END_ABORT, END_COUNT };
 static const char* const end_names[] = {"fin", "shut", "reset", "abort"};
 
+#define BUFFERS 4
+static const int receive_buffers[BUFFERS] = {0, 65536, 8192, 2304};  // 0: the system's choice
+
 struct direction {
-  uint64_t length;          // announced
-  uint64_t cut;             // really sent: less than length when the sender breaks off
-  uint64_t urgent;          // offset of the urgent byte, or NOWHERE
-  uint32_t end;             // of the sender
-  uint32_t receive_buffer;  // of the receiver, 0: the default
+  uint64_t length;  // announced
+  uint64_t cut;     // really sent: less than length when the sender breaks off
+  uint64_t urgent;  // offset of the urgent byte, or NOWHERE
+  uint32_t end;     // of the sender
+  uint32_t buffer;  // of the receiver, an index into receive_buffers
 };
 
 struct plan {
@@ -194,16 +198,9 @@ static void finish(struct talk* talk, bool ok, const char* side) {
          (unsigned long long)talk->sent, (unsigned long long)talk->mine.length,
          end_names[talk->theirs.end], (unsigned long long)talk->received,
          (unsigned long long)talk->theirs.length);
-  printf(", buffer %u, urgent %lld, reset %d, ended %d\n", talk->theirs.receive_buffer,
+  printf(", buffer %d, urgent %lld, reset %d, ended %d\n", receive_buffers[talk->theirs.buffer],
          (long long)talk->theirs.urgent, talk->peer_reset, talk->peer_ended);
   fflush(stdout);
-}
-
-static void prepare(struct talk* talk) {
-  const int on = 1;
-  setsockopt(talk->fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
-  const int size = (int)talk->theirs.receive_buffer;
-  if (size > 0) setsockopt(talk->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 }
 
 // The server.
@@ -214,7 +211,8 @@ static void* serve_one(void* argument) {
   set_deadline(talk.fd, STALL_SECONDS);
   const ssize_t count = recv(talk.fd, &plan, sizeof plan, MSG_WAITALL);
   if (count != sizeof plan || plan.magic != PLAN_MAGIC || plan.up.end >= END_COUNT ||
-      plan.down.end >= END_COUNT) {
+      plan.down.end >= END_COUNT || plan.up.buffer >= BUFFERS ||
+      plan.down.buffer >= BUFFERS) {
     // A client that broke off at once may take its plan with it.
     close(talk.fd);
     return NULL;
@@ -225,7 +223,8 @@ static void* serve_one(void* argument) {
   talk.theirs = plan.up;
   talk.send_seed = plan.seed + 1;
   talk.receive_seed = plan.seed;
-  prepare(&talk);
+  const int on = 1;
+  setsockopt(talk.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   finish(&talk, converse(&talk), "server");
   return NULL;
 }
@@ -251,16 +250,24 @@ static int report(void) {
   return tally.failed == 0 ? 0 : 1;
 }
 
-static int serve(int port) {
+/// Accepted sockets have the receive buffer of their listener from the first packet on. Made small
+/// afterwards it would take back window that was promised, and what is in flight, a reset as well,
+/// would lie outside.
+static void serve_with_buffer(int port, int size) {
   const int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1, off = 0;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  if (size > 0) setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   const struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
   if (bind(listener, (const struct sockaddr*)&any, sizeof any) != 0 || listen(listener, 1024) != 0)
     die("listen on %d: %s", port, strerror(errno));
   pthread_t thread;
   pthread_create(&thread, NULL, accept_all, (void*)(intptr_t)listener);
+}
+
+static int serve(int port) {
+  for (unsigned i = 0; i < BUFFERS; i++) serve_with_buffer(port + (int)i, receive_buffers[i]);
   puts("ready");
   fflush(stdout);
   while (getchar() != EOF) {
@@ -271,7 +278,8 @@ static int serve(int port) {
 // The client.
 
 static struct {
-  struct target target;
+  const char* address;
+  int port;
   unsigned count, parallel;
   uint64_t seed, max_bytes;
   const char* only;
@@ -291,14 +299,13 @@ static enum end draw_end(struct talk* talk) {
 }
 
 static void draw_direction(struct talk* talk, struct direction* direction) {
-  static const uint32_t buffers[] = {0, 2304, 8192, 65536};
   direction->end = draw_end(talk);
   direction->length = draw_length(talk);
-  direction->receive_buffer = buffers[draw(talk) % 4];
   // A tiny window costs a round trip for every few KiB: only where that takes no minutes.
-  if (direction->length > 1 << 20) direction->receive_buffer = 0;
-  if (direction->length > 128 << 10 && direction->receive_buffer == 2304)
-    direction->receive_buffer = 8192;
+  const unsigned choices = direction->length <= 128 << 10 ? 4
+                           : direction->length <= 1 << 20 ? 3
+                                                          : 1;
+  direction->buffer = (uint32_t)(draw(talk) % choices);
   direction->urgent = NOWHERE;
 }
 
@@ -328,11 +335,15 @@ static void run_one(unsigned number) {
   talk.theirs = plan.down;
   talk.send_seed = plan.seed;
   talk.receive_seed = plan.seed + 1;
-  talk.fd = socket(options.target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  prepare(&talk);
+  const struct target target =
+      parse_target(options.address, options.port + (int)plan.up.buffer, false);
+  talk.fd = socket(target.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int on = 1, size = receive_buffers[plan.down.buffer];
+  setsockopt(talk.fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+  if (size > 0) setsockopt(talk.fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   set_deadline(talk.fd, STALL_SECONDS);
   bool ok = true;
-  if (connect(talk.fd, (const struct sockaddr*)&options.target.address, options.target.length) != 0)
+  if (connect(talk.fd, (const struct sockaddr*)&target.address, target.length) != 0)
     ok = fail(&talk, "connect: %s", strerror(errno));
   else if (send(talk.fd, &plan, sizeof plan, MSG_NOSIGNAL) != sizeof plan)
     ok = fail(&talk, "plan not sent: %s", strerror(errno));
@@ -367,7 +378,8 @@ static int run(int count, char** words) {
       die("unknown option %s", words[at]);
   }
   if (count - at != 2 || options.parallel < 1 || options.parallel > 256) die("see the source");
-  options.target = parse_target(words[at], atoi(words[at + 1]), false);
+  options.address = words[at];
+  options.port = atoi(words[at + 1]);
   pthread_t threads[256];
   for (unsigned i = 0; i < options.parallel; i++) pthread_create(&threads[i], NULL, run_some, NULL);
   for (unsigned i = 0; i < options.parallel; i++) pthread_join(threads[i], NULL);
