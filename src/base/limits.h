@@ -61,15 +61,18 @@ inline constexpr std::uint32_t kUdpDrainTimeoutMs = 2'000;    ///< for an answer
 inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;  ///< a longer head ends its parsing
 inline constexpr std::size_t kTlsHelloBytes = 16 * 1024;
 inline constexpr std::size_t kHttpPipelinedRequests = 64;  ///< unanswered; more end its parsing
-inline constexpr std::size_t kHttpLabelBytes = 256;   ///< of a request's target kept until answered
-inline constexpr std::size_t kTlsAlpnNames = 16;      ///< of an offer; the rest is not shown
-inline constexpr std::size_t kLogQueueLines = 8192;   ///< lines waiting for a slow terminal
-inline constexpr std::size_t kNamedSockets = 65'536;  ///< whose process is remembered, in `run`
-inline constexpr std::size_t kDescendants = 4096;     ///< of the command, looked at for a name
+inline constexpr std::size_t kHttpLabelBytes = 256;  ///< of a request's target kept until answered
+inline constexpr std::size_t kTlsAlpnNames = 16;     ///< of an offer; the rest is not shown
+inline constexpr std::size_t kLogQueueLines = 8192;  ///< lines waiting for a slow terminal
 inline constexpr std::size_t kLogQueueBytes = 8 * 1024 * 1024;
 inline constexpr std::size_t kLogTextBytes = 1024;    ///< of one peer-supplied text in a line
 inline constexpr std::size_t kLogFlows = 65'536;      ///< live flows whose name the log remembers
 inline constexpr int kRepeatedWarningsPerSecond = 4;  ///< of one kind; row 5 allows 10 in all
+
+// `shunt run`.
+inline constexpr unsigned kRunWorkers = 8;  ///< of `run`; each costs some of its start-up time
+inline constexpr std::size_t kNamedSockets = 65'536;  ///< whose process is remembered
+inline constexpr std::size_t kDescendants = 4096;     ///< of the command, looked at for a name
 
 // Kernel state.
 inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)

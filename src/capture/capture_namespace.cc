@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "base/error_record.h"
+#include "capture/host_network_record.h"
 #include "capture/namespace_holder.h"
 #include "capture/namespace_rules.h"
 #include "kernel/capabilities.h"
@@ -19,67 +20,6 @@
 
 namespace shunt {
 namespace {
-
-/// Asks the holder for sockets, some at a time, and binds them here: binding needs no more than to
-/// be the owner of the namespace's user namespace.
-class HeldReplySockets final : public ReplySockets {
- public:
-  explicit HeldReplySockets(UniqueFd channel) : channel_(std::move(channel)) {}
-
-  Result<UniqueFd> bound(const Endpoint& source) override {
-    auto fd = SHUNT_TRY(take(source.address.family(), 'u'));
-    auto done = bind_to(fd.get(), source);
-    if (!done) return put_back(source.address.family(), 'u', std::move(fd), done.error());
-    return fd;
-  }
-
-  Result<UniqueFd> raw(const Address& source) override {
-    auto fd = SHUNT_TRY(take(source.family(), 'r'));
-    auto done = bind_to(fd.get(), Endpoint{.address = source, .port = 0});
-    if (!done) return put_back(source.family(), 'r', std::move(fd), done.error());
-    return fd;
-  }
-
- private:
-  static constexpr std::uint8_t kBatch = 8;
-
-  std::vector<UniqueFd>& pool(Family family, char type) {
-    const std::size_t row = family == Family::ipv4 ? 0 : 1;
-    return pools_[2 * row + (type == 'r' ? 1 : 0)];
-  }
-
-  Result<UniqueFd> take(Family family, char type) {
-    const std::lock_guard lock(mutex_);
-    auto& ready = pool(family, type);
-    if (ready.empty()) ready = SHUNT_TRY(ask(family, type));
-    if (ready.empty()) return Failure(errno_error("reply socket", EMFILE));
-    UniqueFd fd = std::move(ready.back());
-    ready.pop_back();
-    return fd;
-  }
-
-  Failure put_back(Family family, char type, UniqueFd fd, Error why) {
-    const std::lock_guard lock(mutex_);
-    pool(family, type).push_back(std::move(fd));
-    return Failure(std::move(why));
-  }
-
-  Result<std::vector<UniqueFd>> ask(Family family, char type) {
-    const SocketRequest request{
-        .family = family == Family::ipv4 ? '4' : '6', .type = type, .count = kBatch};
-    std::array<char, sizeof request> bytes{};
-    std::memcpy(bytes.data(), &request, sizeof request);
-    SHUNT_CHECK(send_record(channel_.get(), {bytes.data(), bytes.size()}));
-    auto record = SHUNT_TRY(receive_record(channel_.get()));
-    if (record.bytes.empty()) return Failure(errno_error("the namespace's holder is gone", EPIPE));
-    if (record.bytes.front() == kFailed) return Failure(error_from_record(record.bytes.substr(1)));
-    return std::move(record.fds);
-  }
-
-  std::mutex mutex_;
-  UniqueFd channel_;
-  std::array<std::vector<UniqueFd>, 4> pools_;
-};
 
 Result<Record> receive_from_holder(int channel) {
   auto record = SHUNT_TRY(receive_record(channel));
@@ -109,6 +49,83 @@ Result<Listeners> receive_listeners(int channel, unsigned workers, bool ipv6) {
 }
 
 }  // namespace
+
+/// Asks the holder for sockets, some at a time, and binds them here: binding needs no more than to
+/// be the owner of the namespace's user namespace. Any thread.
+class CaptureNamespace::Holder final : public ReplySockets {
+ public:
+  explicit Holder(UniqueFd channel) : channel_(std::move(channel)) {}
+
+  Result<UniqueFd> bound(const Endpoint& source) override {
+    auto fd = SHUNT_TRY(take(source.address.family(), 'u'));
+    auto done = bind_to(fd.get(), source);
+    if (!done) return put_back(source.address.family(), 'u', std::move(fd), done.error());
+    return fd;
+  }
+
+  Result<UniqueFd> raw(const Address& source) override {
+    auto fd = SHUNT_TRY(take(source.family(), 'r'));
+    auto done = bind_to(fd.get(), Endpoint{.address = source, .port = 0});
+    if (!done) return put_back(source.family(), 'r', std::move(fd), done.error());
+    return fd;
+  }
+
+  Result<void> change_network(const HostNetwork& host) {
+    const std::lock_guard lock(mutex_);
+    SHUNT_TRY(ask(kChangeNetwork + host_network_record(host)));
+    return {};
+  }
+
+ private:
+  static constexpr std::uint8_t kBatch = 8;
+
+  std::vector<UniqueFd>& pool(Family family, char type) {
+    const std::size_t row = family == Family::ipv4 ? 0 : 1;
+    return pools_[2 * row + (type == 'r' ? 1 : 0)];
+  }
+
+  Result<UniqueFd> take(Family family, char type) {
+    const std::lock_guard lock(mutex_);
+    auto& ready = pool(family, type);
+    if (ready.empty()) {
+      const SocketRequest request{
+          .family = family == Family::ipv4 ? '4' : '6', .type = type, .count = kBatch};
+      std::string bytes(1, kMakeSockets);
+      bytes.append(reinterpret_cast<const char*>(&request), sizeof request);
+      ready = SHUNT_TRY(ask(bytes)).fds;
+    }
+    if (ready.empty()) return Failure(errno_error("reply socket", EMFILE));
+    UniqueFd fd = std::move(ready.back());
+    ready.pop_back();
+    return fd;
+  }
+
+  Failure put_back(Family family, char type, UniqueFd fd, Error why) {
+    const std::lock_guard lock(mutex_);
+    pool(family, type).push_back(std::move(fd));
+    return Failure(std::move(why));
+  }
+
+  Result<Record> ask(std::string_view request) {
+    SHUNT_CHECK(send_record(channel_.get(), request));
+    auto record = SHUNT_TRY(receive_record(channel_.get()));
+    if (record.bytes.empty()) return Failure(errno_error("the namespace's holder is gone", EPIPE));
+    if (record.bytes.front() == kFailed) {
+      return Failure(error_from_record(std::string_view(record.bytes).substr(1)));
+    }
+    return record;
+  }
+
+  std::mutex mutex_;
+  UniqueFd channel_;
+  std::array<std::vector<UniqueFd>, 4> pools_;
+};
+
+std::shared_ptr<ReplySockets> CaptureNamespace::reply_sockets() const { return channel_; }
+
+Result<void> CaptureNamespace::change_network(const HostNetwork& host) {
+  return channel_->change_network(host);
+}
 
 std::string capture_namespace_rules(const CaptureNamespaceOptions& options) {
   NamespaceRules rules{.mark = kNamespaceMark,
@@ -141,7 +158,7 @@ Result<CaptureNamespace> CaptureNamespace::create(const CaptureNamespaceOptions&
   if (ready.fds.size() > 2) made.door_.user = std::move(ready.fds[2]);
   made.listeners_ =
       SHUNT_TRY(receive_listeners(ours.get(), options.workers, ready.bytes.back() == '6'));
-  made.reply_sockets_ = std::make_shared<HeldReplySockets>(std::move(ours));
+  made.channel_ = std::make_shared<Holder>(std::move(ours));
   return made;
 }
 

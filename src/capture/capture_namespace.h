@@ -57,10 +57,14 @@ class CaptureNamespace {
   /// Forks the holder: no thread may have been started. The Error says why the host refuses.
   static Result<CaptureNamespace> create(const CaptureNamespaceOptions& options);
 
+  /// The host's network has changed: lets the namespace look like it again. A change of the same
+  /// kind as what create() was given; connections that exist are not disturbed.
+  Result<void> change_network(const HostNetwork& host);
+
   /// For the proxy to move out.
   Listeners& listeners() { return listeners_; }
   [[nodiscard]] const NamespaceDoor& door() const { return door_; }
-  [[nodiscard]] std::shared_ptr<ReplySockets> reply_sockets() const { return reply_sockets_; }
+  [[nodiscard]] std::shared_ptr<ReplySockets> reply_sockets() const;
   /// A NETLINK_SOCK_DIAG socket in the namespace; to be moved out.
   UniqueFd& diag_socket() { return diag_socket_; }
   [[nodiscard]] pid_t holder() const { return holder_; }
@@ -71,7 +75,8 @@ class CaptureNamespace {
   Listeners listeners_;
   NamespaceDoor door_;
   UniqueFd diag_socket_;
-  std::shared_ptr<ReplySockets> reply_sockets_;  // owns the channel to the holder
+  class Holder;
+  std::shared_ptr<Holder> channel_;  // shared with whoever uses the reply sockets
   pid_t holder_ = -1;
 };
 

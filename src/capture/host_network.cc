@@ -19,7 +19,9 @@ constexpr std::string_view kFarIpv6 = "2001:503:ba3e::2:30";
 // For a namespace whose host has no address of its own to lend: RFC 7335, the host's side of an
 // IPv4 that exists only inside.
 constexpr std::string_view kOwnIpv4 = "192.0.0.2";
-constexpr std::size_t kMaxRoutes = 256;  // a full routing table has a default in all but name
+// A host with more than this and no default route reaches all the world in all but name; and the
+// record that tells the holder of them has to fit into one message.
+constexpr std::size_t kMaxRoutes = 32;
 
 // connect() of a datagram socket is a route lookup that honours every rule, and tells the source
 // address; getaddrinfo() finds out in the same way.
@@ -57,13 +59,12 @@ HostFamily without_default_route(Family family) {
   const auto routes = list_routes(family);
   if (!routes) return seen;
   for (const auto& route : *routes) {
-    if (leads_out(route) && seen.routes.size() < kMaxRoutes) {
-      seen.routes.push_back({route.destination, route.prefix_length});
-    }
+    if (leads_out(route)) seen.routes.push_back({route.destination, route.prefix_length});
   }
   std::ranges::sort(seen.routes);
   const auto repeated = std::ranges::unique(seen.routes);
   seen.routes.erase(repeated.begin(), repeated.end());
+  if (seen.routes.size() > kMaxRoutes) seen.routes = {{Address::any(family), 0}};
   if (!seen.routes.empty()) seen.source = some_address(family);
   if (!seen.source) seen.routes.clear();
   return seen;

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/error_record.h"
+#include "capture/host_network_record.h"
 #include "capture/namespace_rules.h"
 #include "capture/reply_sockets.h"
 #include "kernel/links.h"
@@ -48,19 +49,33 @@ void mirror_sysctls(const SysctlValues& outside) {
   }
 }
 
-Result<void> add_family(Family family, const HostFamily& seen) {
-  if (!seen.source) return {};
-  SHUNT_CHECK(add_address("lo", *seen.source, family == Family::ipv4 ? 32 : 128));
-  for (const auto& [address, prefix_length] : seen.routes) {
-    SHUNT_CHECK(add_route({.family = family,
-                           .type = RouteType::local,
-                           .destination = address,
-                           .prefix_length = prefix_length,
-                           .interface = "lo",
-                           .gateway = {},
-                           .preferred_source = seen.source}));
+RouteSpec local_route(Family family, const Destinations& to, const Address& source) {
+  return {.family = family,
+          .type = RouteType::local,
+          .destination = to.address,
+          .prefix_length = to.prefix_length,
+          .interface = "lo",
+          .gateway = {},
+          .preferred_source = source};
+}
+
+/// Leaves addresses where they are: sockets may be bound to them, and do no harm.
+Result<void> change_family(Family family, const HostFamily& from, const HostFamily& to) {
+  if (from == to) return {};
+  for (const auto& route : from.routes) {
+    SHUNT_CHECK(delete_route(local_route(family, route, *from.source)));
+  }
+  if (!to.source) return {};
+  SHUNT_CHECK(add_address("lo", *to.source, family == Family::ipv4 ? 32 : 128));
+  for (const auto& route : to.routes) {
+    SHUNT_CHECK(add_route(local_route(family, route, *to.source)));
   }
   return {};
+}
+
+Result<void> change_network(const HostNetwork& from, const HostNetwork& to) {
+  SHUNT_CHECK(change_family(Family::ipv4, from.ipv4, to.ipv4));
+  return change_family(Family::ipv6, from.ipv6, to.ipv6);
 }
 
 Result<UniqueFd> open_own(const char* path) {
@@ -92,8 +107,7 @@ Result<Made> make_namespace(const CaptureNamespaceOptions& options) {
   const std::string user_before = user_namespace_id();
   SHUNT_CHECK(enter_network_namespace());
   SHUNT_CHECK(set_link_up("lo"));  // brings 127.0.0.1/8 and ::1 with it
-  SHUNT_CHECK(add_family(Family::ipv4, options.host.ipv4));
-  SHUNT_CHECK(add_family(Family::ipv6, options.host.ipv6));
+  SHUNT_CHECK(change_network({}, options.host));
   mirror_sysctls(sysctls);
   SHUNT_CHECK(nft_run(capture_namespace_rules(options)));
   Made made;
@@ -134,22 +148,39 @@ Result<std::vector<UniqueFd>> make_reply_sockets(const SocketRequest& request) {
   return made;
 }
 
-Result<void> answer(int channel, const Record& record) {
+Result<void> answer_sockets(int channel, std::string_view body) {
   SocketRequest request{};
-  if (record.bytes.size() != sizeof request) return {};
-  std::memcpy(&request, record.bytes.data(), sizeof request);
-  const auto made = make_reply_sockets(request);
-  if (!made) return send_record(channel, kFailed + error_record(made.error()));
+  if (body.size() != sizeof request) return Failure(errno_error("a request for sockets", EPROTO));
+  std::memcpy(&request, body.data(), sizeof request);
+  const auto made = SHUNT_TRY(make_reply_sockets(request));
   std::vector<int> fds;
-  for (const auto& fd : *made) fds.push_back(fd.get());
+  for (const auto& fd : made) fds.push_back(fd.get());
   return send_record(channel, {&kSockets, 1}, fds);
 }
 
-void serve_requests(int channel) {
+Result<void> answer_change(int channel, std::string_view body, CaptureNamespaceOptions& options) {
+  auto host = host_network_from_record(body);
+  if (!host) return Failure(errno_error("a change of the network", EPROTO));
+  SHUNT_CHECK(change_network(options.host, *host));
+  options.host = std::move(*host);
+  // One transaction: there is no moment without rules.
+  SHUNT_CHECK(nft_run("delete table inet shunt\n" + capture_namespace_rules(options)));
+  return send_record(channel, {&kChanged, 1});
+}
+
+Result<void> answer(int channel, std::string_view request, CaptureNamespaceOptions& options) {
+  const char letter = request.front();
+  request.remove_prefix(1);
+  return letter == kChangeNetwork ? answer_change(channel, request, options)
+                                  : answer_sockets(channel, request);
+}
+
+void serve_requests(int channel, CaptureNamespaceOptions options) {
   while (true) {
     const auto record = receive_record(channel);
     if (!record || record->bytes.empty()) return;
-    if (!answer(channel, *record)) return;
+    const auto done = answer(channel, record->bytes, options);
+    if (!done && !send_record(channel, kFailed + error_record(done.error()))) return;
   }
 }
 
@@ -184,7 +215,7 @@ void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options) {
   // Its /proc/PID belongs to root from here on: the command, which has the same uid, finds no way
   // in there. (The kernel refuses it anyhow: the holder's user namespace is not the command's.)
   ::prctl(PR_SET_DUMPABLE, 0);
-  serve_requests(channel.get());
+  serve_requests(channel.get(), options);
   ::_exit(0);
 }
 

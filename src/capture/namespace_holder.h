@@ -5,7 +5,8 @@
 //   holder: kFailed + an Error   or   kReady + port + ipv6, with descriptors: sock_diag, network
 //           namespace, user namespace (only if it has one of its own)
 //   holder: kListeners for each worker, descriptors: TCP then UDP, half of each
-//   maker:  SocketRequest        holder: kSockets with descriptors, or kFailed + an Error
+//   maker:  kMakeSockets + SocketRequest     holder: kSockets with descriptors, or kFailed + …
+//   maker:  kChangeNetwork + host_network_record()   holder: kChanged, or kFailed + …
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,10 @@ inline constexpr std::uint16_t kNamespaceListenPort = 1;
 inline constexpr char kFailed = 'f';  ///< followed by error_record()
 inline constexpr char kReady = 'r';
 inline constexpr char kListeners = 'l';
+inline constexpr char kMakeSockets = 'm';
 inline constexpr char kSockets = 's';
+inline constexpr char kChangeNetwork = 'n';
+inline constexpr char kChanged = 'c';
 
 struct SocketRequest {
   char family;  ///< '4' or '6'

@@ -20,8 +20,10 @@
 
 #include "base/error_record.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "capture/capture_namespace.h"
 #include "capture/host_network.h"
+#include "capture/host_network_watch.h"
 #include "capture/namespace_processes.h"
 #include "cli/options.h"
 #include "cli/process_title.h"
@@ -106,6 +108,9 @@ class CarrierProcess {
  private:
   Result<void> start_proxy();
   Result<void> report_ready();
+  [[nodiscard]] int watch_fd() const;
+  [[nodiscard]] int wait_ms() const;
+  void follow_host();
   bool handle_request();
   void answer(char letter);
   void let_go();
@@ -116,6 +121,7 @@ class CarrierProcess {
   const Options& options_;
   std::optional<SignalMemory> signals_;
   std::optional<CaptureNamespace> namespace_;
+  std::optional<HostNetworkWatch> watch_;  ///< empty where the host does not allow it
   std::unique_ptr<NamespaceProcesses> processes_;
   TrafficSetup traffic_;
   std::unique_ptr<Proxy> proxy_;
@@ -142,11 +148,14 @@ int traffic_descriptor(const Options& options) {
 Result<void> CarrierProcess::set_up() {
   signals_ = SHUNT_TRY(SignalMemory::create());
   (void)raise_descriptor_limit();
-  namespace_ =
-      SHUNT_TRY(CaptureNamespace::create({.host = look_at_host(options_.has("via")),
-                                          .name_servers = loopback_name_servers(),
-                                          .localhost_is_host = options_.has("allow-localhost"),
-                                          .workers = worker_count(0)}));
+  const bool through_proxy = options_.has("via");
+  const HostNetwork host = look_at_host(through_proxy);
+  namespace_ = SHUNT_TRY(
+      CaptureNamespace::create({.host = host,
+                                .name_servers = loopback_name_servers(),
+                                .localhost_is_host = options_.has("allow-localhost"),
+                                .workers = std::min(worker_count(0), limits::kRunWorkers)}));
+  if (auto watch = HostNetworkWatch::create(host, through_proxy)) watch_ = std::move(*watch);
   processes_ = std::make_unique<NamespaceProcesses>(
       std::move(namespace_->diag_socket()), namespace_->door().network.get(), namespace_->holder());
   SHUNT_CHECK(start_proxy());
@@ -178,14 +187,32 @@ Result<void> CarrierProcess::report_ready() {
 // Until the supervisor reports the command's end, or is gone itself.
 void CarrierProcess::serve() {
   while (true) {
-    std::array<pollfd, 2> readable{{{.fd = channel_.get(), .events = POLLIN, .revents = 0},
-                                    {.fd = signals_->fd(), .events = POLLIN, .revents = 0}}};
-    const int ready =
-        ::poll(readable.data(), readable.size(), stopped_command_ > 0 ? kStoppedCheckMs : -1);
+    std::array<pollfd, 3> readable{{{.fd = channel_.get(), .events = POLLIN, .revents = 0},
+                                    {.fd = signals_->fd(), .events = POLLIN, .revents = 0},
+                                    {.fd = watch_fd(), .events = POLLIN, .revents = 0}}};
+    ::poll(readable.data(), readable.size(), wait_ms());
     // At once: a second one of the same number would not be queued.
     signals_->read_pending();
     if (readable[0].revents != 0 && !handle_request()) return;
-    if (ready == 0 && !is_stopped(stopped_command_)) ::kill(::getppid(), SIGCONT);
+    if (stopped_command_ > 0 && !is_stopped(stopped_command_)) ::kill(::getppid(), SIGCONT);
+    follow_host();
+  }
+}
+
+int CarrierProcess::watch_fd() const { return watch_ ? watch_->fd() : -1; }
+
+int CarrierProcess::wait_ms() const {
+  const int settling = watch_ ? watch_->timeout_ms() : -1;
+  if (stopped_command_ == 0) return settling;
+  return settling < 0 ? kStoppedCheckMs : std::min(settling, kStoppedCheckMs);
+}
+
+void CarrierProcess::follow_host() {
+  const auto host = watch_ ? watch_->changed() : std::nullopt;
+  if (!host) return;
+  if (const auto done = namespace_->change_network(*host); !done) {
+    log(LogLevel::warning,
+        "the command does not see that the network changed: " + done.error().text());
   }
 }
 

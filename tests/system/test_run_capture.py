@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import time
 from contextlib import closing
 
@@ -329,3 +330,50 @@ def test_where_namespaces_are_forbidden_one_error_says_why(binary, limit, prefix
     assert (done.code, done.out) == (125, "")
     assert done.err.startswith("error") and done.err.count("error") == 1
     assert limit in done.err.split("help:")[1]
+
+
+@WHO
+def test_a_network_that_comes_and_goes_is_followed(who, binary):
+    with closing(Host("roaming")) as host:
+        runner = Runner(host, who)
+        host.ip("link add eth0 type veth peer name other", "link set other up")
+        script = ("import errno, socket, sys\n"
+                  "while line := sys.stdin.readline():\n"
+                  "  s = socket.socket(type=socket.SOCK_DGRAM)\n"
+                  "  try: s.connect(('203.0.113.10', 9)); print(s.getsockname()[0], flush=True)\n"
+                  "  except OSError as e: print(errno.errorcode[e.errno], flush=True)\n")
+        child = subprocess.Popen(
+            runner.command([runner.shunt, "run", "/usr/bin/python3", "-c", script]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def says() -> str:
+            child.stdin.write("?\n")
+            child.stdin.flush()
+            return child.stdout.readline().strip()
+
+        assert says() == "ENETUNREACH"
+        host.ip("addr add 192.0.2.2/24 dev eth0", "link set eth0 up",
+                "route add default via 192.0.2.1")
+        wait_until(lambda: says() == "192.0.2.2", "the network is there")
+        host.ip("addr del 192.0.2.2/24 dev eth0", "addr add 192.0.2.7/24 dev eth0",
+                "route add default via 192.0.2.1")
+        wait_until(lambda: says() == "192.0.2.7", "the address has changed")
+        host.ip("link set eth0 down")
+        wait_until(lambda: says() == "ENETUNREACH", "the network is gone")
+        child.stdin.close()
+        assert child.wait(10) == 0
+        child.stdout.close()
+
+
+def test_without_its_carrier_the_command_is_refused_and_told_so(runner, module_lab):
+    server = TcpServer(module_lab.server, echo_bytes)
+    script = ("import os, signal, time\n"
+              "shunt = os.getppid()\n"
+              "children = open(f'/proc/{shunt}/task/{shunt}/children').read().split()\n"
+              "carrier = next(p for p in children if open(f'/proc/{p}/comm').read() == 'run-carrier\\n')\n"
+              "os.kill(int(carrier), signal.SIGKILL)\n"
+              "while os.path.exists(f'/proc/{carrier}'): time.sleep(0.01)\n"
+              + ask(Lab.FAR[4], server.port) + "raise SystemExit(6)")
+    done = runner.python(script)
+    assert (done.code, done.out) == (6, "ECONNREFUSED\n")
+    assert done.err.count("warning") == 1 and "ended unexpectedly" in done.err
