@@ -9,7 +9,7 @@ declare -A packages=(
     libgtest-dev libgmock-dev libbenchmark-dev"
   [demo]="iproute2 nftables python3 curl nginx-light"
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck
-    clang-format-19 clang-tidy-19 procps util-linux socat wget openssl bind9-dnsutils dnsmasq-base
+    clang-format-19 clang-tidy-19 procps util-linux iptables socat wget openssl bind9-dnsutils dnsmasq-base
     dante-server microsocks tinyproxy-bin ngtcp2-client ngtcp2-server"
   [bench]="iperf3 haproxy"
   [long]="golang-go llvm-19"

@@ -38,14 +38,14 @@ inline std::string no_namespace_because() {
   static const std::string reason = [] {
     const auto tried =
         run_in_throwaway_namespace([]() -> Result<std::string> { return std::string("made"); });
-    return tried ? std::string() : "CAP_SYS_ADMIN or user namespaces: " + tried.error().text();
+    return tried ? std::string() : "needs namespaces: " + tried.error().text();
   }();
   return reason;
 }
 
 /// The same for TUN devices: udev opens /dev/net/tun to everybody, other hosts do not.
 inline std::string no_tun_because() {
-  return ::access("/dev/net/tun", R_OK | W_OK) == 0 ? "" : "access to /dev/net/tun";
+  return ::access("/dev/net/tun", R_OK | W_OK) == 0 ? "" : "needs tun: no access to /dev/net/tun";
 }
 
 /// Fails the current test with what the body found wrong.

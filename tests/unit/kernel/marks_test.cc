@@ -111,7 +111,7 @@ std::string run_iptables(const std::string& command) {
 
 TEST(XtablesMarkBits, are_read_from_both_kinds_of_iptables) {
   if (!run_iptables("command -v iptables-legacy && command -v iptables-nft").empty()) {
-    GTEST_SKIP() << "iptables";
+    GTEST_SKIP() << "needs iptables";
   }
   for (const std::string tool : {"iptables-nft", "iptables-legacy", "ip6tables-legacy"}) {
     run_in_test_namespace([&](Checks& check) {

@@ -119,7 +119,7 @@ TEST(Features, are_named_and_explained) {
 
 TEST(Features, are_all_found_where_root_has_a_full_kernel) {
   if (!has_capability(CAP_NET_ADMIN) || !has_capability(CAP_SYS_ADMIN)) {
-    GTEST_SKIP() << "CAP_NET_ADMIN, CAP_SYS_ADMIN";
+    GTEST_SKIP() << "needs root: CAP_NET_ADMIN and CAP_SYS_ADMIN";
   }
   const auto features = probe_features();
   EXPECT_TRUE(features[FeatureId::nft_owner_table].available)

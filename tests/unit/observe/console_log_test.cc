@@ -222,7 +222,7 @@ TEST(WantsColour, only_on_a_terminal) {
   MemoryFile file;
   EXPECT_FALSE(wants_colour(file.fd()));
   const UniqueFd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!terminal.valid()) GTEST_SKIP() << "no pseudo terminals here";
+  if (!terminal.valid()) GTEST_SKIP() << "needs pseudo-terminals";
   ::setenv("TERM", "xterm", 1);
   ::unsetenv("NO_COLOR");
   EXPECT_TRUE(wants_colour(terminal.get()));

@@ -86,7 +86,7 @@ TEST(JsonLog, every_line_is_strict_json) {
 }
 
 TEST(JsonLog, every_event_fits_the_published_schema) {
-  if (std::system("/usr/bin/python3 -c '' 2>/dev/null") != 0) GTEST_SKIP() << "no python3 here";
+  if (std::system("/usr/bin/python3 -c '' 2>/dev/null") != 0) GTEST_SKIP() << "needs python3";
   const std::string path = ::testing::TempDir() + fmt::format("shunt-json-{}", ::getpid());
   std::ofstream(path) << all_events();
   const std::string root = SHUNT_SOURCE_DIR;
