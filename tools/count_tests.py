@@ -55,7 +55,7 @@ class Count:
 def skip_reason(case: ElementTree.Element, skipped: ElementTree.Element) -> str:
     """pytest has it as an attribute; ctest has what the program printed behind `Skipped`."""
     output = "".join(part.text or "" for part in case.iter("system-out"))
-    printed = re.search(r"^Skipped\n(.*)$", output, re.MULTILINE)
+    printed = re.search(r"\bSkipped\n(.*)$", output, re.MULTILINE)
     if printed:
         return printed.group(1).strip()
     return skipped.get("message") or (skipped.text or "").strip()
