@@ -10,8 +10,8 @@
 namespace shunt {
 namespace {
 
-// A connect() takes some 30 us, or a time slice or two when its thread is preempted. A flow that has
-// waited longer goes on; a loop then costs one hop more.
+// A connect() takes some 30 us, or a time slice or two when its thread is preempted. A flow that
+// has waited longer goes on; a loop then costs one hop more.
 constexpr std::chrono::milliseconds kLongestConnect{20};
 
 std::uint32_t word(const Address& address) {

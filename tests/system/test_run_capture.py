@@ -370,7 +370,8 @@ def test_without_its_carrier_the_command_is_refused_and_told_so(runner, module_l
     script = ("import os, signal, time\n"
               "shunt = os.getppid()\n"
               "children = open(f'/proc/{shunt}/task/{shunt}/children').read().split()\n"
-              "carrier = next(p for p in children if open(f'/proc/{p}/comm').read() == 'run-carrier\\n')\n"
+              "name = lambda p: open(f'/proc/{p}/comm').read()\n"
+              "carrier = next(p for p in children if name(p) == 'run-carrier\\n')\n"
               "os.kill(int(carrier), signal.SIGKILL)\n"
               "while os.path.exists(f'/proc/{carrier}'): time.sleep(0.01)\n"
               + ask(Lab.FAR[4], server.port) + "raise SystemExit(6)")

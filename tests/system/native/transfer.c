@@ -211,8 +211,7 @@ static void* serve_one(void* argument) {
   set_deadline(talk.fd, STALL_SECONDS);
   const ssize_t count = recv(talk.fd, &plan, sizeof plan, MSG_WAITALL);
   if (count != sizeof plan || plan.magic != PLAN_MAGIC || plan.up.end >= END_COUNT ||
-      plan.down.end >= END_COUNT || plan.up.buffer >= BUFFERS ||
-      plan.down.buffer >= BUFFERS) {
+      plan.down.end >= END_COUNT || plan.up.buffer >= BUFFERS || plan.down.buffer >= BUFFERS) {
     // A client that broke off at once may take its plan with it.
     close(talk.fd);
     return NULL;
