@@ -13,14 +13,6 @@ constexpr std::uint32_t kChunkLineBytes = 4096;  // a chunk's size and its exten
 
 bool is_line_end(char byte) { return byte == '\r' || byte == '\n'; }
 
-/// Control bytes in a first line tell binary protocols early.
-bool is_plain(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return (byte >= ' ' && byte != 0x7f) || c == '\r' || c == '\t';
-  });
-}
-
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -104,10 +96,11 @@ bool Http1Parser::note_line_part(std::string_view part, std::size_t head_bytes) 
   }
   line_bytes_ += static_cast<std::uint32_t>(part.size());
   if (!part.empty()) carriage_return_ = part.back() == '\r';
-  return !in_first_line_ || (is_plain(part) && first_line_may_fit(part));
+  return !in_first_line_ || (!part.contains('\0') && first_line_may_fit(part));
 }
 
-/// Tells most other protocols before their first LF, which some never send.
+/// Tells most other protocols before their first LF, which some never send; so does a NUL. Other
+/// control bytes do not: whoever sends them shall not get out of the log by it.
 bool Http1Parser::first_line_may_fit(std::string_view part) const {
   if (buffer_.size() >= kHttpLineStartBytes) return true;
   const std::string start = buffer_ + std::string(part.substr(0, kHttpLineStartBytes));

@@ -74,9 +74,7 @@ bool parse_request_line(std::string_view line, HttpHead& head) {
   if (!minor || !is_token(head.method) || head.method.size() > kMethodBytes) return false;
   head.minor_version = *minor;
   head.host = authority(head.target);
-  return !head.target.empty() && std::ranges::none_of(head.target, [](char c) {
-    return static_cast<unsigned char>(c) <= ' ' || c == 0x7f;
-  });
+  return !head.target.empty() && head.target.find_first_of(" \t\r") == std::string_view::npos;
 }
 
 /// "HTTP/1.1 200 OK"; the reason and the space before it may be missing.

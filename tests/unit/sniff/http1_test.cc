@@ -94,6 +94,10 @@ const Sample kSamples[] = {
     {kRequest, "A / HTTP/1.1\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nhi", "[A / ]<2>"},
     {kResponse, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 204 No Content\r\n\r\n",
      "[200 OK]<3>[204 No Content]<0>"},
+    {kRequest, "GET /\x1b[2J\x7f HTTP/1.1\r\nHost: \x1b\x9b\r\n\r\n",
+     "[GET /\x1b[2J\x7f \x1b\x9b]<0>"},
+    {kResponse, "HTTP/1.1 200 O\x1b[31mK\x01\r\nContent-Length: 0\r\n\r\n",
+     "[200 O\x1b[31mK\x01]<0>"},
     {kResponse,
      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
      "HTTP/1.1 201\r\nContent-Length: 0\r\n\r\n",
@@ -207,7 +211,7 @@ TEST(Http1, malformed_heads_stop_it) {
         std::string("GET / HTTP/1.1\r\nA: b\0c\r\n\r\n", 27), std::string("EHLO example\r\n"),
         std::string("SSH-2.0-OpenSSH_9.2p1 Debian\r\n"), std::string("PING\r\n"),
         std::string("\x00\x01\x02", 3), std::string("{\"json\": 1}"), std::string(40, 'A'),
-        std::string("GET /\x7f HTTP/1.1\r\n\r\n")}) {
+        std::string("GET /\0 HTTP/1.1\r\n\r\n", 19)}) {
     EXPECT_EQ(request(text), "stopped") << text;
   }
   for (const char* text : {"HTTP/1.1 20 OK\r\n\r\n", "HTTP/1.1 099 OK\r\n\r\n", "220 smtp\r\n",
