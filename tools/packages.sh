@@ -10,7 +10,8 @@ declare -A packages=(
   [demo]="iproute2 nftables python3 curl nginx-light openssl dnsmasq-base bind9-dnsutils"
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck
     clang-format-19 clang-tidy-19 procps util-linux iptables socat wget libc6-dev
-    dnsmasq-base bind9-dnsutils openssl dante-server microsocks tinyproxy-bin ngtcp2-client ngtcp2-server"
+    dnsmasq-base bind9-dnsutils openssl
+    dante-server microsocks tinyproxy-bin ngtcp2-client ngtcp2-server"
   [bench]="iperf3 haproxy"
   [long]="golang-go llvm-19"
 )

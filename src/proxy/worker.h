@@ -45,7 +45,7 @@ class Worker {
 
  private:
   explicit Worker(WorkerShared& shared, unsigned index)
-      : shared_(shared), next_flow_id_(static_cast<std::uint64_t>(index) << 48) {}
+      : shared_(shared), next_flow_id_(static_cast<std::uint64_t>(index) << 40) {}
   UdpOptions udp_options();
   void run();
   Task<> accept_flows(WatchedFd listener);
