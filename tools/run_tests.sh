@@ -34,6 +34,13 @@ system_tests() {
   SHUNT_BUILD=$root/build/$preset run_pytest "system-$preset" -n "$test_jobs" tests/system "$@"
 }
 
+# What is timed has the machine to itself.
+timed_tests() {
+  local preset=$1
+  shift
+  SHUNT_BUILD=$root/build/$preset run_pytest "timed-$preset" -m figures tests/system "$@"
+}
+
 # A report of a sanitizer ends the program with a code that no test expects.
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:exitcode=99
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
@@ -78,7 +85,8 @@ command_test() {
   build release
   suite lint run_pytest lint tests/lint "${long[@]}"
   suite unit-release unit_tests release
-  suite system-release system_tests release "${long[@]}"
+  suite system-release system_tests release -m 'not figures' "${long[@]}"
+  suite timed-release timed_tests release "${long[@]}"
   ((${#long[@]} == 0)) || long_suites
   /usr/bin/python3 tools/count_tests.py --total "$results" --allowed tests/allowed_skips.txt
 }

@@ -52,6 +52,7 @@ def assert_direct(lab: Lab, server: peers.TcpServer, host: Host, killed: float) 
     server.accepted.clear()
 
 
+@pytest.mark.figures
 @pytest.mark.parametrize("method", ["tproxy", "redirect"])
 def test_a_killed_gateway_leaves_a_host_that_works(lab, method):
     server = peers.TcpServer(lab.server, peers.echo_bytes)
