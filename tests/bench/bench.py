@@ -171,12 +171,12 @@ def table(method: str, seconds: float, rounds: int, connections: int) -> list[st
     lines = [HEADER]
     with Lab() as lab:
         bench = Bench(lab, seconds, "--method", method)
+        memory = bench.idle_memory(connections)  # first: later it would reuse what others left
         for metric in METRICS:
             samples = bench.measure(metric, rounds)
             errors = sum(report["errors"] for report in samples.direct + samples.shunt)
             lines.append(row(metric, samples) + (f" ({errors} errors)" if errors else ""))
             print(lines[-1], flush=True)
-        memory = bench.idle_memory(connections)
         lines.append(f"| memory, each of {connections:,} idle connections | | {memory:,.0f} B "
                      "| | | | |")
         print(lines[-1], flush=True)
