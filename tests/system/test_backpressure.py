@@ -36,8 +36,9 @@ def stall(lab: Lab, readers: int) -> None:
                              stdout=subprocess.PIPE)
     assert echo.stdout.readline() == zeros.stdout.readline() == b"ready\n"
     gateway = Gateway(lab.gateway, "-i", "lan0")
+    idle_sockets = sockets(gateway.pid)  # before the first flows: their ends may come late
     calm = p99(lab, 7000)
-    idle_sockets, idle_bytes = sockets(gateway.pid), resident_bytes(gateway.pid)
+    idle_bytes = resident_bytes(gateway.pid)
     holder = lab.client.spawn([native("load"), "hold", "--count", readers, "--deaf", Lab.FAR[4],
                                7001], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     wait_until(lambda: sockets(gateway.pid) >= idle_sockets + 2 * readers, "all are relayed", 30)
