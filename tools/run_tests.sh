@@ -10,7 +10,11 @@ suite() {
   shift
   step "$name"
   mkdir -p "$logs"
+  log_progress "$logs/$name.log" &
+  local watcher=$!
   "$@" >"$logs/$name.log" 2>&1 </dev/null || code=$?
+  kill "$watcher" 2>/dev/null
+  wait "$watcher" 2>/dev/null || true
   echo "$code" >"$results/$name.exit"
   /usr/bin/python3 tools/count_tests.py --suite "$results/$name.xml"
   note "$((EPOCHSECONDS - begin)) s; build/log/$name.log"
