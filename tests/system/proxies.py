@@ -6,6 +6,7 @@
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -42,8 +43,9 @@ class Proxy:
         self.process.kill()
         self.process.wait()
         for pid in self.host.processes():
-            if Path(f"/proc/{pid}/comm").read_text().strip() == self.program:
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                if Path(f"/proc/{pid}/comm").read_text().strip() == self.program:
+                    os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not listening(self.host, self.port), f"{self.program} is gone")
         self._start(*self._command)
 
