@@ -39,6 +39,9 @@ inline constexpr int kTooFewFds = 26;
 inline constexpr int kForeignRules = 27;
 inline constexpr int kOptionConflict = 28;
 inline constexpr int kMissingProgram = 29;
+inline constexpr int kBadRule = 30;
+inline constexpr int kListFile = 31;
+inline constexpr int kAddressDatabase = 32;
 }  // namespace error_number
 
 struct NumberedError {
@@ -76,6 +79,9 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kForeignRules, "rules of another program are in the way"},
     {error_number::kOptionConflict, "two options exclude each other"},
     {error_number::kMissingProgram, "a program that the demonstration needs is not installed"},
+    {error_number::kBadRule, "a rule does not follow the grammar (docs/rules.md)"},
+    {error_number::kListFile, "a file of names or networks that a rule uses is not usable"},
+    {error_number::kAddressDatabase, "the MMDB file for `country` or `asn` is not usable"},
 });
 
 }  // namespace shunt

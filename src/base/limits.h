@@ -74,6 +74,21 @@ inline constexpr unsigned kRunWorkers = 8;  ///< of `run`; each costs some of it
 inline constexpr std::size_t kNamedSockets = 65'536;  ///< whose process is remembered
 inline constexpr std::size_t kDescendants = 4096;     ///< of the command, looked at for a name
 
+// Rules. Hitting one is an error when the rules are loaded.
+inline constexpr std::size_t kRuleBytes = 64 * 1024;
+inline constexpr std::size_t kRules = 200'000;
+inline constexpr std::size_t kRuleTerms = 64;
+inline constexpr std::size_t kTermValues = 4096;            ///< more belong into a file
+inline constexpr std::size_t kElseSteps = 8;                ///< ways out of one rule
+inline constexpr std::size_t kRuleMistakes = 20;            ///< reported at once
+inline constexpr std::size_t kRulePatterns = 2000;          ///< of one set of rules
+inline constexpr std::size_t kPatternBytes = 1000;          ///< of one pattern's text
+inline constexpr std::size_t kPatternMemory = 1 << 20;      ///< RE2 may use for one pattern
+inline constexpr std::size_t kPatternSetMemory = 64 << 20;  ///< and for all together
+inline constexpr std::size_t kListFileBytes = 64 << 20;     ///< of `host @FILE`
+inline constexpr std::size_t kListEntries = 2'000'000;      ///< of one file
+inline constexpr std::size_t kMmdbBytes = 512 << 20;        ///< of a country or ASN database
+
 // Kernel state.
 inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)
 inline constexpr std::size_t kTextFileBytes = 1024 * 1024;  ///< of /proc and of shunt's records

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What --exclude leaves to the kernel: those terms of the rule grammar that nftables can match.
+// Rules as nftables matches: those terms of the grammar (rule/rule.h, docs/rules.md) that the
+// kernel can match. `--exclude` is made of nothing else; of the other rules, those that send
+// traffic direct by such terms alone are kept in the kernel as well.
 //
-//   rule  = term { term }                 all must hold
-//   term  = key value { "," value }       one must hold
-//   key   = "to" | "client"               address or CIDR block, either family
-//         | "port" | "client-port"        N or N-M
-//         | "proto"                       tcp or udp
-//         | "uid" | "gid"                 number, N-M or name; the machine's own traffic only
-//         | "in"                          interface; forwarded traffic only
+//   to, client, port, client-port, proto    of every packet
+//   uid, gid, user, cgroup                  the machine's own traffic only
+//   in                                      forwarded traffic only
 #pragma once
 
-#include <cstddef>
-#include <expected>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "rule/mistake.h"
+#include "rule/rule.h"
 
 namespace shunt {
 
@@ -26,14 +26,18 @@ struct Exclusion {
 };
 
 /// What is wrong with a rule, and where: bytes of its text.
-struct SelectorError {
-  std::size_t first = 0;
-  std::size_t length = 0;
-  std::string message;     ///< "unknown term \"prot\""
-  std::string suggestion;  ///< a word that may have been meant, or ""
-};
+using SelectorError = RuleMistake;
 
-/// Looks user and group names up.
+/// The text of --exclude: parse_terms() and exclusion_of().
 std::expected<Exclusion, SelectorError> parse_exclusion(std::string_view text);
+
+/// Terms that were parsed from `text`. A term that the kernel cannot match, and terms that can
+/// never match together, are mistakes. Looks user and group names up, and cgroups in the cgroup2
+/// hierarchy: nftables takes only those that exist.
+std::expected<Exclusion, SelectorError> exclusion_of(std::span<const Term> terms,
+                                                     std::string_view text);
+
+/// Whether the kernel can match a term, whatever its values.
+[[nodiscard]] bool is_kernel_term(const Term& term);
 
 }  // namespace shunt

@@ -17,7 +17,7 @@ namespace {
 Error bad_exclude(const std::string& text, SelectorError mistake) {
   Error error = make_error(Kind::usage, error_number::kBadExclude, std::move(mistake.message),
                            "shunt help gateway      (terms: to, client, port, client-port, proto, "
-                           "uid, gid, in)");
+                           "uid, gid, user, cgroup, in)");
   const std::string quoted = fmt::format("'{}'", text);
   const std::array<std::string_view, 1> argument{quoted};
   error.place = point_at("gateway --exclude", argument,

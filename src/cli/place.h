@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/caret.h"
+
 namespace shunt::cli {
 
 /// A part of one argument, in bytes; the argument behind the last one is the end of the line.
@@ -21,12 +23,5 @@ struct Span {
 /// For Error::place. An empty `command` means that the arguments follow `shunt` itself.
 std::string point_at(std::string_view command, std::span<const std::string_view> arguments,
                      const Span& span, std::string_view remark = {});
-
-/// `did you mean "WORD"?`, or "" for an empty word.
-std::string did_you_mean(std::string_view word);
-
-/// How many columns a terminal needs for printable UTF-8 (one a character; shunt prints no wide or
-/// combining ones of its own).
-std::size_t display_width(std::string_view text);
 
 }  // namespace shunt::cli

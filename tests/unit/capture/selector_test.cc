@@ -98,5 +98,16 @@ TEST(Exclusion, says_that_the_kernel_cannot_match_names) {
   EXPECT_THAT(mistake("host *.example").message, HasSubstr("the kernel cannot match"));
 }
 
+TEST(Exclusion, of_a_user_is_the_same_as_of_its_number) {
+  EXPECT_EQ(parsed("user root").own, parsed("uid 0").own);
+}
+
+TEST(Exclusion, takes_neither_files_nor_negation_nor_unknown_cgroups) {
+  EXPECT_THAT(mistake("to @networks.txt").message, HasSubstr("file"));
+  EXPECT_THAT(mistake("proto tcp not port 80").message, HasSubstr("\"not\""));
+  EXPECT_EQ(mistake("proto tcp not port 80").first, 10U);
+  EXPECT_THAT(mistake("cgroup /no/such/cgroup").message, HasSubstr("cgroup"));
+}
+
 }  // namespace
 }  // namespace shunt
