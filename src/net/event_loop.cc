@@ -167,7 +167,7 @@ void EventLoop::refresh_clock() { tick_ = (monotonic_ms() - start_ms_) / kTickMs
 
 Tick EventLoop::in(std::uint32_t ms) const {
   // One tick more than the quotient: the current tick is partly over already.
-  return tick_ + (ms + kTickMs - 1) / kTickMs + 1;
+  return tick_ + (Tick{ms} + kTickMs - 1) / kTickMs + 1;
 }
 
 void EventLoop::arm_timerfd() {

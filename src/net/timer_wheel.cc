@@ -26,7 +26,8 @@ void TimerWheel::arm(Timer& timer, Tick deadline) {
 }
 
 // Moves what is due to `expired`, and what was re-armed for later to its own bucket. Expired timers
-// are collected before any of them runs: a callback may change the lists.
+// are collected before any of them runs: a callback may change the lists. queued_for_ then names no
+// bucket, so that arm() takes a timer out of `expired` again.
 void TimerWheel::collect(Timer& head, Tick now, Timer& expired) {
   for (Timer* timer = head.next_; timer != &head;) {
     Timer* next = timer->next_;
@@ -34,6 +35,7 @@ void TimerWheel::collect(Timer& head, Tick now, Timer& expired) {
       timer->unlink();
       timer->next_ = &expired;
       timer->prev_ = expired.prev_;
+      timer->queued_for_ = kNever;
       expired.prev_->next_ = timer;
       expired.prev_ = timer;
     } else if (timer->queued_for_ <= now) {

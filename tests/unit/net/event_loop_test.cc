@@ -35,6 +35,11 @@ Task<Wake> await_readable(EventLoop& loop, UniqueFd fd, std::uint32_t ms) {
 
 Task<Wake> nap(EventLoop& loop, std::uint32_t ms) { co_return co_await loop.sleep(ms); }
 
+TEST(EventLoop, longest_deadline_is_far_away) {
+  const auto loop = *EventLoop::create();
+  EXPECT_GE(loop->in(0xffff'ffff), loop->now_tick() + 0xffff'ffff / kTickMs);
+}
+
 TEST(EventLoop, data_wakes_the_reader) {
   LoopThread thread;
   Ends ends;

@@ -92,6 +92,32 @@ TEST(TimerWheel, callback_may_disarm_a_timer_that_is_due_as_well) {
   EXPECT_EQ(victim.fired, 0);
 }
 
+struct Postponing : Timer {
+  Postponing(TimerWheel& the_wheel, Timer& the_other, Tick the_deadline)
+      : Timer([](Timer& timer) {
+          auto& self = static_cast<Postponing&>(timer);
+          self.wheel.arm(self.other, self.deadline);
+        }),
+        wheel(the_wheel),
+        other(the_other),
+        deadline(the_deadline) {}
+  TimerWheel& wheel;
+  Timer& other;
+  Tick deadline;
+};
+
+TEST(TimerWheel, callback_may_postpone_a_timer_that_is_due_as_well) {
+  TimerWheel wheel;
+  Counting other;
+  Postponing first(wheel, other, 20);
+  wheel.arm(first, 4);
+  wheel.arm(other, 4);
+  wheel.advance(4);
+  EXPECT_EQ(other.fired, 0);
+  wheel.advance(20);
+  EXPECT_EQ(other.fired, 1);
+}
+
 TEST(TimerWheel, agrees_with_a_plain_list_on_random_operations) {
   TimerWheel wheel;
   std::mt19937 random(7);
