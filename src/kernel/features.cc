@@ -129,7 +129,7 @@ constexpr std::array<Probe, static_cast<std::size_t>(FeatureId::count) - 1> kPro
     {"masquerade", masquerade, "sudo modprobe nft_masq (CONFIG_NFT_MASQ)"},
     {"policy-routing", policy_routing, "a kernel with CONFIG_IP_MULTIPLE_TABLES"},
     {"transparent-socket", transparent_socket, ""},
-    {"tun-device", tun_device, "sudo modprobe tun"},
+    {"tun-device", tun_device, ""},
 }};
 
 constexpr std::size_t kFields = 3;

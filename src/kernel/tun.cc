@@ -20,20 +20,10 @@ namespace {
 
 constexpr const char* kDevice = "/dev/net/tun";
 
-Error cannot_open(int os_error) {
-  Error error = errno_error(fmt::format("open {}", kDevice), os_error);
-  error.number = error_number::kNoTun;
-  if (os_error == ENOENT || os_error == ENODEV || os_error == ENXIO) {
-    error.kind = Kind::unsupported;
-    error.help = "modprobe tun; in a container, pass the device in (--device /dev/net/tun)";
-  }
-  return error;
-}
-
 /// Opens a device; `name` becomes the one that the kernel gave it.
 Result<UniqueFd> attach(std::string& name) {
   UniqueFd fd(::open(kDevice, O_RDWR | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid()) return Failure(cannot_open(errno));
+  if (!fd.valid()) return Failure(explain_tun_refusal(errno));
   ifreq request{};
   name.copy(request.ifr_name, sizeof request.ifr_name - 1);
   request.ifr_flags = IFF_TUN | IFF_NO_PI;
@@ -57,6 +47,28 @@ Result<void> bring_up(const std::string& name) {
 }
 
 }  // namespace
+
+Error explain_tun_refusal(int os_error) {
+  Error error = errno_error(fmt::format("open {}", kDevice), os_error);
+  error.number = error_number::kNoTun;
+  switch (os_error) {
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+      error.kind = Kind::unsupported;
+      error.help = "sudo modprobe tun; in a container, pass the device in (--device /dev/net/tun)";
+      break;
+    case EACCES:
+      error.help = "sudo chmod 666 /dev/net/tun, as udev has it, or run it with sudo";
+      break;
+    case EPERM:
+      error.help =
+          "the container's device rules forbid it: pass the device in (--device /dev/net/tun)";
+      break;
+    default: break;
+  }
+  return error;
+}
 
 Result<TunDevice> TunDevice::create(std::string name) {
   auto fd = SHUNT_TRY(attach(name));

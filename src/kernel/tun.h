@@ -12,6 +12,10 @@
 
 namespace shunt {
 
+/// Why /dev/net/tun cannot be opened, from open(2)'s errno, and what mends it: its module, its mode
+/// (udev makes it 0666), or a container's device cgroup, which says EPERM.
+Error explain_tun_refusal(int os_error);
+
 class TunDevice {
  public:
   /// Makes the device in the calling thread's network namespace, without addresses, and brings it
