@@ -17,10 +17,13 @@ namespace shunt::redirect {
 /// The body of the owned table.
 std::string ruleset(const CaptureSpec& spec);
 
-/// The body of the persistent table of on-exit = closed. It marks what would be captured before
-/// the destination is rewritten and drops it afterwards if nobody captured it (the connection mark
-/// says who did). Of a captured connection it drops what is not rewritten any more: conntrack
-/// stops doing that when the namespace's last nat chain goes.
+/// The body of the persistent table of on-exit = closed. Before the destination is rewritten it
+/// marks what would be captured and what was; the owned table takes the mark off again; what still
+/// bears it later belongs to nobody. A new connection is dropped. One that was captured is reset:
+/// dropped, its packets would come again after conntrack has forgotten it (a minute after the FIN
+/// that the kernel sends for shunt), and would then pass as those of a connection that was there
+/// before shunt (tried). For the same reason the table keeps translation going: a FIN that is not
+/// translated is answered with a reset to [::1], which leaves through the uplink.
 std::string closed_ruleset(const CaptureSpec& spec);
 
 }  // namespace shunt::redirect

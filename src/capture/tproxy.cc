@@ -79,7 +79,8 @@ std::string closed_forwarded(const CaptureSpec& spec) {
   text += nft_chain(
       "forwarded", "",
       {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
-       fmt::format("meta l4proto {{ tcp, udp }} {} drop", captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto tcp {} reject with tcp reset", captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto udp {} drop", captured(spec, marks.forwarded)),
        fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
   decide.push_back("drop");
@@ -88,13 +89,14 @@ std::string closed_forwarded(const CaptureSpec& spec) {
 
 std::string closed_own(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
-  std::string text =
-      nft_chain("output", "filter hook output priority mangle + 1",
-                {fmt::format("{} return", marks.match(marks.egress)),
-                 fmt::format("{} return", marks.match(marks.own)),
-                 fmt::format("{} goto {}", kTcpSyn, kNewOwn),
-                 fmt::format("meta l4proto {{ tcp, udp }} {} drop", captured(spec, marks.own)),
-                 fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
+  std::string text = nft_chain(
+      "output", "filter hook output priority mangle + 1",
+      {fmt::format("{} return", marks.match(marks.egress)),
+       fmt::format("{} return", marks.match(marks.own)),
+       fmt::format("{} goto {}", kTcpSyn, kNewOwn),
+       fmt::format("meta l4proto tcp {} reject with tcp reset", captured(spec, marks.own)),
+       fmt::format("meta l4proto udp {} drop", captured(spec, marks.own)),
+       fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
   auto decide = own_let_go(spec);
   decide.push_back("drop");
   return text + nft_chain(kNewOwn, "", decide);

@@ -33,7 +33,8 @@ std::string ruleset(const CaptureSpec& spec);
 /// The body of the persistent table of on-exit = closed. It drops what the owned table would have
 /// captured: while that one is there, such a packet carries our mark when it gets here, one
 /// priority later; once it has died with the process, none does. shunt's own sockets carry the
-/// egress mark in either case.
+/// egress mark in either case. A TCP connection that was captured is reset, not dropped, for the
+/// reason that redirect::closed_ruleset() gives.
 std::string closed_ruleset(const CaptureSpec& spec);
 
 /// `first_priority` and `table` of the Allotment; routes name `device`.

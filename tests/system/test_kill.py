@@ -105,12 +105,14 @@ def test_sysctls_of_a_killed_gateway_are_put_back_by_the_next(binary):
 
 
 class Uplink:
-    """Counts what passes from the gateway's side towards the server, neighbour discovery apart."""
+    """Counts what passes from the gateway's side towards the server, neighbour discovery apart,
+    and apart from TCP connections that are shunt's own, by their source ports."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, own_ports: list[int] | None = None) -> None:
         self.host = lab.server
+        own = f"tcp sport {{ {', '.join(map(str, own_ports))} }} return;" if own_ports else ""
         lab.server.nft("table inet uplink { counter seen { }\n chain pre { type filter hook"
-                       " prerouting priority -400; iifname eth0 meta l4proto { tcp, udp }"
+                       f" prerouting priority -400; {own} iifname eth0 meta l4proto {{ tcp, udp }}"
                        " counter name seen; }; }")
 
     @property
@@ -155,6 +157,44 @@ def test_nothing_escapes_a_killed_gateway_that_is_to_stay_closed(lab, method):
     assert KernelState.of(lab.gateway).added_and_removed(before) == []
     for host in (lab.client, lab.gateway):
         ask(host, Lab.FAR[4], server.port)
+
+
+def is_reset(sock: socket.socket) -> bool:
+    """Goes on sending, as a program does that has not read the end of file yet."""
+    try:
+        sock.send(b"escaped?")
+        return False
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+
+
+@pytest.mark.parametrize("foreign_nat", [False, True], ids=["no-other-nat", "other-nat"])
+@pytest.mark.parametrize("method", ["tproxy", "redirect"])
+def test_a_connection_under_way_is_reset_and_sends_nothing_past_a_closed_gateway(
+        lab, method, foreign_nat):
+    """Dropped, it would send again once connection tracking has forgotten that it was captured."""
+    if foreign_nat:  # the kernel goes on translating while anybody has a nat chain
+        lab.gateway.nft("table ip foreign { chain post { type nat hook postrouting priority srcnat;"
+                        " }; }\ntable ip6 foreign { chain post { type nat hook postrouting priority"
+                        " srcnat; }; }")
+    server = peers.TcpServer(lab.server, peers.echo_bytes)
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--host", "--method", method,
+                      "--on-exit", "closed")
+    lab.gateway.sysctl(**{f"net__netfilter__nf_conntrack_tcp_timeout_{state}": 1
+                          for state in ("close", "close_wait", "fin_wait", "last_ack",
+                                        "time_wait")})
+    socks = []
+    for host in (lab.client, lab.gateway):
+        for version in (4, 6):
+            socks.append(host.connect((Lab.FAR[version], server.port)))
+            socks[-1].sendall(b"hello")
+            assert socks[-1].recv(5, socket.MSG_WAITALL) == b"hello"
+    uplink = Uplink(lab, own_ports=[accepted.peer[1] for accepted in server.seen(len(socks))])
+    gateway.kill()
+    for sock in socks:
+        wait_until(lambda sock=sock: is_reset(sock), f"{sock} is reset")
+        sock.close()
+    assert uplink.packets == 0
 
 
 def test_an_orderly_stop_opens_what_a_kill_would_have_closed(lab):
