@@ -49,11 +49,11 @@ GatewayCapture::~GatewayCapture() = default;
 
 Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing a LAN or this machine's traffic"));
-  const auto running = SHUNT_TRY(live_instances());
-  SHUNT_CHECK(check_others(options, running));
   const bool ipv6 = kernel_has_ipv6();
   auto method = SHUNT_TRY(decide_method(options.method, probe_features(), ipv6));
-  auto state = std::make_unique<State>(options, SHUNT_TRY(Instance::create(record_of(options))));
+  auto instance = SHUNT_TRY(Instance::create(
+      record_of(options), [&](const auto& running) { return check_others(options, running); }));
+  auto state = std::make_unique<State>(options, std::move(instance));
   state->method = std::move(method);
   const Allotment& allotment = state->instance.allotment();
   state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,

@@ -115,13 +115,16 @@ Result<Allotment> choose(const Records& records, const std::vector<RuleSpec>& ru
 Result<HeldFd> write_record(const std::string& path, const LiveInstance& instance) {
   HeldFd fd(UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)));
   if (!fd.valid()) return Failure(errno_error(fmt::format("make {}", path)));
-  const auto locked = try_lock(fd.get());
   const auto text = encode_record(instance);
-  if (locked && *locked &&
-      ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) {
-    return fd;
+  int os_error = 0;
+  if (const auto locked = try_lock(fd.get()); !locked || !*locked) {
+    os_error = locked ? EWOULDBLOCK : locked.error().os_error;
+  } else if (const auto written = ::write(fd.get(), text.data(), text.size()); written < 0) {
+    os_error = errno;
+  } else if (static_cast<std::size_t>(written) != text.size()) {
+    os_error = ENOSPC;
   }
-  const int os_error = errno;
+  if (os_error == 0) return fd;
   ::unlink(path.c_str());
   return Failure(errno_error(fmt::format("write {}", path), os_error));
 }
@@ -134,13 +137,14 @@ Instance::Instance(Allotment allotment, std::string run, std::string directory, 
       directory_(std::move(directory)),
       lock_(std::move(lock)) {}
 
-Result<Instance> Instance::create(std::string_view command) {
+Result<Instance> Instance::create(std::string_view command, const Admission& admission) {
   SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing traffic"));
   auto run = SHUNT_TRY(run_directory());
   const auto state = SHUNT_TRY(StateLock::take(run));
   tidy_run_directory(run);
   auto directory = SHUNT_TRY(namespace_directory(run));
   const auto records = read_records(directory);
+  if (admission) SHUNT_CHECK(admission(records.live));
   const auto swept = SHUNT_TRY(sweep_rules_and_sysctls(directory, records));
   for (const auto& line : swept.removed) {
     log(LogLevel::info, fmt::format("removed what a killed shunt left: {}", line));
@@ -196,7 +200,7 @@ void Instance::leave() {
     log(LogLevel::warning, state.error().text());
     return;
   }
-  if (!read_records(directory_).nobody_lives()) return;
+  if (!nobody_lives(read_records(directory_))) return;
   const auto sysctls = SysctlJournal(directory_ + "/sysctls").restore();
   for (const auto& line : sysctls.left) log(LogLevel::info, line);
   for (const auto& line : sysctls.failed) log(LogLevel::warning, line);

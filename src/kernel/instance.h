@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,11 +47,21 @@ struct SweepReport {
   std::vector<std::string> problems{};  ///< what could not be removed, and why
 };
 
+struct LiveInstance {
+  pid_t pid = 0;
+  std::string command{};
+  Allotment allotment{};
+};
+
 class Instance {
  public:
+  /// Says whether another instance may start beside those that live.
+  using Admission = std::function<Result<void>(const std::vector<LiveInstance>&)>;
+
   /// Sweeps (all but the closed tables of the dead, see sweep_closed_tables()), chooses, records.
-  /// `command` is for people who read the record. Needs CAP_NET_ADMIN.
-  static Result<Instance> create(std::string_view command);
+  /// `command` is for people who read the record. Needs CAP_NET_ADMIN. `admission` is asked under
+  /// StateLock, so two that start at once cannot both be the first; its Error is handed on.
+  static Result<Instance> create(std::string_view command, const Admission& admission = {});
   /// The same choice for `shunt plan`: changes nothing, needs no privilege, sees less without it.
   static Result<Allotment> preview();
   Instance(Instance&&) noexcept = default;
@@ -80,11 +91,6 @@ class Instance {
 /// tables, raised sysctls. Idempotent; spares the living.
 Result<SweepReport> sweep();
 
-struct LiveInstance {
-  pid_t pid = 0;
-  std::string command{};
-  Allotment allotment{};
-};
 /// The instances that live in this network namespace, as far as this user's record shows.
 Result<std::vector<LiveInstance>> live_instances();
 

@@ -88,6 +88,10 @@ void append(std::vector<std::string>& to, std::vector<std::string> from) {
 
 }  // namespace
 
+bool nobody_lives(const Records& records) {
+  return records.nobody_lives() && !somebody_lives_unseen(records, tables_if_visible());
+}
+
 Result<std::vector<RuleSpec>> all_rules() {
   auto rules = SHUNT_TRY(list_rules(Family::ipv4));
   auto ipv6 = SHUNT_TRY(list_rules(Family::ipv6));
@@ -117,7 +121,7 @@ Result<SweepReport> sweep_rules_and_sysctls(const std::string& directory, const 
         fmt::format("{}: {}", rule.text(), owner ? whose(*owner) : "its table is in use"));
   }
   for (const auto& path : records.dead) ::unlink(path.c_str());
-  if (records.nobody_lives() && !unseen) {
+  if (nobody_lives(records)) {
     auto sysctls = SysctlJournal(directory + "/sysctls").restore();
     append(report.removed, std::move(sysctls.restored));
     append(report.kept, std::move(sysctls.left));

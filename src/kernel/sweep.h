@@ -14,6 +14,10 @@ namespace shunt {
 /// table has no route, or only inert ones through "lo" while nobody lives unseen.
 Result<std::vector<RuleSpec>> dead_rules(const Records& records);
 
+/// Nobody here needs what was changed for all (sysctls): there is no live record, and no owned
+/// table of an instance whose record is elsewhere.
+bool nobody_lives(const Records& records);
+
 /// All rules of both families.
 Result<std::vector<RuleSpec>> all_rules();
 
