@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "capture/host_network.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <array>
 
 #include "kernel/links.h"
 #include "kernel/policy_route.h"
+#include "kernel/text_file.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -76,18 +74,6 @@ HostFamily look_at(Family family, std::string_view far) {
   return {.source = source, .routes = {{.address = Address::any(family), .prefix_length = 0}}};
 }
 
-std::string read_whole_file(const char* path) {
-  std::string text;
-  const UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return text;
-  std::array<char, 4096> buffer;
-  ssize_t got;
-  while (text.size() < 64 * 1024 && (got = ::read(fd.get(), buffer.data(), buffer.size())) > 0) {
-    text.append(buffer.data(), static_cast<std::size_t>(got));
-  }
-  return text;
-}
-
 std::string_view next_word(std::string_view& line) {
   constexpr std::string_view kBlank = " \t\r";
   line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
@@ -127,7 +113,7 @@ std::vector<Address> loopback_name_servers(std::string_view resolv_conf) {
 }
 
 std::vector<Address> loopback_name_servers() {
-  return loopback_name_servers(read_whole_file("/etc/resolv.conf"));
+  return loopback_name_servers(read_text_file("/etc/resolv.conf").value_or(""));
 }
 
 }  // namespace shunt

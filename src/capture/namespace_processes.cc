@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "capture/namespace_processes.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <memory>
 #include <string_view>
 
 #include "base/limits.h"
+#include "kernel/directory.h"
 #include "kernel/namespace_members.h"
+#include "kernel/text_file.h"
 
 namespace shunt {
 namespace {
@@ -20,10 +19,6 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr int kShare = 4;  // what took a millisecond may be done again in three
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
 
 std::optional<std::uint32_t> socket_inode(int directory, const char* name) {
   constexpr std::string_view kPrefix = "socket:[";
@@ -39,12 +34,10 @@ std::optional<std::uint32_t> socket_inode(int directory, const char* name) {
 }
 
 void add_sockets(pid_t pid, std::unordered_map<std::uint32_t, pid_t>& found) {
-  const std::unique_ptr<DIR, CloseDirectory> fds(
-      ::opendir(fmt::format("/proc/{}/fd", pid).c_str()));
-  if (fds == nullptr) return;
-  while (const dirent* entry = ::readdir(fds.get())) {
+  Directory fds(fmt::format("/proc/{}/fd", pid));
+  while (const char* name = fds.next()) {
     if (found.size() >= limits::kNamedSockets) return;
-    const auto inode = socket_inode(::dirfd(fds.get()), static_cast<const char*>(entry->d_name));
+    const auto inode = socket_inode(fds.fd(), name);
     if (!inode) continue;
     // Parent and child may share it: it is the parent that opened it.
     const auto [known, is_new] = found.try_emplace(*inode, pid);
@@ -53,14 +46,10 @@ void add_sockets(pid_t pid, std::unordered_map<std::uint32_t, pid_t>& found) {
 }
 
 std::optional<ProcessInfo> describe(pid_t pid) {
-  const UniqueFd fd(::open(fmt::format("/proc/{}/comm", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return std::nullopt;
-  std::array<char, 64> name;
-  const auto size = ::read(fd.get(), name.data(), name.size());
-  if (size <= 0) return std::nullopt;
-  std::string text(name.data(), static_cast<std::size_t>(size));
-  if (text.back() == '\n') text.pop_back();
-  return ProcessInfo{.name = std::move(text), .pid = pid};
+  auto name = read_text_file(fmt::format("/proc/{}/comm", pid));
+  if (!name || name->empty()) return std::nullopt;
+  if (name->back() == '\n') name->pop_back();
+  return ProcessInfo{.name = *std::move(name), .pid = pid};
 }
 
 }  // namespace

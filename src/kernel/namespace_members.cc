@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kernel/namespace_members.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -10,28 +9,21 @@
 #include <array>
 #include <charconv>
 #include <cstring>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/limits.h"
+#include "kernel/directory.h"
 #include "net/unique_fd.h"
 
 namespace shunt {
 namespace {
 
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-
-pid_t pid_of(const dirent& entry) {
-  const char* name = static_cast<const char*>(entry.d_name);
+pid_t pid_of(const char* name) {
   pid_t pid = 0;
   const auto parsed = std::from_chars(name, name + std::strlen(name), pid);
   return parsed.ec == std::errc{} && *parsed.ptr == '\0' ? pid : 0;
 }
-
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 // proc_pid_task_tid_children(5): the pids, separated by blanks. Each thread has its own.
 void add_children(const std::string& path, std::vector<pid_t>& found) {
@@ -57,10 +49,9 @@ void for_each_descendant(pid_t pid, const std::function<void(pid_t)>& visit) {
     const pid_t parent = found[next];
     visit(parent);
     const auto path = fmt::format("/proc/{}/task", parent);
-    const Directory tasks(::opendir(path.c_str()));
-    if (tasks == nullptr) continue;
-    while (const dirent* entry = ::readdir(tasks.get())) {
-      if (const pid_t thread = pid_of(*entry); thread != 0) {
+    Directory tasks(path);
+    while (const char* name = tasks.next()) {
+      if (const pid_t thread = pid_of(name); thread != 0) {
         add_children(fmt::format("{}/{}/children", path, thread), found);
       }
     }
@@ -70,14 +61,13 @@ void for_each_descendant(pid_t pid, const std::function<void(pid_t)>& visit) {
 void for_each_member(int netns, const std::function<bool(pid_t)>& visit) {
   struct stat wanted{};
   if (::fstat(netns, &wanted) != 0) return;
-  const Directory proc(::opendir("/proc"));
-  if (proc == nullptr) return;
-  while (const dirent* entry = ::readdir(proc.get())) {
-    const pid_t pid = pid_of(*entry);
+  Directory proc("/proc");
+  while (const char* name = proc.next()) {
+    const pid_t pid = pid_of(name);
     if (pid == 0) continue;
     struct stat found{};
     const auto path = fmt::format("{}/ns/net", pid);
-    if (::fstatat(::dirfd(proc.get()), path.c_str(), &found, 0) != 0) continue;
+    if (::fstatat(proc.fd(), path.c_str(), &found, 0) != 0) continue;
     if (found.st_ino == wanted.st_ino && found.st_dev == wanted.st_dev && !visit(pid)) return;
   }
 }

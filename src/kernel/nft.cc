@@ -2,7 +2,6 @@
 #include "kernel/nft.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <fmt/format.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -19,6 +18,7 @@
 
 #include "base/error_numbers.h"
 #include "kernel/capabilities.h"
+#include "kernel/directory.h"
 #include "kernel/netlink.h"
 
 namespace shunt {
@@ -27,10 +27,9 @@ namespace {
 /// The process's descriptors that are netfilter netlink sockets.
 std::vector<int> netfilter_sockets() {
   std::vector<int> sockets;
-  DIR* directory = ::opendir("/proc/self/fd");
-  if (directory == nullptr) return sockets;
-  while (const dirent* entry = ::readdir(directory)) {
-    const std::string_view name = entry->d_name;
+  Directory descriptors("/proc/self/fd");
+  while (const char* entry = descriptors.next()) {
+    const std::string_view name = entry;
     int fd = -1;
     if (std::from_chars(name.begin(), name.end(), fd).ec != std::errc()) continue;
     int domain = 0;
@@ -42,7 +41,6 @@ std::vector<int> netfilter_sockets() {
     if (::getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0) continue;
     if (protocol == NETLINK_NETFILTER) sockets.push_back(fd);
   }
-  ::closedir(directory);
   return sockets;
 }
 

@@ -217,23 +217,4 @@ Result<bool> has_unicast_route(Family family) {
   return false;
 }
 
-Result<PolicyRoute> PolicyRoute::create(RouteSpec spec) {
-  SHUNT_CHECK(add_route(spec));
-  return PolicyRoute(std::move(spec));
-}
-
-PolicyRoute::PolicyRoute(PolicyRoute&& other) noexcept : spec_(std::exchange(other.spec_, {})) {}
-
-PolicyRoute& PolicyRoute::operator=(PolicyRoute&& other) noexcept {
-  if (this != &other) {
-    if (spec_) static_cast<void>(delete_route(*spec_));
-    spec_ = std::exchange(other.spec_, {});
-  }
-  return *this;
-}
-
-PolicyRoute::~PolicyRoute() {
-  if (spec_) static_cast<void>(delete_route(*spec_));
-}
-
 }  // namespace shunt

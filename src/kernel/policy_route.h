@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -72,32 +73,33 @@ Result<std::vector<std::string>> default_route_interfaces();
 /// Is there any way out: a unicast route of the family through something other than loopback?
 Result<bool> has_unicast_route(Family family);
 
-/// A rule that goes when this goes.
-class PolicyRule {
+/// What Add put into the kernel; Delete takes it out again when this goes.
+template <class Spec, Result<void> (*Add)(const Spec&), Result<void> (*Delete)(const Spec&)>
+class Installed {
  public:
-  static Result<PolicyRule> create(RuleSpec spec);
-  PolicyRule(PolicyRule&& other) noexcept;
-  PolicyRule& operator=(PolicyRule&& other) noexcept;
-  ~PolicyRule();
-  [[nodiscard]] const RuleSpec& spec() const { return *spec_; }
+  static Result<Installed> create(Spec spec) {
+    SHUNT_CHECK(Add(spec));
+    return Installed(std::move(spec));
+  }
+  Installed(Installed&& other) noexcept : spec_(std::exchange(other.spec_, {})) {}
+  Installed& operator=(Installed&& other) noexcept {
+    if (this != &other) {
+      if (spec_) static_cast<void>(Delete(*spec_));
+      spec_ = std::exchange(other.spec_, {});
+    }
+    return *this;
+  }
+  ~Installed() {
+    if (spec_) static_cast<void>(Delete(*spec_));
+  }
+  [[nodiscard]] const Spec& spec() const { return *spec_; }
 
  private:
-  explicit PolicyRule(RuleSpec spec) : spec_(std::move(spec)) {}
-  std::optional<RuleSpec> spec_;
+  explicit Installed(Spec spec) : spec_(std::move(spec)) {}
+  std::optional<Spec> spec_;
 };
 
-/// A route that goes when this goes.
-class PolicyRoute {
- public:
-  static Result<PolicyRoute> create(RouteSpec spec);
-  PolicyRoute(PolicyRoute&& other) noexcept;
-  PolicyRoute& operator=(PolicyRoute&& other) noexcept;
-  ~PolicyRoute();
-  [[nodiscard]] const RouteSpec& spec() const { return *spec_; }
-
- private:
-  explicit PolicyRoute(RouteSpec spec) : spec_(std::move(spec)) {}
-  std::optional<RouteSpec> spec_;
-};
+using PolicyRule = Installed<RuleSpec, add_rule, delete_rule>;
+using PolicyRoute = Installed<RouteSpec, add_route, delete_route>;
 
 }  // namespace shunt

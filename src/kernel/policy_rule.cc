@@ -98,23 +98,4 @@ Result<std::vector<RuleSpec>> list_rules(Family family) {
   return rules;
 }
 
-Result<PolicyRule> PolicyRule::create(RuleSpec spec) {
-  SHUNT_CHECK(add_rule(spec));
-  return PolicyRule(std::move(spec));
-}
-
-PolicyRule::PolicyRule(PolicyRule&& other) noexcept : spec_(std::exchange(other.spec_, {})) {}
-
-PolicyRule& PolicyRule::operator=(PolicyRule&& other) noexcept {
-  if (this != &other) {
-    if (spec_) static_cast<void>(delete_rule(*spec_));
-    spec_ = std::exchange(other.spec_, {});
-  }
-  return *this;
-}
-
-PolicyRule::~PolicyRule() {
-  if (spec_) static_cast<void>(delete_rule(*spec_));
-}
-
 }  // namespace shunt

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kernel/record.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <charconv>
 #include <unordered_map>
 
+#include "kernel/directory.h"
 #include "kernel/state_lock.h"
 #include "kernel/text_file.h"
 
@@ -19,12 +19,10 @@ constexpr std::string_view kPrefix = "instance.";
 
 std::vector<std::string> entries_of(const std::string& directory) {
   std::vector<std::string> names;
-  DIR* opened = ::opendir(directory.c_str());
-  if (opened == nullptr) return names;
-  while (const dirent* entry = ::readdir(opened)) {
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  Directory entries(directory);
+  while (const char* name = entries.next()) {
+    if (*name != '.') names.emplace_back(name);
   }
-  ::closedir(opened);
   return names;
 }
 

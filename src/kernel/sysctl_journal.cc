@@ -3,7 +3,6 @@
 //   PATH TAB OLD TAB NEW { TAB PATH = OLD = AFTER }
 // where the braces hold the sysctls that the kernel resets along with PATH: their value before, and
 // what they became.
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include <cerrno>
 #include <ranges>
 
+#include "kernel/directory.h"
 #include "kernel/sysctl.h"
 #include "kernel/text_file.h"
 
@@ -92,14 +92,12 @@ std::vector<SideEffect> side_effects_of(std::string_view path, std::string_view 
       effects.push_back({std::move(side), *std::move(old_value), std::move(after)});
     }
   };
-  DIR* interfaces = ::opendir(fmt::format("/proc/sys/{}/conf", family).c_str());
-  if (interfaces == nullptr) return effects;
-  while (const dirent* entry = ::readdir(interfaces)) {
-    const std::string_view name = entry->d_name;
+  Directory interfaces(fmt::format("/proc/sys/{}/conf", family));
+  while (const char* entry = interfaces.next()) {
+    const std::string_view name = entry;
     if (name.starts_with('.') || name == "all") continue;
     note(fmt::format("{}/conf/{}/forwarding", family, name), std::string(value));
   }
-  ::closedir(interfaces);
   // inet_forward_change() also sets this one, to the opposite.
   if (family == "net/ipv4") note("net/ipv4/conf/all/accept_redirects", value == "0" ? "1" : "0");
   return effects;
@@ -148,9 +146,10 @@ Result<void> SysctlJournal::raise(std::string_view path, std::string_view value)
                     .old_value = old_value,
                     .new_value = std::string(value),
                     .side_effects = side_effects_of(path, value)};
-  SHUNT_CHECK(write_text_file(file_, encode(entry), O_WRONLY | O_CREAT | O_APPEND));
-  auto written = write_sysctl(path, value);
-  if (!written) static_cast<void>(::truncate(file_.c_str(), end));  // nothing to undo
+  auto written = write_text_file(file_, encode(entry), O_WRONLY | O_CREAT | O_APPEND);
+  if (written) written = write_sysctl(path, value);
+  // Nothing to undo, and half a line (a full disk) would spoil the next one.
+  if (!written) static_cast<void>(::truncate(file_.c_str(), end));
   return written;
 }
 

@@ -31,27 +31,30 @@ std::optional<Info> as(std::string_view bytes) {
   return info;
 }
 
-struct Ipv4Tables {
-  using Entry = ipt_entry;
-  using Info = ipt_getinfo;
-  using Entries = ipt_get_entries;
-  static constexpr int kDomain = AF_INET;
-  static constexpr int kLevel = IPPROTO_IP;
-  static constexpr int kGetInfo = IPT_SO_GET_INFO;
-  static constexpr int kGetEntries = IPT_SO_GET_ENTRIES;
-  static constexpr const char* kNames = "/proc/thread-self/net/ip_tables_names";
+/// What differs between the two families; getsockopt(2)'s requests and their answers are alike.
+struct Tables {
+  int domain;
+  int level;
+  const char* names;  ///< the tables in use, one a line
+  std::size_t entry_bytes;
+  std::size_t next_offset;  ///< where an entry says how long it is
+  std::size_t target_offset;
 };
-
-struct Ipv6Tables {
-  using Entry = ip6t_entry;
-  using Info = ip6t_getinfo;
-  using Entries = ip6t_get_entries;
-  static constexpr int kDomain = AF_INET6;
-  static constexpr int kLevel = IPPROTO_IPV6;
-  static constexpr int kGetInfo = IP6T_SO_GET_INFO;
-  static constexpr int kGetEntries = IP6T_SO_GET_ENTRIES;
-  static constexpr const char* kNames = "/proc/thread-self/net/ip6_tables_names";
-};
+constexpr Tables kIpv4 = {AF_INET,
+                          IPPROTO_IP,
+                          "/proc/thread-self/net/ip_tables_names",
+                          sizeof(ipt_entry),
+                          offsetof(ipt_entry, next_offset),
+                          offsetof(ipt_entry, target_offset)};
+constexpr Tables kIpv6 = {AF_INET6,
+                          IPPROTO_IPV6,
+                          "/proc/thread-self/net/ip6_tables_names",
+                          sizeof(ip6t_entry),
+                          offsetof(ip6t_entry, next_offset),
+                          offsetof(ip6t_entry, target_offset)};
+static_assert(IPT_SO_GET_INFO == IP6T_SO_GET_INFO && sizeof(ipt_getinfo) == sizeof(ip6t_getinfo));
+static_assert(IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES &&
+              offsetof(ipt_get_entries, entrytable) == offsetof(ip6t_get_entries, entrytable));
 
 /// Matches and targets begin alike: xt_entry_match, xt_entry_target. Those end in a flexible array,
 /// which C++ containers do not take.
@@ -90,72 +93,64 @@ std::uint32_t rule_bits(std::string_view rule, std::size_t matches, std::size_t 
   return bits;
 }
 
-template <class Tables>
-std::uint32_t table_bits(int socket, const std::string& table) {
-  using Entry = typename Tables::Entry;
-  using Entries = typename Tables::Entries;
-  typename Tables::Info info{};
-  table.copy(info.name, sizeof info.name - 1);
-  socklen_t size = sizeof info;
-  if (::getsockopt(socket, Tables::kLevel, Tables::kGetInfo, &info, &size) != 0) return 0;
-  std::vector<char> buffer(sizeof(Entries) + info.size);
-  table.copy(buffer.data(), sizeof info.name - 1);
-  std::memcpy(buffer.data() + offsetof(Entries, size), &info.size, sizeof info.size);
-  size = static_cast<socklen_t>(buffer.size());
-  // EAGAIN: the table changed between the two calls; then what it uses now stays unseen.
-  if (::getsockopt(socket, Tables::kLevel, Tables::kGetEntries, buffer.data(), &size) != 0) {
-    return 0;
-  }
-  std::string_view rules(buffer.data() + offsetof(Entries, entrytable), info.size);
+std::uint32_t bits_of_rules(std::string_view rules, const Tables& tables) {
   std::uint32_t bits = 0;
   while (!rules.empty()) {
-    const std::size_t next = offset_field(rules, offsetof(Entry, next_offset));
-    if (next < sizeof(Entry) || next > rules.size()) break;
-    bits |= rule_bits(rules.substr(0, next), sizeof(Entry),
-                      offset_field(rules, offsetof(Entry, target_offset)));
+    const std::size_t next = offset_field(rules, tables.next_offset);
+    if (next < tables.entry_bytes || next > rules.size()) break;
+    bits |= rule_bits(rules.substr(0, next), tables.entry_bytes,
+                      offset_field(rules, tables.target_offset));
     rules.remove_prefix(next);
   }
   return bits;
 }
 
-template <class Tables>
-std::uint32_t family_bits() {
-  const auto names = read_text_file(Tables::kNames);
+std::uint32_t table_bits(int socket, const std::string& name, const Tables& tables) {
+  ipt_getinfo info{};
+  name.copy(info.name, sizeof info.name - 1);
+  socklen_t size = sizeof info;
+  if (::getsockopt(socket, tables.level, IPT_SO_GET_INFO, &info, &size) != 0) return 0;
+  std::vector<char> buffer(sizeof(ipt_get_entries) + info.size);
+  name.copy(buffer.data(), sizeof info.name - 1);
+  std::memcpy(buffer.data() + offsetof(ipt_get_entries, size), &info.size, sizeof info.size);
+  size = static_cast<socklen_t>(buffer.size());
+  // EAGAIN: the table changed between the two calls; then what it uses now stays unseen.
+  if (::getsockopt(socket, tables.level, IPT_SO_GET_ENTRIES, buffer.data(), &size) != 0) return 0;
+  return bits_of_rules({buffer.data() + offsetof(ipt_get_entries, entrytable), info.size}, tables);
+}
+
+std::uint32_t family_bits(const Tables& tables) {
+  const auto names = read_text_file(tables.names);
   if (!names || names->empty()) return 0;
-  const UniqueFd socket(::socket(Tables::kDomain, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
+  const UniqueFd socket(::socket(tables.domain, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
   if (!socket.valid()) return 0;
   std::istringstream lines(*names);
   std::uint32_t bits = 0;
-  for (std::string table; std::getline(lines, table);) {
-    bits |= table_bits<Tables>(socket.get(), table);
-  }
+  for (std::string name; std::getline(lines, name);) bits |= table_bits(socket.get(), name, tables);
   return bits;
+}
+
+template <class Info>
+std::uint32_t field_bits(std::string_view bytes, std::uint32_t Info::* value,
+                         std::uint32_t Info::* mask) {
+  const auto info = as<Info>(bytes);
+  return info ? bits_taken((*info).*value, (*info).*mask) : 0;
 }
 
 }  // namespace
 
 std::uint32_t xtables_mark_bits(std::string_view name, std::string_view info) {
-  if (name == "mark") {
-    const auto match = as<xt_mark_mtinfo1>(info);
-    return match ? bits_taken(match->mark, match->mask) : 0;
-  }
+  if (name == "mark") return field_bits(info, &xt_mark_mtinfo1::mark, &xt_mark_mtinfo1::mask);
+  if (name == "MARK") return field_bits(info, &xt_mark_tginfo2::mark, &xt_mark_tginfo2::mask);
   if (name == "connmark") {
-    const auto match = as<xt_connmark_mtinfo1>(info);
-    return match ? bits_taken(match->mark, match->mask) : 0;
-  }
-  if (name == "MARK") {
-    const auto target = as<xt_mark_tginfo2>(info);
-    return target ? bits_taken(target->mark, target->mask) : 0;
+    return field_bits(info, &xt_connmark_mtinfo1::mark, &xt_connmark_mtinfo1::mask);
   }
   if (name == "CONNMARK") {
-    const auto target = as<xt_connmark_tginfo1>(info);
-    return target ? bits_taken(target->ctmark, target->ctmask) : 0;
+    return field_bits(info, &xt_connmark_tginfo1::ctmark, &xt_connmark_tginfo1::ctmask);
   }
   return 0;
 }
 
-std::uint32_t legacy_iptables_mark_bits() {
-  return family_bits<Ipv4Tables>() | family_bits<Ipv6Tables>();
-}
+std::uint32_t legacy_iptables_mark_bits() { return family_bits(kIpv4) | family_bits(kIpv6); }
 
 }  // namespace shunt
