@@ -48,7 +48,7 @@ std::string lack_text(const Feature& feature) {
 /// (rt6_purge_dflt_routers(), ip-sysctl.rst: "2: accept even if forwarding is enabled").
 std::vector<std::string> advertised_uplinks() {
   std::vector<std::string> names;
-  std::ifstream routes("/proc/net/ipv6_route");
+  std::ifstream routes("/proc/thread-self/net/ipv6_route");
   std::string line;
   while (std::getline(routes, line)) {
     std::istringstream fields(line);

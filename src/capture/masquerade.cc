@@ -43,7 +43,7 @@ bool translates_sources(std::string_view ruleset) {
 }
 
 Result<bool> someone_masquerades() {
-  if (legacy_nat_is_loaded("/proc/net/ip_tables_names")) return true;
+  if (legacy_nat_is_loaded("/proc/thread-self/net/ip_tables_names")) return true;
   auto context = SHUNT_TRY(NftContext::create());
   return translates_sources(SHUNT_TRY(context.run("list ruleset")));
 }

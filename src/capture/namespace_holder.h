@@ -2,8 +2,8 @@
 // The process that makes a capture namespace and stays in it (see capture_namespace.h), and the
 // records that it exchanges with its maker:
 //
-//   holder: kFailed + an Error   or   kReady + port + ipv6, with descriptors: sock_diag, network
-//           namespace, user namespace (only if it has one of its own)
+//   holder: kFailed + an Error   or   kReady + '6' or '4' (this kernel has no IPv6), with
+//           descriptors: sock_diag, network namespace, user namespace (only if it has its own)
 //   holder: kListeners for each worker, descriptors: TCP then UDP, half of each
 //   maker:  kMakeSockets + SocketRequest     holder: kSockets with descriptors, or kFailed + …
 //   maker:  kChangeNetwork + host_network_record()   holder: kChanged, or kFailed + …

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <utility>
 
 #include "base/limits.h"
@@ -30,6 +31,7 @@ int take_slot(int fd) {
     int expected = kFree;
     if (held[i].fd.compare_exchange_strong(expected, fd)) return static_cast<int>(i);
   }
+  errno = EMFILE;
   return -1;
 }
 

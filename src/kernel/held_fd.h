@@ -14,7 +14,8 @@ namespace shunt {
 class HeldFd {
  public:
   HeldFd() = default;
-  /// Takes ownership and sets FD_CLOEXEC.
+  /// Takes ownership and sets FD_CLOEXEC. Where limits::kHeldFds are held already the descriptor is
+  /// closed: then valid() is false and errno EMFILE.
   explicit HeldFd(UniqueFd fd);
   /// Registers a descriptor that somebody else closes (a library); release() before that.
   static HeldFd borrow(int fd);

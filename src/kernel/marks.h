@@ -30,8 +30,7 @@ struct Marks {
   bool operator==(const Marks&) const = default;
 };
 
-/// Marks that do not meet `used_bits`. Kind::conflict if no two
-/// bits are free.
+/// Marks that do not meet `used_bits`. Kind::conflict if no two neighbouring bits are free.
 Result<Marks> choose_marks(std::uint32_t used_bits);
 
 /// The bits that a match or a change of `value` under `mask` takes. With a full mask that is the
