@@ -148,17 +148,21 @@ Result<std::vector<std::string>> GatewayCapture::install() {
   return problems;
 }
 
-int GatewayCapture::guard_fd() const { return state_->guard ? state_->guard->fd() : -1; }
+int GatewayCapture::guard_fd() const {
+  const auto& guard = state_->guard;
+  return guard ? guard->fd() : -1;
+}
 
 void GatewayCapture::restore_deleted() {
-  if (state_->guard) state_->guard->handle();
+  if (auto& guard = state_->guard) guard->handle();
 }
 
 Result<void> GatewayCapture::let_new_flows_pass() {
-  if (!state_->table) return {};
+  auto& table = state_->table;
+  if (!table) return {};
   std::string commands;
-  const auto flush = [&](std::string_view chain) {
-    commands += fmt::format("flush chain inet {} {}\n", state_->table->name(), chain);
+  const auto flush = [&commands, name = table->name()](std::string_view chain) {
+    commands += fmt::format("flush chain inet {} {}\n", name, chain);
   };
   const bool datagrams = state_->method.method == CaptureMethod::tproxy;
   if (!state_->plan.spec.interfaces.empty()) {
@@ -169,7 +173,7 @@ Result<void> GatewayCapture::let_new_flows_pass() {
     flush(kNewOwn);
     if (datagrams) flush(kDatagramOwn);
   }
-  if (const auto done = state_->table->run(commands); !done) return Failure(done.error());
+  if (const auto done = table->run(commands); !done) return Failure(done.error());
   return {};
 }
 

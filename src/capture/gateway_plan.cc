@@ -52,7 +52,9 @@ std::vector<std::string> advertised_uplinks() {
   std::string line;
   while (std::getline(routes, line)) {
     std::istringstream fields(line);
-    std::string skipped, flags_text, name;
+    std::string skipped;
+    std::string flags_text;
+    std::string name;
     for (int i = 0; i < 8; ++i) fields >> skipped;
     fields >> flags_text >> name;
     const auto flags = std::strtoul(flags_text.c_str(), nullptr, 16);

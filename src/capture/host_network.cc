@@ -69,7 +69,8 @@ HostFamily without_default_route(Family family) {
 }
 
 HostFamily look_at(Family family, std::string_view far) {
-  auto source = source_towards(*Address::parse(far));
+  const auto address = Address::parse(far);
+  const auto source = address ? source_towards(*address) : std::nullopt;
   if (!source) return without_default_route(family);
   return {.source = source, .routes = {{.address = Address::any(family), .prefix_length = 0}}};
 }

@@ -23,10 +23,10 @@ bool legacy_nat_is_loaded(const char* names_file) {
 bool holds_word(std::string_view text, std::string_view word) {
   const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
   const auto in_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
-  for (auto at = text.begin(); at != text.end();) {
+  for (const char* at = text.begin(); at != text.end();) {
     at = std::search(at, text.end(), word.begin(), word.end(), same);
     if (at == text.end()) return false;
-    const auto behind = at + static_cast<std::ptrdiff_t>(word.size());
+    const char* const behind = at + static_cast<std::ptrdiff_t>(word.size());
     if ((at == text.begin() || !in_word(at[-1])) && (behind == text.end() || !in_word(*behind))) {
       return true;
     }

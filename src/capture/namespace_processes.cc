@@ -22,7 +22,7 @@ constexpr int kShare = 4;  // what took a millisecond may be done again in three
 
 std::optional<std::uint32_t> socket_inode(int directory, const char* name) {
   constexpr std::string_view kPrefix = "socket:[";
-  std::array<char, 64> link;
+  std::array<char, 64> link{};
   const auto size = ::readlinkat(directory, name, link.data(), link.size());
   if (size <= 0) return std::nullopt;
   std::string_view text(link.data(), static_cast<std::size_t>(size));

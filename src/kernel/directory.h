@@ -16,6 +16,7 @@ class Directory {
 
   /// The next name, "." and ".." included; valid until the next call. Null after the last.
   [[nodiscard]] const char* next() {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): safe as long as no two threads share the stream
     const dirent* entry = opened_ ? ::readdir(opened_.get()) : nullptr;
     return entry == nullptr ? nullptr : static_cast<const char*>(entry->d_name);
   }
