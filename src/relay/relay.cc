@@ -35,7 +35,6 @@ class Pair {
   Tap* tap() { return tap_; }
   Outcome& outcome() { return outcome_; }
   [[nodiscard]] bool failed() const { return failed_; }
-  [[nodiscard]] bool one_direction_left() const { return open_ == 1; }
   [[nodiscard]] bool done() const { return open_ == 0; }
 
   void touch() { last_active_ = resources_.loop.now_tick(); }
@@ -60,6 +59,8 @@ class Pair {
     if (tap_ != nullptr) tap_->end(from);
     if (--open_ > 0) {
       ::shutdown(end_of(other(from)).fd(), SHUT_WR);
+      touch();
+      arm();  // the half-closed timeout is most often the shorter one
     } else {
       wake_both();
     }
@@ -82,7 +83,7 @@ class Pair {
   [[nodiscard]] Tick idle_ticks() const {
     const std::uint32_t ms =
         open_ == 2 ? resources_.idle_timeout_ms
-                   : std::min(resources_.idle_timeout_ms, limits::kHalfClosedTimeoutMs);
+                   : std::min(resources_.idle_timeout_ms, resources_.half_closed_timeout_ms);
     return (ms + kTickMs - 1) / kTickMs;
   }
 

@@ -17,6 +17,7 @@
 #include <memory>
 #include <string>
 
+#include "base/limits.h"
 #include "flow/record.h"
 #include "flow/tap.h"
 #include "net/task.h"
@@ -32,7 +33,8 @@ struct RelayResources {
   PipePool pipes;
   BufferPool buffers;
   std::unique_ptr<char[]> scratch;  ///< limits::kScratchBytes; never held across a co_await
-  std::uint32_t idle_timeout_ms;
+  std::uint32_t idle_timeout_ms;    ///< neither side said anything
+  std::uint32_t half_closed_timeout_ms = limits::kHalfClosedTimeoutMs;  ///< nor after one FIN
 
   RelayResources(EventLoop& the_loop, FdAllowance& allowance, std::uint32_t idle_ms);
 };

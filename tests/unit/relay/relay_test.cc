@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "base/limits.h"
 #include "net/socket.h"
 #include "unit/support/loop_thread.h"
 #include "unit/support/tcp_pair.h"
@@ -37,23 +38,49 @@ class FreeFds final : public FdAllowance {
   std::atomic<int> taken = 0;
 };
 
-Task<Outcome> relay_pairs(RelayResources& resources, UniqueFd client, UniqueFd upstream, Tap* tap,
-                          std::string early) {
-  constexpr std::uint8_t kReady = Slot::kReadable | Slot::kWritable;
-  tune_relayed_tcp(client.get());
-  tune_relayed_tcp(upstream.get());
-  auto client_side = *WatchedFd::create(resources.loop, std::move(client), kReady);
-  auto upstream_side = *WatchedFd::create(resources.loop, std::move(upstream), kReady);
-  co_return co_await relay(resources, client_side, upstream_side, tap, std::move(early));
+struct Sides {
+  UniqueFd client;
+  UniqueFd upstream;
+  std::uint8_t assumed_ready;
+};
+
+Task<Outcome> relay_pairs(RelayResources& resources, Sides sides, Tap* tap, std::string early) {
+  tune_relayed_tcp(sides.client.get());
+  tune_relayed_tcp(sides.upstream.get());
+  const std::uint8_t ready = sides.assumed_ready;
+  auto client = *WatchedFd::create(resources.loop, std::move(sides.client), ready);
+  auto upstream = *WatchedFd::create(resources.loop, std::move(sides.upstream), ready);
+  co_return co_await relay(resources, client, upstream, tap, std::move(early));
 }
 
 class Relay : public ::testing::Test {
  protected:
   void start(std::uint32_t idle_ms = 60'000, Tap* tap = nullptr, std::string early = {}) {
     resources_ = std::make_unique<RelayResources>(thread_.loop(), allowance_, idle_ms);
+    resources_->half_closed_timeout_ms = half_closed_ms_;
     outcome_ = thread_.start<Outcome>([this, tap, early] {
-      return relay_pairs(*resources_, std::move(client_.far), std::move(upstream_.far), tap, early);
+      return relay_pairs(*resources_,
+                         {std::move(client_.far), std::move(upstream_.far), assumed_ready_}, tap,
+                         early);
     });
+  }
+  /// The server sends `body` and closes; true when all of it arrives and the relay ends.
+  bool download_arrives(const std::string& body) {
+    std::jthread server([&] {
+      send_all(upstream_.near.get(), body);
+      upstream_.near.reset();
+    });
+    const bool arrived = receive_to_end(client_.near.get()) == body;
+    client_.near.reset();
+    return arrived && outcome().bytes_down == body.size();
+  }
+  /// The other side gets the client's urgent byte as one, and `after` behind it.
+  void expect_urgent_byte_then(std::string_view after) {
+    ASSERT_TRUE(test::wait_for(upstream_.near.get(), POLLPRI));
+    char urgent = 0;
+    ASSERT_EQ(::recv(upstream_.near.get(), &urgent, 1, MSG_OOB), 1);
+    EXPECT_EQ(urgent, '!');
+    EXPECT_EQ(receive(upstream_.near.get(), after.size()), after);
   }
   Outcome outcome() {
     EXPECT_EQ(outcome_.wait_for(kDeadline), std::future_status::ready);
@@ -72,6 +99,8 @@ class Relay : public ::testing::Test {
 
   TcpPair client_ = tcp_pair();
   TcpPair upstream_ = tcp_pair();
+  std::uint8_t assumed_ready_ = Slot::kReadable | Slot::kWritable;
+  std::uint32_t half_closed_ms_ = limits::kHalfClosedTimeoutMs;
   FreeFds allowance_;
   std::unique_ptr<RelayResources> resources_;
   std::future<Outcome> outcome_;
@@ -124,27 +153,28 @@ TEST_F(Relay, half_close_by_upstream_leaves_the_upload_alone) {
   EXPECT_EQ(outcome().reason, EndReason::closed);
 }
 
-TEST_F(Relay, reset_by_client_reaches_upstream) {
-  start();
-  send_all(client_.near.get(), "x");
-  EXPECT_EQ(receive(upstream_.near.get(), 1), "x");
-  reset_on_close(client_.near.get());
-  client_.near.reset();
-  int error = 0;
-  receive_to_end(upstream_.near.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
+class RelayReset : public Relay {
+ protected:
+  /// Once a byte has passed, so that both directions wait for the next.
+  void reset_reaches_the_other_side(UniqueFd& by, const UniqueFd& other) {
+    start();
+    send_all(client_.near.get(), "x");
+    EXPECT_EQ(receive(upstream_.near.get(), 1), "x");
+    reset_on_close(by.get());
+    by.reset();
+    int error = 0;
+    receive_to_end(other.get(), &error);
+    EXPECT_EQ(error, ECONNRESET);
+  }
+};
+
+TEST_F(RelayReset, by_client_reaches_upstream) {
+  reset_reaches_the_other_side(client_.near, upstream_.near);
   EXPECT_EQ(outcome().reason, EndReason::client_reset);
 }
 
-TEST_F(Relay, reset_by_upstream_reaches_client) {
-  start();
-  send_all(client_.near.get(), "x");
-  EXPECT_EQ(receive(upstream_.near.get(), 1), "x");
-  reset_on_close(upstream_.near.get());
-  upstream_.near.reset();
-  int error = 0;
-  receive_to_end(client_.near.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
+TEST_F(RelayReset, by_upstream_reaches_client) {
+  reset_reaches_the_other_side(upstream_.near, client_.near);
   EXPECT_EQ(outcome().reason, EndReason::upstream_reset);
 }
 
@@ -162,28 +192,14 @@ TEST_F(Relay, reset_after_half_close_reaches_the_other_side) {
 
 TEST_F(Relay, bulk_is_spliced_and_every_byte_right) {
   start();
-  const std::string body = random_bytes(24 << 20);
-  std::jthread server([&] {
-    send_all(upstream_.near.get(), body);
-    upstream_.near.reset();
-  });
-  EXPECT_TRUE(receive_to_end(client_.near.get()) == body);
-  client_.near.reset();
-  EXPECT_EQ(outcome().bytes_down, body.size());
+  EXPECT_TRUE(download_arrives(random_bytes(24 << 20)));
   EXPECT_GT(allowance_.taken.load(), 0) << "never switched to splice";
 }
 
 TEST_F(Relay, bulk_is_copied_when_descriptors_are_short) {
   allowance_.refuse = true;
   start();
-  const std::string body = random_bytes(8 << 20);
-  std::jthread server([&] {
-    send_all(upstream_.near.get(), body);
-    upstream_.near.reset();
-  });
-  EXPECT_TRUE(receive_to_end(client_.near.get()) == body);
-  client_.near.reset();
-  EXPECT_EQ(outcome().bytes_down, body.size());
+  EXPECT_TRUE(download_arrives(random_bytes(8 << 20)));
 }
 
 TEST_F(Relay, early_upstream_bytes_come_first) {
@@ -198,11 +214,7 @@ TEST_F(Relay, urgent_byte_arrives_as_one_at_its_place) {
   EXPECT_EQ(receive(upstream_.near.get(), 6), "before");
   ASSERT_EQ(::send(client_.near.get(), "!", 1, MSG_OOB), 1);
   send_all(client_.near.get(), "after");
-  ASSERT_TRUE(test::wait_for(upstream_.near.get(), POLLPRI));
-  char urgent = 0;
-  ASSERT_EQ(::recv(upstream_.near.get(), &urgent, 1, MSG_OOB), 1);
-  EXPECT_EQ(urgent, '!');
-  EXPECT_EQ(receive(upstream_.near.get(), 5), "after");
+  expect_urgent_byte_then("after");
 }
 
 TEST_F(Relay, urgent_byte_in_the_middle_of_bulk_loses_nothing) {
@@ -221,16 +233,18 @@ TEST_F(Relay, urgent_byte_in_the_middle_of_bulk_loses_nothing) {
   EXPECT_TRUE(got == body + "!" + body);
 }
 
-TEST_F(Relay, urgent_byte_that_comes_first_stays_urgent) {
+/// Whether the first read is tried at once, or when epoll has said what there is.
+class RelayFirstRead : public Relay, public ::testing::WithParamInterface<std::uint8_t> {};
+INSTANTIATE_TEST_SUITE_P(, RelayFirstRead,
+                         testing::Values(Slot::kReadable | Slot::kWritable, Slot::kWritable));
+
+TEST_P(RelayFirstRead, urgent_byte_that_comes_first_stays_urgent) {
+  assumed_ready_ = GetParam();
   ASSERT_EQ(::send(client_.near.get(), "!", 1, MSG_OOB), 1);
   send_all(client_.near.get(), "after");
   ASSERT_TRUE(test::wait_for(client_.far.get(), POLLPRI));
   start();
-  ASSERT_TRUE(test::wait_for(upstream_.near.get(), POLLPRI));
-  char urgent = 0;
-  ASSERT_EQ(::recv(upstream_.near.get(), &urgent, 1, MSG_OOB), 1);
-  EXPECT_EQ(urgent, '!');
-  EXPECT_EQ(receive(upstream_.near.get(), 5), "after");
+  expect_urgent_byte_then("after");
 }
 
 TEST_F(Relay, urgent_byte_before_a_reset_leaves_no_gap) {
@@ -271,6 +285,29 @@ TEST_F(Relay, idle_pair_is_ended) {
   receive_to_end(client_.near.get(), &error);
   EXPECT_EQ(error, ECONNRESET);
   EXPECT_EQ(outcome().reason, EndReason::idle);
+}
+
+TEST_F(Relay, half_closed_pair_is_ended_sooner_than_an_open_one) {
+  half_closed_ms_ = 200;
+  start(3'600'000);
+  ::shutdown(client_.near.get(), SHUT_WR);
+  int error = 0;
+  receive_to_end(client_.near.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  EXPECT_EQ(outcome().reason, EndReason::idle);
+}
+
+TEST_F(Relay, half_close_after_a_long_silence_leaves_time_for_the_answer) {
+  half_closed_ms_ = 500;
+  start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(800));
+  ::shutdown(client_.near.get(), SHUT_WR);
+  EXPECT_EQ(receive_to_end(upstream_.near.get()), "");
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  send_all(upstream_.near.get(), "answer");
+  upstream_.near.reset();
+  EXPECT_EQ(receive_to_end(client_.near.get()), "answer");
+  EXPECT_EQ(outcome().reason, EndReason::closed);
 }
 
 TEST_F(Relay, traffic_one_way_keeps_the_pair_alive) {
