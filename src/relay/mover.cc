@@ -41,13 +41,13 @@ Pulled Mover::pull() {
 
 // With SO_OOBINLINE recv() stops short of the urgent mark (tcp(7)) but, begun at it, reads on
 // beyond. So at the mark one byte alone is read, and sent with MSG_OOB. The mark of a byte is known
-// once the byte is there: what FIONREAD counted before the look at the mark can be read without a
-// surprise.
+// once the byte is there: what was counted before the look at the mark can be read without a
+// surprise. FIONREAD locks the socket and SIOCATMARK does not, so a count is used up first; but a
+// read that may be short takes a fresh one, as pull_copy() makes much of it.
 Pulled Mover::pull_careful() {
   maybe_at_mark_ = false;
-  int waiting = 0;
-  ::ioctl(from_.fd(), FIONREAD, &waiting);
-  if (waiting <= 0) {
+  if (counted_ < limits::kScratchBytes) count_waiting();
+  if (counted_ == 0) {
     if (from_.slot().has(Slot::kPeerClosed | Slot::kFailed)) return pull_copy(1);
     from_.slot().clear(Slot::kReadable);
     maybe_at_mark_ = true;
@@ -56,16 +56,23 @@ Pulled Mover::pull_careful() {
   int at_mark = 0;
   if (::ioctl(from_.fd(), SIOCATMARK, &at_mark) != 0 || at_mark == 0) {
     if (pipe_) return pull_splice();
-    return pull_copy(std::min(static_cast<std::size_t>(waiting), limits::kScratchBytes));
+    return pull_copy(std::min(counted_, limits::kScratchBytes));
   }
   char byte = 0;
   if (::recv(from_.fd(), &byte, 1, 0) != 1) return Pulled::sender_failed;
+  --counted_;
   urgent_ = true;
   leave_splice();
   sending_urgent_ = true;
   last_chunk_ = false;
   if (tap_ != nullptr) tap_->observe(side_, {&byte, 1});
   return push_bytes(&byte, 1) ? Pulled::data : Pulled::receiver_failed;
+}
+
+void Mover::count_waiting() {
+  int waiting = 0;
+  ::ioctl(from_.fd(), FIONREAD, &waiting);
+  counted_ = static_cast<std::size_t>(std::max(waiting, 0));
 }
 
 Pulled Mover::pull_copy(std::size_t most) {
@@ -78,6 +85,7 @@ Pulled Mover::pull_copy(std::size_t most) {
   }
   if (got == 0) return Pulled::end;
   const auto size = static_cast<std::size_t>(got);
+  counted_ -= std::min(counted_, size);
   maybe_at_mark_ = size == limits::kScratchBytes;
   // A short read has emptied the queue: what comes later raises a new edge. Not so with a FIN,
   // urgent byte or error behind the data, whose edge may have been reported already.
@@ -114,6 +122,7 @@ Pulled Mover::pull_splice() {
     leave_splice();
     return pull();
   }
+  counted_ = 0;
   unsent_ = static_cast<std::size_t>(got);
   if (tap_ != nullptr) tap_->skip(side_, unsent_);
   small_moves_ = unsent_ < limits::kSmallSpliceBytes ? small_moves_ + 1 : 0;

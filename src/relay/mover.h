@@ -23,7 +23,12 @@ enum class Pulled : std::uint8_t {
 class Mover {
  public:
   Mover(RelayResources& resources, WatchedFd& from, WatchedFd& to, Side side, Tap* tap)
-      : resources_(resources), from_(from), to_(to), side_(side), tap_(tap) {}
+      : resources_(resources),
+        from_(from),
+        to_(to),
+        side_(side),
+        tap_(tap),
+        maybe_at_mark_(from.slot().has(Slot::kReadable)) {}
   ~Mover();
   Mover(const Mover&) = delete;
   Mover& operator=(const Mover&) = delete;
@@ -42,6 +47,7 @@ class Mover {
   Pulled pull_copy(std::size_t most);
   Pulled pull_splice();
   Pulled pull_careful();
+  void count_waiting();
   bool push_bytes(const char* bytes, std::size_t size);
   void enter_splice();
   void leave_splice();
@@ -61,10 +67,11 @@ class Mover {
   int large_reads_ = 0;
   int small_moves_ = 0;
   bool urgent_ = false;  // EPOLLPRI was seen once: never splice again
-  // The next read may begin at an urgent mark that EPOLLPRI has not announced yet: the first read,
-  // and one that follows a full one, or a splice, without a look at epoll between. A short read
-  // clears kReadable, so epoll is asked before the next.
-  bool maybe_at_mark_ = true;
+  // The next read may begin at an urgent mark that EPOLLPRI has not announced yet: the first read
+  // when kReadable was not epoll's word, and one that follows a full one, or a splice, without a
+  // look at epoll between. A short read clears kReadable, so epoll is asked before the next.
+  bool maybe_at_mark_;
+  std::size_t counted_ = 0;  // what is still there of the bytes that FIONREAD last counted
   bool sending_urgent_ = false;
   bool last_chunk_ = false;  // a FIN is known to follow: MSG_MORE lets it ride along
 };
