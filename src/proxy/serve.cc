@@ -64,19 +64,21 @@ Task<Hints> await_name(ServeContext& context, const Captured& captured) {
   const auto slot = loop.watch(fd, 0);
   if (!slot) co_return Hints{};
   NamePeek peeked;
+  Wake wake = Wake::ready;
   const Clock::time_point deadline =
       Clock::now() + std::chrono::milliseconds(context.sniff_wait_ms);
   while (peeked.state == NamePeek::State::need_more) {
     (*slot)->clear(Slot::kReadable);
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    wake = Wake::timeout;
     if (left.count() <= 0) break;
-    const Wake wake = co_await loop.readable(**slot, static_cast<std::uint32_t>(left.count()));
+    wake = co_await loop.readable(**slot, static_cast<std::uint32_t>(left.count()));
     if (wake != Wake::ready) break;
     peeked = peek(context, fd);
     if ((*slot)->has(Slot::kPeerClosed)) break;  // no more will come
   }
   loop.unwatch(fd);
-  if (peeked.state == NamePeek::State::need_more) note_silence(captured.flow);
+  if (wake == Wake::timeout) note_silence(captured.flow);
   if (peeked.state != NamePeek::State::match) co_return Hints{};
   co_return Hints{.host = std::move(peeked.name), .source = peeked.source};
 }

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/counters.h"
 #include "egress/direct.h"
 #include "proxy/fd_budget.h"
 #include "unit/support/loop_thread.h"
@@ -15,6 +16,7 @@ namespace {
 using test::LoopThread;
 
 struct Story {
+  bool wants_name = false;  // the way out does, and the client may be peeked at
   std::vector<std::string> steps;
   std::optional<ConnectFailure> refused_with;
 };
@@ -33,7 +35,7 @@ class HeldClient final : public Admission {
     story_.steps.emplace_back("refuse");
     story_.refused_with = failure;
   }
-  [[nodiscard]] int peekable_fd() const override { return -1; }
+  [[nodiscard]] int peekable_fd() const override { return story_.wants_name ? fd_.get() : -1; }
 
  private:
   Story& story_;
@@ -44,11 +46,11 @@ class ReportingWayOut final : public WayOut {
  public:
   explicit ReportingWayOut(Story& story) : story_(story), direct_(make_direct({})) {}
   [[nodiscard]] std::string_view name() const override { return "direct"; }
-  [[nodiscard]] bool wants_name() const override { return false; }
+  [[nodiscard]] bool wants_name() const override { return story_.wants_name; }
   [[nodiscard]] bool carries_udp() const override { return false; }
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override {
-    story_.steps.emplace_back("dial");
+    story_.steps.emplace_back(hints.host.empty() ? "dial" : "dial " + hints.host);
     auto upstream = co_await direct_->connect(loop, flow, hints);
     story_.steps.emplace_back(upstream ? "dialled" : "dial failed");
     co_return upstream;
@@ -126,6 +128,36 @@ TEST(Serve, held_client_is_refused_with_the_true_error_and_never_admitted) {
   EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dial failed", "refuse"}));
   EXPECT_EQ(reason_errno(story.refused_with.value().reason), ECONNREFUSED);
   EXPECT_EQ(log.last.value().reason, EndReason::refused);
+}
+
+/// What a way out that wants names is asked to do for a client that sends `text`, then its FIN.
+std::vector<std::string> steps_after(std::string_view text, bool fin) {
+  LoopThread thread;
+  const UniqueFd server = test::listen_on_loopback();
+  auto client = test::tcp_pair();
+  Story story{.wants_name = true, .steps = {}, .refused_with = {}};
+  EndLog log;
+  test::send_all(client.near.get(), text);
+  if (fin) ::shutdown(client.near.get(), SHUT_WR);
+  auto served = thread.start<int>([&] {
+    return serve_held(thread.loop(), story, log, *local_endpoint(server.get()),
+                      std::move(client.far));
+  });
+  EXPECT_TRUE(test::wait_for(server.get(), POLLIN));
+  client.near.reset();
+  UniqueFd(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+  served.get();
+  return story.steps;
+}
+
+TEST(Serve, only_a_client_that_keeps_its_name_to_itself_is_counted_as_silent) {
+  const auto expired = [] { return counted(Counter::sniff_waits_expired); };
+  const auto before = expired();
+  EXPECT_EQ(steps_after("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", false)[0], "dial a.example");
+  EXPECT_EQ(steps_after("GET / HTTP/1.1\r\nHo", true)[0], "dial");
+  EXPECT_EQ(expired(), before);
+  EXPECT_EQ(steps_after("GET / HTTP/1.1\r\nHo", false)[0], "dial");
+  EXPECT_EQ(expired(), before + 1);
 }
 
 TEST(Serve, held_client_that_went_away_meanwhile_is_recorded_and_not_refused) {
