@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/limits.h"
+#include "base/terminal.h"
 
 namespace shunt {
 namespace {
@@ -30,7 +31,8 @@ void set_log_level(LogLevel level) { threshold.store(level, std::memory_order_re
 
 void log(LogLevel level, std::string_view line) {
   if (level > threshold.load(std::memory_order_relaxed)) return;
-  const std::string text = fmt::format("shunt: {}{}\n", prefix(level), line);
+  const std::string text =
+      with_line_ends_for(STDERR_FILENO, fmt::format("shunt: {}{}\n", prefix(level), line));
   [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, text.data(), text.size());
 }
 

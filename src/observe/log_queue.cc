@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/terminal.h"
 
 namespace shunt {
 namespace {
@@ -129,7 +130,7 @@ void LogQueue::State::write(std::vector<LogLine>& batch, std::uint64_t missed) {
 /// A full disk may have room again, so each write is tried; the reason is said once. False when
 /// the thread was left behind meanwhile.
 bool LogQueue::State::put(std::string& out) {
-  const bool wrote = write_all(fd, out);
+  const bool wrote = write_all(fd, with_line_ends_for(fd, out));
   if (!wrote) {
     count(Counter::log_lines_dropped, static_cast<std::uint64_t>(std::ranges::count(out, '\n')));
     if (!failing) log(LogLevel::warning, errno_error("writing the traffic log").text());

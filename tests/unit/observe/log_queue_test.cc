@@ -11,6 +11,7 @@
 #include "base/counters.h"
 #include "base/limits.h"
 #include "unit/observe/log_fixture.h"
+#include "unit/support/pseudo_terminal.h"
 
 namespace shunt {
 namespace {
@@ -63,6 +64,18 @@ TEST(LogQueue, writes_every_line_of_every_thread) {
   for (auto& thread : threads) thread.join();
   EXPECT_TRUE(queue.flush(kPatienceMs));
   EXPECT_EQ(file.text().size(), 2U * kThreads * kLines);
+  EXPECT_TRUE(queue.stop(kPatienceMs));
+}
+
+TEST(LogQueue, raw_terminal_gets_whole_line_ends_and_any_other_the_kernels) {
+  const test::PseudoTerminal terminal;
+  if (!terminal.valid()) GTEST_SKIP() << "needs pseudo-terminals";
+  LogQueue queue(terminal.fd(), std::make_unique<PlainLayout>(), false);
+  queue.push(line("before the editor"));
+  EXPECT_EQ(terminal.shown_until("\n"), "before the editor\r\n");
+  terminal.make_raw();
+  queue.push(line("inside"));
+  EXPECT_EQ(terminal.shown_until("\n"), "inside\r\n");
   EXPECT_TRUE(queue.stop(kPatienceMs));
 }
 
