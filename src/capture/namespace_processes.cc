@@ -52,6 +52,21 @@ std::optional<ProcessInfo> describe(pid_t pid) {
   return ProcessInfo{.name = *std::move(name), .pid = pid};
 }
 
+/// By the page faults of its children (proc_pid_stat(5): cminflt), which no process starts without.
+/// True also when it is gone.
+bool has_waited_for_a_child(pid_t pid) {
+  constexpr int kFieldsBefore = 8;  // between the name, which may hold anything, and cminflt
+  const auto line = read_text_file(fmt::format("/proc/{}/stat", pid));
+  if (!line) return true;
+  std::string_view rest = *line;
+  rest.remove_prefix(std::min(rest.rfind(") "), rest.size()));
+  for (int field = 0; field <= kFieldsBefore; ++field) {
+    rest.remove_prefix(std::min(rest.find(' '), rest.size() - 1) + 1);
+    if (rest.empty()) return true;
+  }
+  return !rest.starts_with("0 ");
+}
+
 }  // namespace
 
 NamespaceProcesses::NamespaceProcesses(UniqueFd diag_socket, int netns, pid_t holder)
@@ -59,9 +74,18 @@ NamespaceProcesses::NamespaceProcesses(UniqueFd diag_socket, int netns, pid_t ho
 
 std::optional<ProcessInfo> NamespaceProcesses::lookup(const Flow& flow) {
   const auto owner = diag_.find(flow.protocol, flow.source, flow.original_destination);
-  if (!owner) return std::nullopt;
-  if (const auto pid = holder_of(owner->inode)) return describe(*pid);
-  return members_.size() == 1 ? describe(members_.front()) : std::nullopt;
+  const auto pid = owner ? holder_of(owner->inode) : std::nullopt;
+  return pid ? describe(*pid) : only_process();
+}
+
+/// Whose a flow must be that has no socket any more, or came between two scans: the command's, if
+/// it never had a child.
+std::optional<ProcessInfo> NamespaceProcesses::only_process() const {
+  const pid_t command = command_;
+  if (command == 0 || has_waited_for_a_child(command)) return std::nullopt;
+  int found = 0;
+  for_each_descendant(command, [&found](pid_t) { ++found; });
+  return found == 1 ? describe(command) : std::nullopt;
 }
 
 std::optional<pid_t> NamespaceProcesses::holder_of(std::uint32_t inode) {

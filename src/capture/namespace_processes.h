@@ -5,8 +5,8 @@
 // What a scan finds is kept, so of a burst of new connections only the first pays. It goes over the
 // command's descendants, and only when that does not help over all processes of the machine, to
 // find those of the namespace that lost their parents. Either is held to a share of the log
-// thread's time; a flow that comes in between goes without a name, unless there is one process
-// only.
+// thread's time. A flow that comes in between goes without a name, and so does one that was refused
+// so fast that its socket is gone, unless there was never any process but the command.
 #pragma once
 
 #include <atomic>
@@ -44,6 +44,7 @@ class NamespaceProcesses final : public ProcessNames {
   };
 
   std::optional<pid_t> holder_of(std::uint32_t inode);
+  [[nodiscard]] std::optional<ProcessInfo> only_process() const;
   void scan_descendants();
   void scan_namespace();
   void collect_sockets();
