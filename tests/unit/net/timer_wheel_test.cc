@@ -14,14 +14,18 @@ struct Counting : Timer {
   int fired = 0;
 };
 
-TEST(TimerWheel, fires_at_its_deadline_and_not_before) {
+void expect_fires_at(TimerWheel& wheel, const Counting& timer, Tick deadline) {
+  wheel.advance(deadline - 1);
+  EXPECT_EQ(timer.fired, 0);
+  wheel.advance(deadline);
+  EXPECT_EQ(timer.fired, 1);
+}
+
+TEST(TimerWheel, fires_once_at_its_deadline_and_not_before) {
   TimerWheel wheel;
   Counting timer;
   wheel.arm(timer, 10);
-  wheel.advance(9);
-  EXPECT_EQ(timer.fired, 0);
-  wheel.advance(10);
-  EXPECT_EQ(timer.fired, 1);
+  expect_fires_at(wheel, timer, 10);
   wheel.advance(2000);
   EXPECT_EQ(timer.fired, 1);
 }
@@ -30,10 +34,8 @@ TEST(TimerWheel, deadline_beyond_one_turn_waits_for_its_turn) {
   TimerWheel wheel;
   Counting timer;
   wheel.arm(timer, 512 * 3 + 7);
-  for (Tick now = 1; now < 512 * 3 + 7; ++now) wheel.advance(now);
-  EXPECT_EQ(timer.fired, 0);
-  wheel.advance(512 * 3 + 7);
-  EXPECT_EQ(timer.fired, 1);
+  for (Tick now = 1; now < 512 * 3; ++now) wheel.advance(now);
+  expect_fires_at(wheel, timer, 512 * 3 + 7);
 }
 
 TEST(TimerWheel, moving_a_deadline_later_replaces_the_earlier_one) {
@@ -41,10 +43,7 @@ TEST(TimerWheel, moving_a_deadline_later_replaces_the_earlier_one) {
   Counting timer;
   wheel.arm(timer, 5);
   wheel.arm(timer, 50);
-  wheel.advance(49);
-  EXPECT_EQ(timer.fired, 0);
-  wheel.advance(50);
-  EXPECT_EQ(timer.fired, 1);
+  expect_fires_at(wheel, timer, 50);
 }
 
 TEST(TimerWheel, moving_a_deadline_earlier_works_too) {
@@ -52,8 +51,7 @@ TEST(TimerWheel, moving_a_deadline_earlier_works_too) {
   Counting timer;
   wheel.arm(timer, 50);
   wheel.arm(timer, 5);
-  wheel.advance(5);
-  EXPECT_EQ(timer.fired, 1);
+  expect_fires_at(wheel, timer, 5);
 }
 
 TEST(TimerWheel, destroyed_and_disarmed_timers_never_fire) {

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What happens at each bound of the UDP server.
+#include <gtest/gtest.h>
+
+#include "base/counters.h"
+#include "base/limits.h"
+#include "unit/proxy/serve_udp_fixture.h"
+
+namespace shunt {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+
+using ServeUdpLimits = ServeUdpTest;
+INSTANTIATE_TEST_SUITE_P(, ServeUdpLimits, testing::Values(Family::ipv4, Family::ipv6),
+                         family_name);
+
+TEST_P(ServeUdpLimits, datagrams_wait_in_a_bounded_queue_while_it_dials) {
+  way_out->dial_ms = 300;
+  const auto before = counted(Counter::udp_datagrams_dropped);
+  start();
+  Peer client(Address::loopback(GetParam()));
+  for (int i = 0; i < 40; ++i) client.send(listener, std::to_string(i));
+  for (std::size_t i = 0; i < limits::kUdpQueuedDatagrams; ++i) {
+    ASSERT_EQ(server.receive(), std::to_string(i));
+  }
+  EXPECT_EQ(server.receive(50), std::nullopt);
+  EXPECT_EQ(counted(Counter::udp_datagrams_dropped) - before, 40 - limits::kUdpQueuedDatagrams);
+}
+
+TEST_P(ServeUdpLimits, client_over_its_limit_displaces_its_own_oldest) {
+  options.most_sessions_per_client = 4;
+  start();
+  std::vector<std::unique_ptr<Peer>> clients;
+  for (int i = 0; i < 10; ++i) {
+    clients.push_back(std::make_unique<Peer>(Address::loopback(GetParam())));
+    ASSERT_TRUE(pass(*clients.back(), "datagram"));
+  }
+  EXPECT_EQ(sessions(), 4U);
+  const auto ends = log.ends();
+  ASSERT_EQ(ends.size(), 6U);
+  for (std::size_t i = 0; i < 6; ++i) {
+    EXPECT_EQ(ends[i].first.source, clients[i]->endpoint());
+    EXPECT_EQ(ends[i].second.reason, EndReason::evicted);
+  }
+}
+
+using ServeUdpLimitsOnIpv4 = ServeUdpTest;  // IPv6 has one loopback address: no second client
+INSTANTIATE_TEST_SUITE_P(, ServeUdpLimitsOnIpv4, testing::Values(Family::ipv4), family_name);
+
+TEST_P(ServeUdpLimitsOnIpv4, full_table_spares_the_modest_client) {
+  options.most_sessions = 8;
+  start();
+  Peer modest(*Address::parse("127.0.0.2"));
+  ASSERT_TRUE(pass(modest, "mine"));
+  const Endpoint upstream_of_modest = server.from;
+  std::vector<std::unique_ptr<Peer>> greedy;
+  for (int i = 0; i < 50; ++i) {
+    greedy.push_back(std::make_unique<Peer>(*Address::parse("127.0.0.3")));
+    ASSERT_TRUE(pass(*greedy.back(), "more"));
+  }
+  EXPECT_EQ(sessions(), 8U);
+  server.send(upstream_of_modest, "still there");
+  EXPECT_EQ(modest.receive(), "still there");
+}
+
+TEST_P(ServeUdpLimits, descriptors_short_displaces_instead_of_failing) {
+  FdBudget budget(40);  // UDP may hold a quarter; one of them is the reply socket
+  options.fds = &budget;
+  start();
+  std::vector<std::unique_ptr<Peer>> clients;
+  for (int i = 0; i < 30; ++i) {
+    clients.push_back(std::make_unique<Peer>(Address::loopback(GetParam())));
+    ASSERT_TRUE(pass(*clients.back(), "datagram"));
+    server.send(server.from, "answer");
+    ASSERT_TRUE(clients.back()->receive());
+  }
+  EXPECT_LE(sessions(), 10U);
+  on_loop<int>([this] { return udp->stop(), 0; });
+  ASSERT_EQ(done.wait_for(5s), std::future_status::ready);
+  on_loop<int>([this] { return udp.reset(), 0; });
+  EXPECT_TRUE(budget.take(40)) << "descriptors were not given back";
+}
+
+TEST_P(ServeUdpLimits, reply_sockets_are_shared_by_source_and_bounded) {
+  options.most_reply_sockets = 2;
+  start();
+  for (int port = 1000; port < 1006; ++port) {
+    set_destination(Endpoint{made_up_destination.address, static_cast<std::uint16_t>(port)});
+    for (int i = 0; i < 3; ++i) {
+      Peer client(Address::loopback(GetParam()));
+      ASSERT_TRUE(pass(client, "question"));
+      server.send(server.from, "answer");
+      ASSERT_TRUE(client.receive());
+    }
+    EXPECT_LE(on_loop<std::size_t>([this] { return udp->bound_reply_sockets(); }), 2U);
+  }
+  EXPECT_EQ(replies->made, 6);
+}
+
+}  // namespace
+}  // namespace shunt
