@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/counters.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -26,6 +27,7 @@ std::expected<Started, ConnectFailure> start_connect(int fd, const Endpoint& des
   if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
     const int error = errno;
     if (options.observer != nullptr) options.observer->not_opened();
+    if (error == EADDRNOTAVAIL) count(Counter::ports_short);
     return unexpected(failure_from_errno(error));
   }
   return Started{.reported = ReportedUpstream(options.observer, fd), .connected = result == 0};

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "base/counters.h"
 #include "proxy/fd_budget.h"
 #include "proxy/worker.h"
 
@@ -50,6 +51,7 @@ class RunningProxy final : public Proxy {
 
   void stop() override {
     if (!started_) return;
+    count(Counter::flows_cut_by_drain, live_flows());
     for (auto& worker : workers_) worker->cancel();
     // Cancelled flows end without waiting for anybody; the limit is for a bug, not for a peer.
     wait_idle(std::chrono::seconds(5));

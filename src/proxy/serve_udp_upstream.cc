@@ -79,6 +79,7 @@ Task<> UdpServer::serve(Session session) {
 bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
   if (upstream.control.valid() && options_.fds != nullptr) {
     if (!options_.fds->take_for_udp(1)) {
+      count(Counter::descriptors_short);
       refuse(session, {.reason = ConnectReason::resources, .os_error = EMFILE, .detail = {}});
       return false;
     }

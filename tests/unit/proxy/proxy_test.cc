@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "base/counters.h"
 #include "egress/direct.h"
 #include "net/socket.h"
 #include "unit/support/tcp_pair.h"
@@ -92,6 +93,12 @@ UniqueFd accept_one(const UniqueFd& listener) {
   return UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
 }
 
+void expect_reset(const UniqueFd& peer) {
+  int error = 0;
+  receive_to_end(peer.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+}
+
 class RunningProxyTest : public ::testing::Test {
  protected:
   void start(std::optional<Endpoint> target = std::nullopt, bool own = false) {
@@ -136,9 +143,7 @@ TEST_F(RunningProxyTest, refused_upstream_becomes_a_reset_and_is_recorded_as_ref
   closed.reset();
   start(nobody);
   const UniqueFd client = dial(front_);
-  int error = 0;
-  receive_to_end(client.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
+  expect_reset(client);
   const auto ends = log_.wait_for_ends(1);
   EXPECT_EQ(ends[0].reason, EndReason::refused);
   EXPECT_EQ(ends[0].failure.value().reason, ConnectReason::refused);
@@ -147,9 +152,7 @@ TEST_F(RunningProxyTest, refused_upstream_becomes_a_reset_and_is_recorded_as_ref
 TEST_F(RunningProxyTest, direct_dial_of_the_own_listener_is_reset_and_dials_nobody) {
   start(std::nullopt, true);
   const UniqueFd client = dial(front_);
-  int error = 0;
-  receive_to_end(client.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
+  expect_reset(client);
   EXPECT_EQ(log_.wait_for_ends(1)[0].failure.value().reason, ConnectReason::no_destination);
   pollfd poll{.fd = server_.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(::poll(&poll, 1, 50), 0);
@@ -168,9 +171,7 @@ TEST_F(RunningProxyTest, loop_ends_after_one_hop) {
   options.log = &log_;
   proxy_ = std::move(Proxy::start(std::move(options))).value();
   const UniqueFd client = dial(front_);
-  int error = 0;
-  receive_to_end(client.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
+  expect_reset(client);
   const auto ends = log_.wait_for_ends(2);
   EXPECT_EQ(ends.size(), 2U);
   EXPECT_EQ(ends[0].failure.value().reason, ConnectReason::loop);
@@ -201,13 +202,12 @@ TEST_F(RunningProxyTest, drain_gives_up_at_its_deadline_and_stop_resets_the_rest
   start();
   const UniqueFd client = dial(front_);
   const UniqueFd upstream = accept_one(server_);
+  const auto before = counted(Counter::flows_cut_by_drain);
   EXPECT_FALSE(proxy_->drain(100));
   proxy_->stop();
-  int error = 0;
-  receive_to_end(client.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
-  receive_to_end(upstream.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
+  expect_reset(client);
+  expect_reset(upstream);
+  EXPECT_EQ(counted(Counter::flows_cut_by_drain), before + 1);
   EXPECT_EQ(log_.wait_for_ends(1)[0].reason, EndReason::shutdown);
 }
 
