@@ -20,7 +20,8 @@ bool is_name_char(char c) {
 }
 
 bool is_host_name(std::string_view name) {
-  if (name.empty() || name.size() > kHostNameBytes || Address::parse(name)) return false;
+  if (name.empty() || name.size() > kHostNameBytes || name.ends_with('.')) return false;
+  if (Address::parse(name)) return false;
   while (!name.empty()) {
     const std::string_view label = name.substr(0, name.find('.'));
     if (label.empty() || label.size() > kLabelBytes || !std::ranges::all_of(label, is_name_char)) {
