@@ -51,7 +51,6 @@ class ProxyLink {
 
   [[nodiscard]] std::string_view received() const { return received_; }
   void consume(std::size_t size) { received_.erase(0, size); }
-  [[nodiscard]] const WatchedFd& socket() const { return dialled_.socket; }
   [[nodiscard]] const Endpoint& address() const { return address_; }
 
   /// A failure of the proxy itself: "NAME what".

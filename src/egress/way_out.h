@@ -68,18 +68,14 @@ struct UdpUpstream {
 
   WatchedFd socket;  ///< connected: to the destination, or to a proxy's relay address
   ReportedUpstream reported;
-  WatchedFd control;  ///< SOCKS5: the TCP connection that the association lives by; else not valid
+  /// SOCKS5: the TCP connection that the association lives by: readable once the proxy has ended
+  /// it. Else not valid.
+  WatchedFd control;
   ReportedUpstream control_reported;
   std::string header;  ///< goes before each datagram sent (SOCKS5 UDP request header), often ""
   Unwrap unwrap = [](const UdpUpstream&, std::string_view datagram) {
     return std::optional(datagram);
   };
-
-  /// The proxy has closed the control connection, so its relay forwards nothing any more. Costs no
-  /// system call: look before each datagram, and end the session when it says so.
-  [[nodiscard]] bool ended() const {
-    return control.valid() && control.slot().has(Slot::kPeerClosed | Slot::kFailed);
-  }
 };
 
 class WayOut {

@@ -95,7 +95,7 @@ class EventLoop {
   class SleepAwaiter;
   class YieldAwaiter;
   /// Waits for the slot to be readable (data, FIN, error) or writable. The caller's flow must have
-  /// a deadline of its own that cancels the slot (relay/pair.h).
+  /// a deadline of its own that cancels the slot (relay/relay.cc).
   ReadyAwaiter readable(Slot& slot);
   ReadyAwaiter writable(Slot& slot);
   /// The same, for at most `ms`.

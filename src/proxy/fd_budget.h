@@ -28,7 +28,6 @@ class FdBudget final : public FdAllowance {
   bool take_for_udp(int count);
   void give_back_udp(int count);
 
-  [[nodiscard]] int total() const { return total_; }
   /// How many TCP flows fit when nothing else is held.
   [[nodiscard]] int flow_capacity() const;
 

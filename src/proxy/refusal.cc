@@ -38,8 +38,8 @@ std::optional<ConnectFailure> own_flow_refusal(const Flow& flow,
 }
 
 bool server_speaks_first(std::uint16_t port) {
-  // FTP, SSH, telnet, SMTP, POP3, NNTP, IMAP, submission, IMAP and POP3 with STARTTLS neighbours,
-  // MySQL, PostgreSQL's clients speak first but wait for an answer of one byte, VNC.
+  // FTP, SSH, telnet, SMTP, POP3, NNTP, IMAP, mail submission, MySQL, PostgreSQL, VNC. A client of
+  // PostgreSQL speaks first, but names no host before the server has answered its SSLRequest.
   static constexpr std::array<std::uint16_t, 11> kPorts = {21,  22,  23,   25,   110, 119,
                                                            143, 587, 3306, 5432, 5900};
   return std::ranges::find(kPorts, port) != kPorts.end();

@@ -64,7 +64,7 @@ std::uint64_t Http1Parser::uninteresting() const {
   }
 }
 
-// The head. -------------------------------------------------------------------------------------
+// The head.
 
 Http1Parser::Step Http1Parser::feed_head(std::string_view bytes, Answers answers) {
   std::size_t start = 0;
@@ -148,7 +148,6 @@ Http1Parser::Step Http1Parser::halt(std::size_t consumed) {
 }
 
 // Where the body ends: RFC 9112 section 6.3, but contradictions stop the parsing.
-// ------------------
 
 void Http1Parser::frame_request(const HttpHead& head) {
   if (head.length_faulty || (head.transfer_encoding && !head.chunked)) {
@@ -188,7 +187,7 @@ void Http1Parser::begin_body(State state, std::uint64_t remaining) {
   }
 }
 
-// The body. ---------------------------------------------------------------------------------------
+// The body.
 
 /// Returns how much belonged to this message.
 std::size_t Http1Parser::feed_body(std::string_view bytes) {

@@ -48,7 +48,6 @@ class Http1Parser {
   void end();
 
   [[nodiscard]] std::uint64_t uninteresting() const;
-  [[nodiscard]] bool stopped() const { return state_ == State::stopped; }
   /// Payload of the current or just ended message, without the framing of chunks.
   [[nodiscard]] std::uint64_t body_bytes() const { return body_bytes_; }
 

@@ -65,7 +65,6 @@ TEST_F(Socks5Udp, datagrams_go_to_the_relay_and_back) {
   ASSERT_TRUE(upstream.has_value());
   EXPECT_EQ(upstream->header, kHeader);
   EXPECT_TRUE(upstream->control.valid());
-  EXPECT_FALSE(upstream->ended());
   EXPECT_FALSE(upstream->control.slot().has(Slot::kReadable));  // who waits for its end, waits
   const std::string query = upstream->header + "query";
   ::send(upstream->socket.fd(), query.data(), query.size(), 0);
@@ -101,15 +100,11 @@ TEST_F(Socks5Udp, takes_only_whole_datagrams_from_the_destination) {
   EXPECT_EQ(unwrap(kHeader), "");
 }
 
-Task<bool> ended_after_close(EventLoop& loop, const WayOut& out) {
+Task<bool> control_tells_the_end(EventLoop& loop, const WayOut& out) {
   auto upstream = co_await out.associate(loop, kFlow);
   if (!upstream) co_return false;
-  while (!upstream->ended()) {
-    upstream->control.slot().clear(Slot::kReadable);
-    const Wake wake = co_await loop.readable(upstream->control.slot(), kPatienceMs);
-    if (wake != Wake::ready) break;
-  }
-  co_return upstream->ended();
+  const Wake wake = co_await loop.readable(upstream->control.slot(), kPatienceMs);
+  co_return wake == Wake::ready && upstream->control.slot().has(Slot::kPeerClosed);
 }
 
 TEST_F(Socks5Udp, ends_with_its_control_connection) {
@@ -117,7 +112,7 @@ TEST_F(Socks5Udp, ends_with_its_control_connection) {
   FakePeer peer(stage, {{expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest),
                          say(reply_naming(relay_.address)), turn(), hang_up()}});
   const auto out = make_socks5("socks5://proxy", {peer.address()}, {}, false, {});
-  EXPECT_TRUE(stage.run(ended_after_close(stage.loop(), *out), peer.serve()));
+  EXPECT_TRUE(stage.run(control_tells_the_end(stage.loop(), *out), peer.serve()));
 }
 
 TEST_F(Socks5Udp, refuses_impossible_relays) {
