@@ -67,13 +67,12 @@ TEST(PeekName, needs_more_up_to_the_last_byte) {
 }
 
 TEST(PeekName, what_no_host_can_be_called_is_none) {
-  for (const std::string& host :
-       {std::string("192.0.2.1"), std::string("[2001:db8::1]:80"), std::string(""),
-        std::string("a b"), std::string("a..b"), std::string("a.."), std::string("-\x1b[2J"),
-        std::string("a/b"),
-        std::string("\xe2\x80\xae"
-                    "example"),
-        std::string(254, 'a'), std::string(64, 'a')}) {
+  for (const std::string& host : {std::string("192.0.2.1"), std::string("[2001:db8::1]:80"),
+                                  std::string(""), std::string("a b"), std::string("a..b"),
+                                  std::string("a.."), std::string("-\x1b[2J"), std::string("a/b"),
+                                  std::string("\xe2\x80\xae"
+                                              "example"),
+                                  std::string(254, 'a'), std::string(64, 'a')}) {
     EXPECT_EQ(peek_name("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n").state, State::none) << host;
     EXPECT_EQ(peek_name(client_hello(host, {})).state, State::none) << host;
   }
