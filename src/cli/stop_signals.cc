@@ -16,13 +16,21 @@ unsigned next_signal(int fd) {
   return ::read(fd, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
 }
 
+bool is_ignored(int number) {
+  struct sigaction current{};
+  return ::sigaction(number, nullptr, &current) == 0 && current.sa_handler == SIG_IGN;
+}
+
 }  // namespace
 
 Result<StopSignals> StopSignals::create() {
   std::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, number);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    // A blocked signal is queued even where it is ignored (signal(7)): it must not be in the set.
+    if (!is_ignored(number)) sigaddset(&signals, number);
+  }
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return Failure(errno_error("signalfd"));

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes; runs with --long only")
     config.addinivalue_line("markers", "threads: what the run under TSan is made of")
     config.addinivalue_line("markers", "figures: measures; not meaningful with sanitizers")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A run in the background of a script: what it starts would ignore it as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _enter_user_namespace(config)
 
 
