@@ -10,6 +10,7 @@
 #include "capture/gateway_plan.h"
 #include "cli/commands.h"
 #include "cli/gateway_request.h"
+#include "cli/help_text.h"
 #include "cli/output.h"
 #include "cli/place.h"
 #include "kernel/capabilities.h"
@@ -85,7 +86,10 @@ Result<int> run_plan(const Options& options) {
     return Failure(no_such_plan(words));
   }
   const std::vector<std::string_view> arguments(words.begin() + 1, words.end());
-  return plan_gateway_command(SHUNT_TRY(parse(kGatewayCommand, arguments)));
+  const Options gateway = SHUNT_TRY(parse(kGatewayCommand, arguments));
+  if (!gateway.wants_help()) return plan_gateway_command(gateway);
+  SHUNT_CHECK(print(command_help(kGatewayCommand)));
+  return 0;
 }
 
 }  // namespace
