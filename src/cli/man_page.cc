@@ -12,19 +12,22 @@
 namespace shunt::cli {
 namespace {
 
-/// Text that roff must not read as commands: a backslash and a dash mean something anywhere, a dot
-/// or an apostrophe at the beginning of a line; \& in front takes that meaning away.
+/// Text that roff prints as it stands. A dot at the beginning of a line would be a command (\& in
+/// front takes that meaning away), and without their escapes dashes and quotes come out as
+/// typographic ones, which no shell takes (groff_char(7)).
 std::string roff(std::string_view text) {
   std::string out;
   bool line_starts = true;
   for (const char c : text) {
-    if (line_starts && (c == '.' || c == '\'')) out += "\\&";
-    if (c == '\\') {
-      out += "\\e";
-    } else if (c == '-') {
-      out += "\\-";
-    } else {
-      out += c;
+    if (line_starts && c == '.') out += "\\&";
+    switch (c) {
+      case '\\': out += "\\e"; break;
+      case '-': out += "\\-"; break;
+      case '\'': out += "\\(aq"; break;
+      case '`': out += "\\(ga"; break;
+      case '~': out += "\\(ti"; break;
+      case '^': out += "\\(ha"; break;
+      default: out += c;
     }
     line_starts = c == '\n';
   }

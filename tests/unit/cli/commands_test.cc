@@ -101,6 +101,23 @@ TEST(Commands, the_man_page_names_every_option) {
   }
 }
 
+// A man page is copied from: a typographic quote or dash is a syntax error for the shell.
+TEST(Commands, the_man_page_keeps_what_is_typed) {
+  const std::string page = man_page();
+  EXPECT_THAT(page, HasSubstr("\\-\\-exclude \\(aqto 192.168.0.0/16\\(aq"));
+  EXPECT_THAT(page, Not(HasSubstr("'")));
+  EXPECT_THAT(page, Not(HasSubstr("`")));
+}
+
+TEST(Commands, a_plan_explains_the_options_of_its_subject) {
+  for (const std::string_view asked : {"--help", "-h"}) {
+    testing::internal::CaptureStdout();
+    const int code = run_command_line(std::vector<std::string_view>{"plan", "gateway", asked});
+    EXPECT_EQ(testing::internal::GetCapturedStdout(), command_help(kGatewayCommand));
+    EXPECT_EQ(code, 0);
+  }
+}
+
 TEST(Commands, help_has_every_command_as_a_topic) {
   const auto& topics = kHelpCommand.word_choices;
   for (const Command* command : commands()) {
