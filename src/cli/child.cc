@@ -9,7 +9,11 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
+#include <string_view>
+#include <utility>
 
+#include "base/error_numbers.h"
 #include "base/error_record.h"
 #include "net/unique_fd.h"
 
@@ -49,10 +53,14 @@ bool exists_on_path(const std::string& program) {
 StartFailure exec_failure(const std::string& program, int os_error) {
   const bool searched = program.find('/') == std::string::npos;
   if (searched && (os_error == ENOENT || os_error == EACCES) && !exists_on_path(program)) {
-    return {make_error(Kind::runtime, fmt::format("{}: command not found", program)), kNotFound};
+    return {make_error(Kind::runtime, error_number::kCommandNotFound,
+                       fmt::format("{}: command not found", program)),
+            kNotFound};
   }
-  return {errno_error(fmt::format("cannot run {}", program), os_error),
-          os_error == ENOENT ? kNotFound : kNotExecutable};
+  const bool absent = os_error == ENOENT;
+  Error error = errno_error(fmt::format("cannot run {}", program), os_error);
+  error.number = absent ? error_number::kCommandNotFound : error_number::kCommandNotExecutable;
+  return {std::move(error), absent ? kNotFound : kNotExecutable};
 }
 
 [[noreturn]] void become(const std::vector<std::string>& command, const NamespaceDoor& door,

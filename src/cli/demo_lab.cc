@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include "base/error_numbers.h"
 #include "kernel/netns.h"
 
 namespace shunt::cli {
@@ -113,7 +114,7 @@ Result<DemoHost::Finished> DemoHost::run(const Arguments& arguments, int timeout
 
 Result<DemoLab> DemoLab::create() {
   if (!program_exists("ip") || !program_exists("nft")) {
-    return Failure(make_error(Kind::unsupported,
+    return Failure(make_error(Kind::unsupported, error_number::kMissingProgram,
                               "the demo builds its network with `ip` and inspects it with `nft`",
                               "sudo apt-get install iproute2 nftables"));
   }

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error_numbers.h"
+
 namespace shunt::cli {
 namespace {
 
@@ -80,7 +82,8 @@ Result<DemoProcess> start_web(DemoLab& lab, bool& tls) {
   if (program_exists("python3")) {
     return lab.server.start({"python3", "-c", std::string(kPythonServer)});
   }
-  return Failure(make_error(Kind::unsupported, "the demo needs a web server: nginx or python3",
+  return Failure(make_error(Kind::unsupported, error_number::kMissingProgram,
+                            "the demo needs a web server: nginx or python3",
                             "sudo apt-get install nginx-light curl dnsmasq-base bind9-dnsutils"));
 }
 
@@ -107,8 +110,8 @@ Result<DemoProcess> start_dns(DemoLab& lab) {
 
 Result<DemoServers> start_demo_servers(DemoLab& lab) {
   if (!program_exists("curl")) {
-    return Failure(
-        make_error(Kind::unsupported, "the demo's clients use curl", "sudo apt-get install curl"));
+    return Failure(make_error(Kind::unsupported, error_number::kMissingProgram,
+                              "the demo's clients use curl", "sudo apt-get install curl"));
   }
   DemoServers servers;
   servers.web = SHUNT_TRY(start_web(lab, servers.tls));

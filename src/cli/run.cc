@@ -33,6 +33,7 @@ Result<int> run_run(const Options& options) {
   ::unsetenv(kPasswordVariable);  // the carrier has it; the command has no business with it
   const auto command = start_command(options.words(), carrier.door(), signals);
   if (!command) {
+    carrier.command_ended();
     (void)report(command.error().error);
     return command.error().exit_code;
   }

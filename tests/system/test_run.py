@@ -36,14 +36,14 @@ def test_a_command_ended_by_a_signal_is_128_and_its_number(runner):
 def test_a_command_that_is_not_there_is_127_with_one_line(runner):
     done = runner.run(["no-such-command-here"])
     assert (done.code, done.out) == (127, "")
-    assert done.err.strip() == "error: no-such-command-here: command not found"
+    assert done.err.strip() == "error[S022]: no-such-command-here: command not found"
     assert runner.run(["/no/such/path"]).code == 127
 
 
 def test_a_file_that_cannot_be_executed_is_126(runner, tmp_path):
     done = runner.run(["/etc/passwd"])
     assert done.code == 126
-    assert "Permission denied" in done.err
+    assert done.err == "error[S023]: cannot run /etc/passwd: Permission denied\n"
     assert runner.run(["/"]).code == 126
 
 
@@ -177,6 +177,21 @@ def test_nothing_is_left_after_it(runner):
     before = ours()
     assert runner.run(["true"]).ok
     wait_until(lambda: ours() <= before, "no process of shunt's is left")
+
+
+@pytest.mark.parametrize("command", ["true", "no-such-command-here"])
+def test_process_1_gets_nothing_to_reap(runner, command):
+    """Where it reaps nobody, as in many containers, the zombies of every run would add up."""
+    adopt_and_count = (
+        "import ctypes, os, subprocess, sys, time\n"
+        "ctypes.CDLL(None).prctl(36, 1)\n"  # PR_SET_CHILD_SUBREAPER
+        "subprocess.run(sys.argv[1:], stderr=subprocess.DEVNULL)\n"
+        "adopted = 0\n"
+        "try:\n"
+        "    while os.wait(): adopted += 1\n"
+        "except ChildProcessError: print(adopted)\n")
+    done = runner.plain(["/usr/bin/python3", "-c", adopt_and_count, runner.shunt, "run", command])
+    assert done.out == "0\n"
 
 
 def test_two_hundred_children_at_once(runner, module_lab):
