@@ -10,6 +10,20 @@
 #include "base/units.h"
 
 namespace shunt::cli {
+namespace {
+
+std::string shell_quoted(std::string_view word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(word);
+  }
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+}  // namespace
 
 std::vector<const Option*> all_options(const Command& command) {
   std::vector<const Option*> all;
@@ -54,6 +68,23 @@ std::uint32_t Options::duration_ms(std::string_view name) const {
 std::uint32_t Options::count(std::string_view name) const {
   const std::string text = value(name);
   return text.empty() ? 0 : parse_count(text).value_or(0);
+}
+
+std::string command_line(const Options& options) {
+  std::string line(options.command().name);
+  for (const Option* option : all_options(options.command())) {
+    if (option->type == ValueType::flag) {
+      if (options.has(option->name)) line += fmt::format(" --{}", option->name);
+      continue;
+    }
+    for (const std::string& value : options.values(option->name)) {
+      line += fmt::format(" --{}{}{}", option->name, value.starts_with('-') ? '=' : ' ',
+                          shell_quoted(value));
+    }
+  }
+  if (!options.words().empty()) line += " --";
+  for (const std::string& word : options.words()) line += " " + shell_quoted(word);
+  return line;
 }
 
 }  // namespace shunt::cli

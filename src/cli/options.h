@@ -95,6 +95,10 @@ class Options {
   bool wants_help_ = false;
 };
 
+/// What a user would type behind `shunt` to say the same: "gateway --interface br-lan --exclude
+/// 'port 22'"; hidden options too, words quoted for the shell where they need it.
+std::string command_line(const Options& options);
+
 /// Parses what follows `shunt NAME`. `--option VALUE`, `--option=VALUE`, `-o VALUE`, `-oVALUE`,
 /// `-abc` for flags, `--` ends the options. A value that begins with a dash has to be given with
 /// `=`, so that a forgotten value is noticed. Names are not abbreviated.

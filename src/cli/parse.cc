@@ -17,6 +17,13 @@ namespace {
 
 std::string dashed(const Option& option) { return fmt::format("--{}", option.name); }
 
+/// As it would be typed, unlike format_duration_ms(): "1m", not "1 min 0 s".
+std::string typed_duration(std::uint32_t ms) {
+  if (ms % 3'600'000 == 0 && ms != 0) return fmt::format("{}h", ms / 3'600'000);
+  if (ms % 60'000 == 0 && ms != 0) return fmt::format("{}m", ms / 60'000);
+  return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
+}
+
 /// Why `value` is none for `option`, without a place; nothing when it is one.
 std::optional<Error> check_value(const Option& option, std::string_view value) {
   const auto refuse = [&](std::string_view why, std::string help) {
@@ -36,7 +43,7 @@ std::optional<Error> check_value(const Option& option, std::string_view value) {
   if (!number) return refuse(number.error().message, number.error().help);
   if (*number >= option.minimum && *number <= option.maximum) return std::nullopt;
   const auto shown = [&](std::uint32_t n) {
-    return is_duration ? format_duration_ms(n) : fmt::format("{}", n);
+    return is_duration ? typed_duration(n) : fmt::format("{}", n);
   };
   const bool below = *number < option.minimum;
   return refuse(fmt::format("at {} {}", below ? "least" : "most",

@@ -151,8 +151,8 @@ TEST(Options, a_long_name_behind_one_dash_is_recognised) {
 
 TEST(Options, a_value_of_the_wrong_kind_is_refused) {
   EXPECT_EQ(refused(kPlain, {"--wait", "5"}).help, "5ms or 5s");
-  EXPECT_EQ(refused(kPlain, {"--wait", "5ms"}).message, "--wait \"5ms\": at least 10 ms");
-  EXPECT_EQ(refused(kPlain, {"--wait", "61s"}).message, "--wait \"61s\": at most 1 min 0 s");
+  EXPECT_EQ(refused(kPlain, {"--wait", "5ms"}).message, "--wait \"5ms\": at least 10ms");
+  EXPECT_EQ(refused(kPlain, {"--wait", "61s"}).message, "--wait \"61s\": at most 1m");
   EXPECT_EQ(refused(kPlain, {"--jobs", "0"}).number, error_number::kBadValue);
   EXPECT_EQ(refused(kPlain, {"--jobs", "many"}).number, error_number::kBadValue);
   EXPECT_EQ(refused(kPlain, {"--name", ""}).number, error_number::kBadValue);
@@ -184,6 +184,13 @@ TEST(Options, help_is_answered_before_mistakes_behind_it) {
   EXPECT_TRUE(parsed(kPlain, {"--help", "--nonsense"}).wants_help());
   EXPECT_TRUE(parsed(kWrapper, {"-h"}).wants_help());
   EXPECT_FALSE(parsed(kWrapper, {"ls", "-h"}).wants_help());
+}
+
+TEST(Options, can_be_said_again) {
+  EXPECT_EQ(command_line(parsed(kPlain, {"-a", "-n", "it's me", "--name=-x", "-w5s"})),
+            "plain --all --name 'it'\\''s me' --name=-x --wait 5s");
+  EXPECT_EQ(command_line(parsed(kWrapper, {"-a", "ls", "-l", ""})), "wrapper --all -- ls -l ''");
+  EXPECT_EQ(command_line(parsed(kPlain, {})), "plain");
 }
 
 TEST(Options, hostile_bytes_in_an_argument_are_shown_escaped) {
