@@ -80,12 +80,11 @@ constexpr Example kExamples[] = {
 };
 
 Error without_privilege(const Options& options) {
-  std::string line = "sudo shunt gateway";
-  for (const std::string& name : options.values("interface")) line += " -i " + name;
-  if (options.has("host")) line += " --host";
-  return make_error(Kind::privilege, error_number::kGatewayPrivilege,
-                    "capturing a LAN or this machine's traffic needs CAP_NET_ADMIN",
-                    line + "      (one command only? `shunt run CMD` needs no root)");
+  return make_error(
+      Kind::privilege, error_number::kGatewayPrivilege,
+      "capturing a LAN or this machine's traffic needs CAP_NET_ADMIN",
+      fmt::format("sudo shunt {}      (one command only? `shunt run CMD` needs no root)",
+                  command_line(options)));
 }
 
 void say_method(const GatewayRequest& request, const MethodDecision& decision) {
