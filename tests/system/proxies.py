@@ -12,8 +12,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+from daemons import listening
 from netlab import Host, needs, wait_until
-from peers import listening
 
 USER = "alice"
 PASSWORD = "open-sesame"

@@ -19,8 +19,9 @@ import pytest
 
 import peers
 from clients import HALF_CLOSE_ANSWER
+from daemons import Nginx
 from netlab import UNPRIVILEGED, Host, Lab, Result, bracketed, needs, needs_users
-from peers import Nginx, TcpServer
+from peers import TcpServer
 from shunt import BINARY, Gateway, Process, flow_ends, native
 
 pytestmark = pytest.mark.threads

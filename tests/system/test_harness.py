@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from daemons import Dnsmasq
 from leaks import KernelState
 from netlab import Host, Lab, wait_until
-from peers import Dnsmasq, TcpServer, UdpEcho, echo_bytes
+from peers import TcpServer, UdpEcho, echo_bytes
 from shunt import native
 
 

@@ -10,8 +10,9 @@ from contextlib import closing
 
 import pytest
 
+from daemons import Dnsmasq
 from netlab import Host, Lab, needs, needs_users, wait_until
-from peers import Dnsmasq, TcpServer, UdpEcho, echo_bytes
+from peers import TcpServer, UdpEcho, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
 
 pytestmark = pytest.mark.usefixtures("binary")

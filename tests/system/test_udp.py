@@ -11,8 +11,9 @@ import subprocess
 
 import pytest
 
+from daemons import Dnsmasq
 from netlab import DEADLINE, Host, Lab, needs, wait_until
-from peers import Dnsmasq, UdpEcho, free_port
+from peers import UdpEcho, free_port
 from shunt import Gateway, shunt
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}

@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from netlab import Lab, Result, needs
-from peers import Dnsmasq, Nginx, TcpServer, UdpEcho, echo_bytes
+from daemons import Dnsmasq, Nginx
+from netlab import UNPRIVILEGED, Lab, Result, needs, needs_users
+from peers import TcpServer, UdpEcho, echo_bytes
 from proxies import PASSWORD, USER, Dante, Microsocks, Proxy, Tinyproxy
 from shunt import BINARY, Gateway
 
