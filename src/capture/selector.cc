@@ -56,6 +56,7 @@ struct Draft {
   std::string protocol;            // "tcp", "udp", or "" for both
   std::string ports, common, own;  // own: matches that need a local sender
   bool maybe_forwarded = true, maybe_own = true;
+  std::vector<NumberRange> users;  // of the last `uid` or `user`
 };
 
 void add_addresses(Draft& draft, const Term& term, std::string_view side) {
@@ -92,6 +93,7 @@ Parsed<void> add_owner(Draft& draft, const Term& term) {
   draft.own +=
       fmt::format("meta {} {} ", term.key == TermKey::gid ? "skgid" : "skuid", nft_ranges(*ids));
   draft.maybe_forwarded = false;
+  if (term.key != TermKey::gid) draft.users = *ids;
   return {};
 }
 
@@ -228,6 +230,7 @@ std::expected<Exclusion, SelectorError> exclusion_of(std::span<const Term> terms
   Exclusion exclusion{.text = std::string(text), .forwarded = {}, .own = {}};
   if (draft.maybe_forwarded) exclusion.forwarded = matches(draft, "");
   if (draft.maybe_own) exclusion.own = matches(draft, draft.own);
+  if (terms.size() == 1) exclusion.users = std::move(draft.users);
   return exclusion;
 }
 

@@ -15,6 +15,7 @@
 
 #include "rule/mistake.h"
 #include "rule/rule.h"
+#include "rule/values.h"
 
 namespace shunt {
 
@@ -23,6 +24,8 @@ struct Exclusion {
   std::string text;                    ///< as the user wrote it
   std::vector<std::string> forwarded;  ///< for what is forwarded; empty: can never match there
   std::vector<std::string> own;        ///< for the machine's own traffic
+  /// The users whose traffic matches whatever it is: of a rule that asks for nothing else.
+  std::vector<NumberRange> users = {};
 };
 
 /// What is wrong with a rule, and where: bytes of its text.

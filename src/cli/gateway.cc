@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/gateway_request.h"
+#include "cli/proxy_loop.h"
 #include "cli/proxy_setup.h"
 #include "cli/stop_signals.h"
 #include "kernel/capabilities.h"
@@ -181,6 +182,9 @@ Result<int> run_gateway(const Options& options) {
   log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
   say_method(request, capture.method());
   say_way_out(*traffic.way_out, capture.method().method);
+  if (const auto loop = proxy_loop_warning(*traffic.way_out, request.capture)) {
+    log(LogLevel::warning, *loop);
+  }
   warn_of_private_sources(request);
   for (const std::string& problem : SHUNT_TRY(capture.install())) {
     log(LogLevel::warning, problem);

@@ -111,6 +111,7 @@ class HttpConnect : public WayOut {
   std::string_view name() const override { return server_.name; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return false; }
+  std::span<const Endpoint> proxies() const override { return server_.addresses; }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow, const Hints&) const override {
     auto link = co_await ProxyLink::open(loop, server_);

@@ -115,6 +115,7 @@ class Socks5 : public WayOut {
   std::string_view name() const override { return server_.name; }
   bool wants_name() const override { return send_names_; }
   bool carries_udp() const override { return true; }
+  std::span<const Endpoint> proxies() const override { return server_.addresses; }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override;

@@ -6,6 +6,7 @@
 #include <expected>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -86,6 +87,8 @@ class WayOut {
   /// Whether connect() makes use of Hints::host, so that it pays to wait for a name.
   [[nodiscard]] virtual bool wants_name() const = 0;
   [[nodiscard]] virtual bool carries_udp() const = 0;
+  /// The addresses of the proxy, valid while this lives; empty where there is none.
+  [[nodiscard]] virtual std::span<const Endpoint> proxies() const { return {}; }
   /// Deadlines as in UpstreamOptions, which the way out was made with. `flow` and `hints` outlive
   /// the task.
   virtual Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,

@@ -24,8 +24,9 @@ class SockDiag {
   /// needs no privilege.
   explicit SockDiag(UniqueFd fd) : fd_(std::move(fd)) {}
 
-  /// The socket that sends from `local` to `remote`; for UDP also one that is not connected. Empty
-  /// when there is none, or none that belongs to a process any more.
+  /// The socket that sends from `local` to `remote`; for UDP also one that is not connected, for
+  /// TCP also the one that listens at `local`, whatever `remote` is. Empty when there is none, or
+  /// none that belongs to a process any more.
   std::optional<SocketOwner> find(Protocol protocol, const Endpoint& local, const Endpoint& remote);
 
  private:

@@ -27,6 +27,7 @@ class Proxy:
 
     port = 0
     program = ""
+    run_as: int | None = None
 
     def __init__(self, host: Host, address: str, user: str | None = None) -> None:
         needs(self.program)
@@ -54,7 +55,8 @@ class Proxy:
         inside = f"/run/{self.program}-said"
         self.said = self.host.outside(inside)
         with open(self.said, "wb") as said:
-            self.process = self.host.spawn(list(command), stdout=said, stderr=subprocess.STDOUT)
+            self.process = self.host.spawn(list(command), user=self.run_as, stdout=said,
+                                           stderr=subprocess.STDOUT)
         wait_until(lambda: listening(self.host, self.port) or self.process.poll() is not None,
                    self.program)
         assert self.process.poll() is None, self.said.read_text()
@@ -71,8 +73,10 @@ class Microsocks(Proxy):
     port = 1080
     program = "microsocks"
 
-    def __init__(self, host: Host, address: str, user: str | None = None) -> None:
+    def __init__(self, host: Host, address: str, user: str | None = None,
+                 run_as: int | None = None) -> None:
         super().__init__(host, address, user)
+        self.run_as = run_as
         secret = ["-u", user, "-P", PASSWORD] if user else []
         self._start("microsocks", "-i", address, "-p", str(self.port), *secret)
 

@@ -285,3 +285,45 @@ def test_a_gateways_datagrams_never_pass_beside_a_proxy_that_carries_none(lab, k
     assert said == ["nothing"] * 3
     assert not echo.received
     assert gateway.stop() == 0
+
+
+# A proxy on the captured machine itself.
+
+LOOP = "round and round"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", Lab.WAN[4]], ids=["loopback", "own address"])
+def test_a_proxy_whose_own_connections_would_be_captured_is_warned_of_with_the_fix(lab, address):
+    needs_users()
+    Microsocks(lab.gateway, address, run_as=UNPRIVILEGED)
+    gateway = Gateway(lab.gateway, "--host", "--via", f"socks5://{address}:{Microsocks.port}")
+    warning = next(line for line in gateway.lines if LOOP in line)
+    assert "shunt: warning:" in warning
+    fix = f"--exclude 'uid {UNPRIVILEGED}'"
+    assert fix in warning
+    assert gateway.stop() == 0
+    # What it says is what helps.
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = Gateway(lab.gateway, "--host", "--via", f"socks5://{address}:{Microsocks.port}",
+                      *shlex.split(fix))
+    assert not gateway.said(LOOP)
+    with lab.gateway.connect((Lab.FAR[4], server.port)) as sock:
+        sock.sendall(b"hello")
+        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+    assert gateway.wait_log(lambda entry: entry["event"] == "end")["way_out"].startswith("socks5")
+    assert len(server.ended(1)) == 1
+    assert gateway.stop() == 0
+
+
+def test_a_proxy_that_is_not_up_yet_is_warned_of_all_the_same(lab):
+    gateway = Gateway(lab.gateway, "--host", "--via", "socks5://127.0.0.1:9")
+    assert gateway.said(LOOP)
+    assert gateway.stop() == 0
+
+
+def test_a_proxy_elsewhere_or_without_host_is_not_warned_of(lab):
+    for options in (("--host", "--via", f"socks5://{lab.server.v4}:9"),
+                    ("-i", "lan0", "--via", "socks5://127.0.0.1:9")):
+        gateway = Gateway(lab.gateway, *options)
+        assert not gateway.said(LOOP)
+        assert gateway.stop() == 0

@@ -59,6 +59,18 @@ TEST(Exclusion, of_users_matches_own_traffic_alone) {
   EXPECT_THAT(parsed("uid root gid root").own, ElementsAre("meta skuid 0 meta skgid 0"));
 }
 
+TEST(Exclusion, of_users_alone_lets_all_their_traffic_out) {
+  const auto users = parsed("uid 0,1000-2000").users;
+  ASSERT_EQ(users.size(), 2U);
+  EXPECT_EQ(users[0].high, 0U);
+  EXPECT_EQ(users[1].low, 1000U);
+  EXPECT_EQ(users[1].high, 2000U);
+  EXPECT_THAT(parsed("uid 0 port 80").users, IsEmpty());
+  EXPECT_THAT(parsed("port 80 uid 0").users, IsEmpty());
+  EXPECT_THAT(parsed("gid 0").users, IsEmpty());
+  EXPECT_THAT(parsed("port 80").users, IsEmpty());
+}
+
 TEST(Exclusion, of_interfaces_matches_forwarded_traffic_alone) {
   const auto rule = parsed("in br-lan,eth1.7 proto tcp");
   EXPECT_THAT(rule.forwarded, ElementsAre("meta l4proto tcp iifname { \"br-lan\", \"eth1.7\" }"));

@@ -53,6 +53,16 @@ TEST_P(SockDiagOf, finds_the_client_of_a_tcp_connection) {
   EXPECT_EQ(owner->uid, ::getuid());
 }
 
+TEST_P(SockDiagOf, finds_the_listener_where_nobody_is_connected) {
+  const UniqueFd listener = bound(SOCK_STREAM);
+  if (!listener.valid()) GTEST_SKIP() << "needs loopback addresses of both families";
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const auto owner = open_diag().find(Protocol::tcp, *local_endpoint(listener.get()),
+                                      {.address = Address::any(GetParam())});
+  ASSERT_TRUE(owner);
+  EXPECT_EQ(owner->inode, inode_of(listener.get()));
+}
+
 TEST_P(SockDiagOf, finds_a_udp_socket_connected_or_not) {
   const UniqueFd server = bound(SOCK_DGRAM);
   if (!server.valid()) GTEST_SKIP() << "needs loopback addresses of both families";
