@@ -157,7 +157,8 @@ class Story {
 
   Result<void> gateway_chapter(const std::string& method) {
     const bool tproxy = method == "tproxy";
-    chapter(tproxy ? "A LAN through this box, by TPROXY" : "The same by REDIRECT (TCP only)");
+    chapter(tproxy ? "A LAN through this box, by TPROXY"
+                   : "A LAN through this box, by REDIRECT (TCP only)");
     auto gateway = SHUNT_TRY(start_gateway({"-i", "lan0", "--method", method}));
     for (const Scene& scene : forwarded_scenes(tproxy ? "TPROXY" : "REDIRECT", tproxy)) {
       SHUNT_CHECK(play(lab_.client, gateway, scene));
@@ -273,8 +274,11 @@ class Story {
       say(fmt::format("  {:<6} {}{}", check.worked ? "ok" : "FAILED", check.what,
                       check.worked || check.detail.empty() ? "" : ": " + check.detail));
     }
-    if (!tun_)
-      say("  skipped: TPROXY (this user may not open /dev/net/tun, which holds its routes)");
+    if (!tun_) {
+      say("  skipped: TPROXY (this user may not open /dev/net/tun, which holds its routes; root "
+          "may: "
+          "sudo shunt demo)");
+    }
     if (!servers_.dns) say("  skipped: DNS over UDP (dnsmasq and dig are not both installed)");
     if (!servers_.tls) say("  skipped: TLS (nginx and openssl are not both installed)");
     say(fmt::format("\n{} of {} worked; the three hosts are gone when this command ends.",
