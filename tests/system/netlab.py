@@ -78,6 +78,12 @@ def needs_users() -> None:
         pytest.skip("needs root: to run programs as another user")
 
 
+def needs_tun() -> None:
+    """Skips the test where this user may not make the TUN device that TPROXY's routes name."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("needs tun: no access to /dev/net/tun")
+
+
 @dataclass
 class Result:
     """How a command ended: what subprocess says, decoded leniently."""

@@ -18,7 +18,8 @@ class Runner:
     """Runs commands under `shunt run` for one kind of user.
 
     Where the test run itself is the mapped root of a user namespace there is no second uid: the
-    "user" is then that root without any capability, for whom shunt takes the same way.
+    "user" is then another uid of a further user namespace. That root without its capabilities would
+    not do: without CAP_SETFCAP it may map itself nowhere (user_namespaces(7), since Linux 5.12).
     """
 
     def __init__(self, host: Host, who: str) -> None:
@@ -32,11 +33,12 @@ class Runner:
         if _REAL_ROOT:
             return ["setpriv", "--reuid", str(UNPRIVILEGED), "--regid", str(UNPRIVILEGED),
                     "--clear-groups", "--", *words]
-        return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", *words]
+        return ["unshare", "--user", f"--map-user={UNPRIVILEGED}", f"--map-group={UNPRIVILEGED}",
+                "--", *words]
 
     @property
     def uid(self) -> int:
-        return UNPRIVILEGED if self.who == AS_USER and _REAL_ROOT else os.getuid()
+        return UNPRIVILEGED if self.who == AS_USER else os.getuid()
 
     def command(self, command: Sequence[object]) -> list[str]:
         """`command` (with no shunt) as it is started from outside the lab."""

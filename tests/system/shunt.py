@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from netlab import DEADLINE, Host, Result, wait_until
+from netlab import DEADLINE, Host, Result, needs_tun, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("SHUNT_BUILD", ROOT / "build" / "release"))
@@ -133,6 +133,8 @@ class Gateway(Process):
     """`shunt gateway` with the given options, ready when this returns."""
 
     def __init__(self, host: Host, *options: object, wait: bool = True, **process) -> None:
+        if "redirect" not in options:
+            needs_tun()  # without, it would fall back to REDIRECT, or refuse to start
         super().__init__(host, "gateway", *options, **process)
         self.started = time.monotonic()
         if wait:
