@@ -48,6 +48,7 @@ Result<Carrier> Carrier::start(const Options& options) {
     return Failure(make_error(Kind::runtime, "the process that carries the traffic died"));
   }
   if (record.bytes.front() == kCarrierFailed) {
+    ::waitpid(carrier, nullptr, 0);  // it has said its last word
     return Failure(error_from_record(std::string_view(record.bytes).substr(1)));
   }
   if (record.fds.empty()) return Failure(errno_error("descriptors from the carrier", EPROTO));
