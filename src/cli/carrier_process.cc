@@ -131,7 +131,7 @@ class CarrierProcess {
 // proc_pid_stat(5): "PID (NAME) STATE …", and the name may hold anything.
 bool is_stopped(pid_t pid) {
   const UniqueFd fd(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 256> text;
+  std::array<char, 256> text{};
   const auto size = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
   const std::string_view line(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
   const auto name_end = line.rfind(')');

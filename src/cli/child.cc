@@ -39,6 +39,7 @@ void die_with(pid_t parent) {
 
 // execvp(3) fails with EACCES also when a directory of PATH cannot be searched.
 bool exists_on_path(const std::string& program) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): a child of one thread
   const char* variable = ::getenv("PATH");
   std::string_view path = variable != nullptr ? variable : "/bin:/usr/bin";
   while (true) {
@@ -63,14 +64,15 @@ StartFailure exec_failure(const std::string& program, int os_error) {
   return {std::move(error), absent ? kNotFound : kNotExecutable};
 }
 
-[[noreturn]] void become(const std::vector<std::string>& command, const NamespaceDoor& door,
+[[noreturn]] void become(std::vector<std::string> command, const NamespaceDoor& door,
                          const SignalState& signals, pid_t parent, int report) {
   if (const auto entered = enter_capture_namespace(door); !entered) {
     give_up(report, {entered.error(), kShuntFailed});
   }
   die_with(parent);
   std::vector<char*> arguments;
-  for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.reserve(command.size() + 1);
+  for (auto& word : command) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   signals.restore();
   ::execvp(arguments[0], arguments.data());
@@ -79,7 +81,7 @@ StartFailure exec_failure(const std::string& program, int os_error) {
 
 std::string read_to_end(int fd) {
   std::string text;
-  std::array<char, kErrorRecordBytes + 1> buffer;
+  std::array<char, kErrorRecordBytes + 1> buffer{};
   while (true) {
     const auto got = ::read(fd, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
@@ -97,7 +99,7 @@ SignalState SignalState::take_over() {
   for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS}) {
     sigdelset(&blocked, fault);
   }
-  ::sigprocmask(SIG_BLOCK, &blocked, &state.mask_);
+  ::pthread_sigmask(SIG_BLOCK, &blocked, &state.mask_);
   // An ignored SIGCHLD is inherited, and children could not be waited for.
   struct sigaction usual{};
   usual.sa_handler = SIG_DFL;
@@ -107,7 +109,7 @@ SignalState SignalState::take_over() {
 
 void SignalState::restore() const {
   ::sigaction(SIGCHLD, &child_, nullptr);
-  ::sigprocmask(SIG_SETMASK, &mask_, nullptr);
+  ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
 }
 
 std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>& command,

@@ -30,6 +30,7 @@ Result<void> prepare_process() {
     return Failure(errno_error("cannot mount a private directory for the demo"));
   }
   // The gateway keeps its state there too: the demo leaves no file on this machine.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here has threads
   ::setenv("SHUNT_RUN_DIR", fmt::format("{}/run", DemoLab::kScratch).c_str(), 1);
   return {};
 }

@@ -22,6 +22,7 @@ namespace {
 constexpr int kPatienceMs = 5000;
 
 std::string search_path() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here has threads
   const char* path = std::getenv("PATH");
   return std::string(path != nullptr ? path : "/usr/bin:/bin") + ":/usr/sbin:/sbin";
 }
@@ -46,17 +47,19 @@ int input_file(std::string_view input) {
   return fd;
 }
 
-[[noreturn]] void become(const Arguments& arguments, const std::function<bool()>& prepare,
-                         int input, int output) {
+[[noreturn]] void become(Arguments arguments, const std::function<bool()>& prepare, int input,
+                         int output) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (!prepare()) ::_exit(127);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a change of credentials clears it (prctl(2))
   ::dup2(input, STDIN_FILENO);
   ::dup2(output, STDOUT_FILENO);
   ::dup2(output, STDERR_FILENO);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here has threads
   ::setenv("PATH", search_path().c_str(), 1);
   std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.reserve(arguments.size() + 1);
+  for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   ::execvp(argv[0], argv.data());
   ::_exit(127);
@@ -111,7 +114,7 @@ bool DemoProcess::read_more(int timeout_ms) {
   if (!output_.valid()) return false;
   pollfd poll{.fd = output_.get(), .events = POLLIN, .revents = 0};
   if (::poll(&poll, 1, std::max(timeout_ms, 0)) <= 0) return false;
-  std::array<char, 4096> buffer;
+  std::array<char, 4096> buffer{};
   const ssize_t got = ::read(output_.get(), buffer.data(), buffer.size());
   if (got <= 0) {
     output_.reset();

@@ -21,7 +21,7 @@ namespace {
 std::size_t command_line_size() {
   const UniqueFd fd(::open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return 0;
-  std::array<char, 4096> buffer;
+  std::array<char, 4096> buffer{};
   std::size_t size = 0;
   ssize_t got;
   while ((got = ::read(fd.get(), buffer.data(), buffer.size())) > 0) {

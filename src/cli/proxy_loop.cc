@@ -51,7 +51,7 @@ bool is_let_out(uid_t user, const std::vector<Exclusion>& exclusions) {
 std::string named(uid_t user) {
   passwd entry{};
   passwd* found = nullptr;
-  std::array<char, 4096> text;
+  std::array<char, 4096> text{};
   ::getpwuid_r(user, &entry, text.data(), text.size(), &found);
   return found == nullptr ? fmt::format("user {}", user)
                           : fmt::format("user {} ({})", user, escaped(found->pw_name));

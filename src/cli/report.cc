@@ -73,8 +73,10 @@ void report_warning(std::string_view message, std::string_view help) {
 }
 
 bool wants_colour(int fd) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of shunt sets it
   const char* no_color = std::getenv("NO_COLOR");
   if (no_color != nullptr && *no_color != '\0') return false;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of shunt sets it
   const char* terminal = std::getenv("TERM");
   if (terminal == nullptr || std::string_view(terminal) == "dumb") return false;
   return ::isatty(fd) == 1;

@@ -30,7 +30,9 @@ constexpr Example kExamples[] = {
 Result<int> run_run(const Options& options) {
   const SignalState signals = SignalState::take_over();
   Carrier carrier = SHUNT_TRY(Carrier::start(options));
-  ::unsetenv(kPasswordVariable);  // the carrier has it; the command has no business with it
+  // The carrier has it; the command has no business with it.
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): this process has no threads
+  ::unsetenv(kPasswordVariable);
   const auto command = start_command(options.words(), carrier.door(), signals);
   if (!command) {
     carrier.command_ended();

@@ -12,7 +12,7 @@ namespace {
 
 /// The number of the next signal, 0 if none waits.
 unsigned next_signal(int fd) {
-  signalfd_siginfo info;
+  signalfd_siginfo info{};
   return ::read(fd, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
 }
 

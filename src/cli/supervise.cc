@@ -54,8 +54,8 @@ void stop_like(int signal) {
   sigemptyset(&one);
   sigaddset(&one, signal);
   ::kill(::getpid(), signal);
-  ::sigprocmask(SIG_UNBLOCK, &one, nullptr);  // here it stops
-  ::sigprocmask(SIG_BLOCK, &one, nullptr);
+  ::pthread_sigmask(SIG_UNBLOCK, &one, nullptr);  // here it stops
+  ::pthread_sigmask(SIG_BLOCK, &one, nullptr);
 }
 
 /// The signal that the command is stopped by at this moment, or 0.

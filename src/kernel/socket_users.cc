@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "kernel/socket_users.h"
+
 #include <sys/stat.h>
 
 #include <charconv>
@@ -9,7 +11,6 @@
 #include <string_view>
 #include <system_error>
 
-#include "kernel/socket_users.h"
 #include "kernel/text_file.h"
 
 namespace shunt {
