@@ -154,6 +154,7 @@ Result<void> answer_sockets(int channel, std::string_view body) {
   std::memcpy(&request, body.data(), sizeof request);
   const auto made = SHUNT_TRY(make_reply_sockets(request));
   std::vector<int> fds;
+  fds.reserve(made.size());
   for (const auto& fd : made) fds.push_back(fd.get());
   return send_record(channel, {&kSockets, 1}, fds);
 }
@@ -189,9 +190,9 @@ void serve_requests(int channel, CaptureNamespaceOptions options) {
 void detach(UniqueFd& channel) {
   sigset_t all;
   sigfillset(&all);
-  ::sigprocmask(SIG_BLOCK, &all, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  for (int fd = 0; fd <= 2; ++fd) ::dup2(null.get(), fd);
+  for (int fd = 0; null.valid() && fd <= 2; ++fd) ::dup2(null.get(), fd);
   const auto kept = static_cast<unsigned>(channel.get());
   if (kept > 3) ::close_range(3, kept - 1, 0);
   ::close_range(kept + 1, ~0U, 0);

@@ -56,9 +56,8 @@ class SignalMemory {
   /// Each signal is reported once.
   bool saw(int signal, pid_t sender) {
     read_pending();
-    const auto found = std::find_if(seen_.begin(), seen_.end(), [&](const Seen& seen) {
-      return seen.signal == signal && seen.sender == sender;
-    });
+    const auto found = std::ranges::find_if(
+        seen_, [&](const Seen& seen) { return seen.signal == signal && seen.sender == sender; });
     if (found == seen_.end()) return false;
     seen_.erase(found);
     return true;
@@ -67,8 +66,7 @@ class SignalMemory {
   /// Has somebody asked this very process to end?
   bool end_requested() {
     read_pending();
-    return std::any_of(seen_.begin(), seen_.end(),
-                       [](const Seen& seen) { return seen.signal == SIGTERM; });
+    return std::ranges::any_of(seen_, [](const Seen& seen) { return seen.signal == SIGTERM; });
   }
 
   void forget() {
@@ -141,7 +139,8 @@ bool is_stopped(pid_t pid) {
 }
 
 int traffic_descriptor(const Options& options) {
-  const bool shown = options.has("output") || ::isatty(STDERR_FILENO) == 1;
+  // Who asks for a format asks for the lines.
+  const bool shown = options.has("output") || options.has("json") || ::isatty(STDERR_FILENO) == 1;
   return shown ? STDERR_FILENO : -1;
 }
 
@@ -285,7 +284,9 @@ void carry(UniqueFd channel, const Options& options) {
   const int report = channel.get();
   {
     const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (const int fd : {STDIN_FILENO, STDOUT_FILENO}) ::dup2(null.get(), fd);
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO}) {
+      if (null.valid()) ::dup2(null.get(), fd);
+    }
   }
   CarrierProcess process(std::move(channel), options);
   if (const auto done = process.set_up(); !done) {

@@ -131,7 +131,7 @@ class Story {
     return fmt::format("you are {}", address);
   }
 
-  std::vector<Scene> forwarded_scenes(const std::string& method, bool udp) {
+  std::vector<Scene> forwarded_scenes(const std::string& method, bool udp) const {
     std::vector<Scene> scenes = {
         {method + ": HTTP over IPv4", curl(url("http", DemoLab::kServer4, "/")),
          you_are(DemoLab::kGateway4), "200 OK"},

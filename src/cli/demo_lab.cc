@@ -26,7 +26,7 @@ Result<void> prepare_process() {
   }
   if (::unshare(CLONE_NEWNS) != 0) return Failure(errno_error("cannot make a mount namespace"));
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-      ::mount("tmpfs", DemoLab::kScratch.data(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") != 0) {
+      ::mount("tmpfs", DemoLab::kScratch, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755") != 0) {
     return Failure(errno_error("cannot mount a private directory for the demo"));
   }
   // The gateway keeps its state there too: the demo leaves no file on this machine.

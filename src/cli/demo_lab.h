@@ -50,7 +50,7 @@ struct DemoLab {
   static constexpr std::string_view kGateway6 = "2001:db8:100::1";
   static constexpr std::string_view kName = "www.shunt.example";
   /// A private tmpfs: files there vanish with the demo.
-  static constexpr std::string_view kScratch = "/mnt";
+  static constexpr const char* kScratch = "/mnt";
 
   DemoHost client;
   DemoHost gateway;

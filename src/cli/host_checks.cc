@@ -167,7 +167,8 @@ void add_resolver(std::vector<Finding>& out) {
   std::string line;
   while (std::getline(file, line)) {
     std::istringstream fields(line);
-    std::string key, value;
+    std::string key;
+    std::string value;
     fields >> key >> value;
     if (key != "nameserver") continue;
     const auto address = Address::parse(value.substr(0, value.find('%')));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cli/process_title.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <string>
 
@@ -23,7 +23,7 @@ std::size_t command_line_size() {
   if (!fd.valid()) return 0;
   std::array<char, 4096> buffer{};
   std::size_t size = 0;
-  ssize_t got;
+  ssize_t got = 0;
   while ((got = ::read(fd.get(), buffer.data(), buffer.size())) > 0) {
     size += static_cast<std::size_t>(got);
   }

@@ -60,7 +60,8 @@ constinit const Command kRunCommand = {
     .description =
         "Runs CMD in a network namespace of its own, where every connection that it or its "
         "children make is captured. The traffic lines go to standard error when that is a "
-        "terminal; standard output is the command's alone. Exits with the command's code.",
+        "terminal, or with -o or --json; standard output is the command's alone. Exits with the "
+        "command's code.",
     .options = kOptions,
     .shared_options = kTrafficOptions,
     .examples = kExamples,

@@ -2,7 +2,6 @@
 // run_in_child() of kernel/netns.h: the answer crosses the pipe as '+' VALUE or '-' ERROR RECORD.
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 
 #include "base/error_record.h"
 #include "base/limits.h"
@@ -46,7 +46,7 @@ Result<std::string> decode(std::string_view text) {
 
 Result<std::string> read_until_end(int pipe, steady_clock::time_point deadline) {
   std::string text;
-  std::array<char, 4096> chunk;
+  std::array<char, 4096> chunk{};
   while (true) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count();
     pollfd wait{.fd = pipe, .events = POLLIN, .revents = 0};
@@ -74,7 +74,7 @@ void reap(pid_t child) {
 }  // namespace
 
 Result<std::string> run_in_child(const std::function<Result<std::string>()>& work, int timeout_ms) {
-  std::array<int, 2> ends;
+  std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return Failure(errno_error("make a pipe"));
   UniqueFd reading(ends[0]);
   UniqueFd writing(ends[1]);

@@ -55,7 +55,7 @@ std::set<std::uint32_t> named_tables() {
   std::istringstream lines(read_text_file("/etc/iproute2/rt_tables").value_or(""));
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
-    if (std::uint32_t number; words >> number) numbers.insert(number);
+    if (std::uint32_t number = 0; words >> number) numbers.insert(number);
   }
   return numbers;
 }

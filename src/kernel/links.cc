@@ -25,12 +25,12 @@ std::optional<Address> address_of(const nlattr& attribute) {
   const void* bytes = mnl_attr_get_payload(&attribute);
   switch (mnl_attr_get_payload_len(&attribute)) {
     case sizeof(in_addr): {
-      in_addr v4;
+      in_addr v4{};
       std::memcpy(&v4, bytes, sizeof v4);
       return Address(v4);
     }
     case sizeof(in6_addr): {
-      in6_addr v6;
+      in6_addr v6{};
       std::memcpy(&v6, bytes, sizeof v6);
       return Address(v6);
     }

@@ -29,7 +29,7 @@ pid_t pid_of(const char* name) {
 void add_children(const std::string& path, std::vector<pid_t>& found) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return;
-  std::array<char, 4096> text;
+  std::array<char, 4096> text{};
   const auto size = ::read(fd.get(), text.data(), text.size());
   const char* const end = text.data() + std::max<ssize_t>(size, 0);
   for (const char* at = text.data(); at < end;) {

@@ -144,7 +144,7 @@ Result<std::string> NftContext::run(std::string_view commands) {
   const auto path = fmt::format("/proc/self/fd/{}", file.get());
   const int result = ::nft_run_cmd_from_filename(context_.get(), path.c_str());
   // Reading a buffer also rewinds it for the next command.
-  const std::string output = ::nft_ctx_get_output_buffer(context_.get());
+  std::string output = ::nft_ctx_get_output_buffer(context_.get());
   const std::string error = ::nft_ctx_get_error_buffer(context_.get());
   if (result != 0) return Failure(explain(error));
   return output;

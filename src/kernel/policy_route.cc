@@ -87,12 +87,12 @@ std::optional<Address> address_of(const nlattr* attribute) {
   if (attribute == nullptr) return std::nullopt;
   const void* bytes = mnl_attr_get_payload(attribute);
   const auto size = mnl_attr_get_payload_len(attribute);
-  in6_addr v6;
+  in6_addr v6{};
   if (size == sizeof v6) {
     std::memcpy(&v6, bytes, sizeof v6);
     return Address(v6);
   }
-  in_addr v4;
+  in_addr v4{};
   if (size != sizeof v4) return std::nullopt;
   std::memcpy(&v4, bytes, sizeof v4);
   return Address(v4);

@@ -36,12 +36,13 @@ bool is_locked(const std::string& path) {
 /// "0f1e2d3c-net42", as namespace_directory() makes them. RUN may be any folder of the user's, with
 /// other things in it.
 bool is_namespace_directory(std::string_view name) {
-  if (name.size() < 13 || name.substr(0, 8).find_first_not_of("0123456789abcdef") != name.npos) {
+  if (name.size() < 13 ||
+      name.substr(0, 8).find_first_not_of("0123456789abcdef") != std::string_view::npos) {
     return false;
   }
   const auto id = name.substr(8);
   return (id.starts_with("-net") || id.starts_with("-ino")) &&
-         id.find_first_not_of("0123456789", 4) == id.npos;
+         id.find_first_not_of("0123456789", 4) == std::string_view::npos;
 }
 
 class Fields {

@@ -267,7 +267,7 @@ def test_the_log_names_the_process(runner, module_lab):
     # A process that is gone in the same moment has no name any more.
     script = ("import os, socket, time; print(os.getpid(), flush=True)\n"
               + ask(Lab.FAR[4], server.port) + ask_udp(Lab.FAR[4], echo.port) + "time.sleep(0.5)")
-    done = runner.run(["-o", "--json", "sh", "-c", '/usr/bin/python3 -c "$0"; true', script])
+    done = runner.run(["--json", "sh", "-c", '/usr/bin/python3 -c "$0"; true', script])
     pid = int(done.out.splitlines()[0])
     ends = [entry for entry in map(json.loads, done.err.splitlines()) if entry["event"] == "end"]
     assert {(entry["protocol"], entry.get("process"), entry.get("pid")) for entry in ends} == \
