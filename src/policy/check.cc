@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "policy/check.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "policy/compiled.h"
+#include "rule/accounts.h"
+
+namespace shunt {
+namespace {
+
+/// Comparisons of two rules. Rules that a host leads to are compared with those of that host alone,
+/// so it takes many rules without one to come this far.
+constexpr std::uint64_t kComparisons = 20'000'000;
+
+bool is_below(std::string_view name, std::string_view domain) {
+  return name.size() > domain.size() && name.ends_with(domain) &&
+         name[name.size() - domain.size() - 1] == '.';
+}
+
+bool host_covers(const Value& wide, const Value& narrow) {
+  if (wide.form == ValueForm::subdomains && narrow.form == ValueForm::subdomains) {
+    return wide.text == narrow.text || is_below(narrow.text, wide.text);
+  }
+  if (wide.form == ValueForm::subdomains && narrow.form == ValueForm::exact) {
+    return is_below(narrow.text, wide.text);
+  }
+  return wide.form == narrow.form && wide.text == narrow.text;
+}
+
+bool text_covers(TermKey key, const Value& wide, const Value& narrow) {
+  if (wide.form == ValueForm::beginning && narrow.form != ValueForm::pattern) {
+    return narrow.text.starts_with(wide.text);
+  }
+  if (key == TermKey::cgroup && narrow.text.starts_with(wide.text)) {
+    return wide.text == "/" || narrow.text.size() == wide.text.size() ||
+           narrow.text[wide.text.size()] == '/';
+  }
+  return wide.form == narrow.form && wide.text == narrow.text;
+}
+
+bool value_covers(TermKey key, const Value& wide, const Value& narrow) {
+  if (wide.form == ValueForm::range || narrow.form == ValueForm::range) {
+    return wide.form == narrow.form && wide.low <= narrow.low && narrow.high <= wide.high;
+  }
+  if (wide.form == ValueForm::network || narrow.form == ValueForm::network) {
+    return wide.form == narrow.form && wide.network.contains(narrow.network);
+  }
+  return key == TermKey::host ? host_covers(wide, narrow) : text_covers(key, wide, narrow);
+}
+
+bool is_numeric(const Term& term) {
+  return std::ranges::all_of(term.values,
+                             [](const Value& value) { return value.form == ValueForm::range; });
+}
+
+/// Each value of `narrow` lies within one of `wide`; ranges within all of them together.
+bool values_cover(const Term& wide, const Term& narrow) {
+  const bool merge = is_numeric(wide) && is_numeric(narrow);
+  const std::vector<NumberRange> ranges = merge ? term_ranges(wide) : std::vector<NumberRange>{};
+  return std::ranges::all_of(narrow.values, [&](const Value& value) {
+    if (merge) {
+      return std::ranges::any_of(ranges, [&](const NumberRange& range) {
+        return range.low <= value.low && value.high <= range.high;
+      });
+    }
+    return std::ranges::any_of(
+        wide.values, [&](const Value& outer) { return value_covers(wide.key, outer, value); });
+  });
+}
+
+/// `uid` and `user` are the same term.
+TermKey same_key(TermKey key) { return key == TermKey::user ? TermKey::uid : key; }
+
+bool term_covers(const Term& wide, const Term& narrow) {
+  if (same_key(wide.key) != same_key(narrow.key) || wide.negated != narrow.negated) return false;
+  return wide.negated ? values_cover(narrow, wide) : values_cover(wide, narrow);
+}
+
+class Checker {
+ public:
+  explicit Checker(const Ruleset& rules) : rules_(rules), compiled_(rules.compiled()) {}
+  std::vector<Finding> findings() &&;
+
+ private:
+  void check_rule(std::uint32_t number);
+  void check_duplicates(std::uint32_t number);
+  void check_possible(std::uint32_t number);
+  std::optional<std::uint32_t> covering(std::uint32_t number);
+  std::optional<std::uint32_t> first_covering(std::uint32_t number,
+                                              const std::vector<std::uint32_t>& candidates);
+  void rules_of_host(const Value& value, std::vector<std::uint32_t>& out) const;
+  void check_ways_out();
+  void add(Finding::Kind kind, std::uint32_t rule, TextSpan span, std::string message) {
+    findings_.push_back({.kind = kind, .rule = rule, .span = span, .message = std::move(message)});
+  }
+
+  const Ruleset& rules_;
+  const CompiledRules& compiled_;
+  std::vector<Finding> findings_;
+  std::vector<std::uint32_t> others_;  // rules that no host leads to, in order, from 0
+  std::uint64_t comparisons_ = 0;
+};
+
+/// Earlier rules that name the host too. A rule that covers another covers its first host.
+void Checker::rules_of_host(const Value& value, std::vector<std::uint32_t>& out) const {
+  std::vector<std::uint32_t> terms;
+  if (value.form == ValueForm::exact) compiled_.hosts.find(value.text, terms);
+  if (value.form == ValueForm::subdomains) compiled_.hosts.find_below(value.text, terms);
+  for (const std::uint32_t id : terms) {
+    if (compiled_.terms[id].leads_to_rule) out.push_back(compiled_.terms[id].rule);
+  }
+  std::ranges::sort(out);
+}
+
+std::optional<std::uint32_t> Checker::first_covering(std::uint32_t number,
+                                                     const std::vector<std::uint32_t>& candidates) {
+  for (const std::uint32_t earlier : candidates) {
+    if (earlier + 1 >= number || ++comparisons_ > kComparisons) return std::nullopt;
+    if (covers(rules_.rule(earlier + 1), rules_.rule(number))) return earlier + 1;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint32_t> Checker::covering(std::uint32_t number) {
+  const auto by_others = first_covering(number, others_);
+  std::optional<std::uint32_t> by_host;
+  for (const Term& term : rules_.rule(number).terms) {
+    if (term.key != TermKey::host || term.negated || by_host) continue;
+    std::vector<std::uint32_t> candidates;
+    rules_of_host(term.values.front(), candidates);
+    by_host = first_covering(number, candidates);
+  }
+  if (!by_host || !by_others) return by_host ? by_host : by_others;
+  return std::min(*by_host, *by_others);
+}
+
+void Checker::check_duplicates(std::uint32_t number) {
+  constexpr std::size_t kMostCompared = 500;
+  for (const Term& term : rules_.rule(number).terms) {
+    if (term.values.size() > kMostCompared || term.key == TermKey::time) continue;
+    for (std::size_t i = 1; i < term.values.size(); ++i) {
+      const Value& value = term.values[i];
+      const auto earlier = std::ranges::find_if(
+          term.values.begin(), term.values.begin() + static_cast<std::ptrdiff_t>(i),
+          [&](const Value& other) { return value_covers(term.key, other, value); });
+      if (earlier == term.values.begin() + static_cast<std::ptrdiff_t>(i)) continue;
+      const std::string& text = rules_.rule(number).text;
+      add(Finding::Kind::duplicate_value, number, value.span,
+          fmt::format("{} is in {} already", text.substr(value.span.first, value.span.length),
+                      text.substr(earlier->span.first, earlier->span.length)));
+    }
+  }
+}
+
+/// Two terms of one key that no value satisfies both; terms of senders and of interfaces.
+void Checker::check_possible(std::uint32_t number) {
+  const std::vector<Term>& terms = rules_.rule(number).terms;
+  const auto family = [](const Term& term, bool v4) {
+    return std::ranges::any_of(term.values, [v4](const Value& value) {
+      return value.form == ValueForm::list || value.network.address.is_v4() == v4;
+    });
+  };
+  bool v4 = true;
+  bool v6 = true;
+  bool own = true;
+  bool forwarded = true;
+  for (const Term& term : terms) {
+    if (term.negated) continue;
+    const bool network = term.key == TermKey::to || term.key == TermKey::client;
+    v4 = v4 && (!network || family(term, true));
+    v6 = v6 && (!network || family(term, false));
+    own = own && term.key != TermKey::interface;
+    forwarded = forwarded && !(term.key >= TermKey::process && term.key <= TermKey::container);
+    if ((v4 || v6) && (own || forwarded)) continue;
+    add(Finding::Kind::never_matches, number, term.key_span,
+        "with this term the rule can never match");
+    return;
+  }
+}
+
+void Checker::check_rule(std::uint32_t number) {
+  check_duplicates(number);
+  check_possible(number);
+  if (comparisons_ > kComparisons) return;
+  const auto earlier = covering(number);
+  if (earlier) {
+    add(Finding::Kind::unreachable, number,
+        {0, static_cast<std::uint32_t>(rules_.rule(number).text.size())},
+        fmt::format("rule {} is never reached: rule {} matches all of it", number, *earlier));
+    findings_.back().earlier = *earlier;
+  }
+  if (comparisons_ > kComparisons) {
+    add(Finding::Kind::gave_up, number, {},
+        fmt::format("rules from {} on were not compared with all earlier ones", number));
+  }
+}
+
+void Checker::check_ways_out() {
+  std::vector<bool> used(rules_.ways_out().size());
+  for (std::uint32_t number = 0; number <= rules_.size(); ++number) {
+    for (const std::uint16_t way : rules_.verdict(number).ways) used[way] = true;
+  }
+  for (std::size_t way = 1; way < used.size(); ++way) {
+    if (used[way]) continue;
+    add(Finding::Kind::unused_way_out, 0, {},
+        fmt::format("no rule uses the way out \"{}\"", rules_.ways_out()[way]));
+  }
+}
+
+std::vector<Finding> Checker::findings() && {
+  std::vector<bool> by_host(rules_.size());
+  for (const CompiledTerm& term : compiled_.terms) {
+    if (term.leads_to_rule && term.key == TermKey::host) by_host[term.rule] = true;
+  }
+  for (std::uint32_t i = 0; i < rules_.size(); ++i) {
+    // Files and patterns are not looked up by a host of the later rule.
+    const bool looked_up =
+        by_host[i] && std::ranges::all_of(rules_.rule(i + 1).terms, [](const Term& term) {
+          return term.key != TermKey::host || std::ranges::all_of(term.values, [](const Value& v) {
+                   return v.form == ValueForm::exact || v.form == ValueForm::subdomains;
+                 });
+        });
+    if (!looked_up) others_.push_back(i);
+  }
+  for (std::uint32_t number = 1; number <= rules_.size(); ++number) check_rule(number);
+  check_ways_out();
+  return std::move(findings_);
+}
+
+}  // namespace
+
+bool covers(const Rule& earlier, const Rule& later) {
+  return std::ranges::all_of(earlier.terms, [&](const Term& wide) {
+    return std::ranges::any_of(later.terms,
+                               [&](const Term& narrow) { return term_covers(wide, narrow); });
+  });
+}
+
+std::vector<Finding> check(const Ruleset& rules) { return Checker(rules).findings(); }
+
+}  // namespace shunt
