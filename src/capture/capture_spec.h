@@ -18,6 +18,7 @@ struct CaptureSpec {
   bool loopback = false;                ///< and its connections to its own addresses
   bool masquerade = false;              ///< what leaves uncaptured with a private address
   std::vector<Exclusion> exclusions;
+  std::vector<KernelDecision> kernel_rules;  ///< behind the exclusions
   Marks marks;
   std::uint16_t port = 0;  ///< of the listeners
   bool ipv6 = true;        ///< false on a kernel without IPv6

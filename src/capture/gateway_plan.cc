@@ -138,6 +138,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                           .loopback = options.loopback,
                           .masquerade = options.masquerade,
                           .exclusions = options.exclusions,
+                          .kernel_rules = options.kernel_rules,
                           .marks = allotment.marks,
                           .port = port,
                           .ipv6 = ipv6};

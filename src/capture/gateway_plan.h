@@ -26,6 +26,7 @@ struct GatewayOptions {
   bool closed = false;  ///< on-exit
   MethodChoice method = MethodChoice::automatic;
   std::vector<Exclusion> exclusions;
+  std::vector<KernelDecision> kernel_rules = {};  ///< see CaptureSpec
   unsigned workers = 1;
   bool mark_upstreams = true;  ///< false only to test the other guards against loops
 };

@@ -104,7 +104,7 @@ std::string ruleset(const CaptureSpec& spec) {
     text += nft_chain(kNewOwn, "", take(own_let_go(spec), spec, marks.own));
     text += pass("output_pass", "output", "", marks, marks.own);
   }
-  return text + input_chain(spec) + masquerade_chain(spec);
+  return text + input_chain(spec) + kernel_rule_chains(spec) + masquerade_chain(spec);
 }
 
 std::string closed_ruleset(const CaptureSpec& spec) {
@@ -112,7 +112,7 @@ std::string closed_ruleset(const CaptureSpec& spec) {
   std::string text = nft_chain("keep_translating", kForwardedHook, {});
   if (!spec.interfaces.empty()) text += closed_forwarded(spec);
   if (spec.host) text += closed_own(spec);
-  return text;
+  return text + kernel_rule_chains(spec);
 }
 
 }  // namespace shunt::redirect

@@ -21,6 +21,34 @@ void add_exclusions(std::vector<std::string>& out, const std::vector<std::string
   for (const std::string& match : matches) out.push_back(match + " return");
 }
 
+constexpr std::string_view kForwardedRules = "rules_forwarded";
+constexpr std::string_view kOwnRules = "rules_own";
+
+using Matches = std::vector<std::string> Exclusion::*;
+
+/// A jump is what tells the two ends apart: `return` leads back to the chain that captures,
+/// `accept` ends the walk through this hook of ours (others' chains see the packet all the same).
+/// Empty where nothing leaves.
+std::vector<std::string> kernel_rule_statements(const CaptureSpec& spec, Matches matches) {
+  std::vector<std::string> out;
+  bool leaves = false;
+  for (const KernelDecision& rule : spec.kernel_rules) {
+    for (const std::string& match : rule.match.*matches) {
+      const std::string end =
+          rule.leave ? fmt::format("counter name \"rule_{}\" accept", rule.rule) : "return";
+      out.push_back(fmt::format("{} {}", match, end));
+      leaves = leaves || rule.leave;
+    }
+  }
+  if (!leaves) out.clear();
+  return out;
+}
+
+void add_kernel_rules(std::vector<std::string>& out, const CaptureSpec& spec, Matches matches,
+                      std::string_view chain) {
+  if (!kernel_rule_statements(spec, matches).empty()) out.push_back(fmt::format("jump {}", chain));
+}
+
 }  // namespace
 
 std::string nft_chain(std::string_view name, std::string_view hook,
@@ -40,6 +68,7 @@ std::vector<std::string> forwarded_let_go(const CaptureSpec& spec) {
   add_never_captured(out, "{ local, broadcast, multicast, anycast }");
   out.push_back(fmt::format("fib daddr oifname {} return", interface_set(spec.interfaces)));
   for (const Exclusion& exclusion : spec.exclusions) add_exclusions(out, exclusion.forwarded);
+  add_kernel_rules(out, spec, &Exclusion::forwarded, kForwardedRules);
   return out;
 }
 
@@ -48,7 +77,20 @@ std::vector<std::string> own_let_go(const CaptureSpec& spec) {
   add_never_captured(out, spec.loopback ? "{ broadcast, multicast, anycast }"
                                         : "{ local, broadcast, multicast, anycast }");
   for (const Exclusion& exclusion : spec.exclusions) add_exclusions(out, exclusion.own);
+  add_kernel_rules(out, spec, &Exclusion::own, kOwnRules);
   return out;
+}
+
+std::string kernel_rule_chains(const CaptureSpec& spec) {
+  const auto forwarded = kernel_rule_statements(spec, &Exclusion::forwarded);
+  const auto own = kernel_rule_statements(spec, &Exclusion::own);
+  std::string text;
+  for (const KernelDecision& rule : spec.kernel_rules) {
+    if (rule.leave) text += fmt::format("  counter rule_{} {{\n  }}\n", rule.rule);
+  }
+  if (!forwarded.empty()) text += nft_chain(kForwardedRules, "", forwarded);
+  if (!own.empty()) text += nft_chain(kOwnRules, "", own);
+  return text;
 }
 
 std::string masquerade_chain(const CaptureSpec& spec) {

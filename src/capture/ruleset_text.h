@@ -29,10 +29,14 @@ std::string nft_chain(std::string_view name, std::string_view hook,
 /// "{ \"br-lan\", \"eth1\" }".
 std::string interface_set(const std::vector<std::string>& interfaces);
 
-/// Everything that a new forwarded flow is let go for: never captured by design (ux.md), or
-/// excluded by the user. Each statement ends in `return`.
+/// Everything that a new forwarded flow is let go for: never captured by design, excluded by the
+/// user, or sent direct by a rule. What comes behind these statements captures.
 std::vector<std::string> forwarded_let_go(const CaptureSpec& spec);
 std::vector<std::string> own_let_go(const CaptureSpec& spec);
+
+/// The chains that the statements above jump to for CaptureSpec::kernel_rules, and the counters of
+/// those that leave: "rule_3" counts the first packets of flows. Empty without such rules.
+std::string kernel_rule_chains(const CaptureSpec& spec);
 
 /// Empty without CaptureSpec::masquerade.
 std::string masquerade_chain(const CaptureSpec& spec);

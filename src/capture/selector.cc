@@ -8,19 +8,15 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <utility>
 
 #include "rule/accounts.h"
+#include "rule/kernel_terms.h"
 #include "rule/parse.h"
 
 namespace shunt {
 namespace {
-
-constexpr std::array kKernelKeys = {
-    TermKey::to,  TermKey::client, TermKey::port, TermKey::client_port, TermKey::proto,
-    TermKey::uid, TermKey::gid,    TermKey::user, TermKey::cgroup,      TermKey::interface};
 
 std::string nft_set(const std::vector<std::string>& elements) {
   if (elements.size() == 1) return elements.front();
@@ -208,12 +204,6 @@ std::vector<std::string> matches(const Draft& draft, std::string_view extra) {
 }
 
 }  // namespace
-
-bool is_kernel_term(const Term& term) {
-  const auto is_list = [](const Value& value) { return value.form == ValueForm::list; };
-  return !term.negated && std::ranges::find(kKernelKeys, term.key) != kKernelKeys.end() &&
-         std::ranges::none_of(term.values, is_list);
-}
 
 std::expected<Exclusion, SelectorError> exclusion_of(std::span<const Term> terms,
                                                      std::string_view text) {

@@ -8,6 +8,7 @@
 //   in                                      forwarded traffic only
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,14 @@ struct Exclusion {
   std::vector<NumberRange> users = {};
 };
 
+/// A rule of the user's that the kernel decides by itself. They stand in an order and the first
+/// that matches wins; what none of them matches is captured.
+struct KernelDecision {
+  Exclusion match;
+  bool leave = true;       ///< false: it is captured, whatever comes behind
+  std::uint32_t rule = 0;  ///< its number, which its counter is named by
+};
+
 /// What is wrong with a rule, and where: bytes of its text.
 using SelectorError = RuleMistake;
 
@@ -39,8 +48,5 @@ std::expected<Exclusion, SelectorError> parse_exclusion(std::string_view text);
 /// hierarchy: nftables takes only those that exist.
 std::expected<Exclusion, SelectorError> exclusion_of(std::span<const Term> terms,
                                                      std::string_view text);
-
-/// Whether the kernel can match a term, whatever its values.
-[[nodiscard]] bool is_kernel_term(const Term& term);
 
 }  // namespace shunt

@@ -121,14 +121,14 @@ std::string ruleset(const CaptureSpec& spec) {
   std::string text = nft_chain("prerouting", "filter hook prerouting priority mangle", arrivals);
   if (!spec.interfaces.empty()) text += forwarded_chains(spec);
   if (spec.host) text += own_chains(spec);
-  return text + masquerade_chain(spec);
+  return text + kernel_rule_chains(spec) + masquerade_chain(spec);
 }
 
 std::string closed_ruleset(const CaptureSpec& spec) {
   std::string text;
   if (!spec.interfaces.empty()) text += closed_forwarded(spec);
   if (spec.host) text += closed_own(spec);
-  return text;
+  return text + kernel_rule_chains(spec);
 }
 
 std::vector<RuleSpec> rules(const CaptureSpec& spec, std::uint32_t first_priority,

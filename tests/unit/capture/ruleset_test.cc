@@ -33,6 +33,7 @@ CaptureSpec full_spec() {
       .masquerade = true,
       .exclusions = {*parse_exclusion("to 192.0.2.0/24,2001:db8:1::/48 port 80"),
                      *parse_exclusion("uid 0")},
+      .kernel_rules = {},
       .marks =
           Marks{
               .mask = 0x03000000, .forwarded = 0x01000000, .own = 0x02000000, .egress = 0x03000000},
@@ -96,14 +97,47 @@ TEST(Rulesets, without_ipv6_hand_nothing_to_an_ipv6_listener) {
   }
 }
 
+/// "client 192.0.2.10 -> wan2" in front of "port 80 -> direct" and "uid 0 -> direct".
+std::vector<KernelDecision> some_kernel_rules() {
+  return {{.match = *parse_exclusion("client 192.0.2.10"), .leave = false, .rule = 1},
+          {.match = *parse_exclusion("port 80"), .leave = true, .rule = 2},
+          {.match = *parse_exclusion("uid 0"), .leave = true, .rule = 3}};
+}
+
+TEST(Rulesets, let_go_what_a_rule_sends_direct_and_count_it) {
+  CaptureSpec spec = full_spec();
+  spec.kernel_rules = some_kernel_rules();
+  const std::string http = "meta l4proto { tcp, udp } th dport 80 counter name \"rule_2\" accept\n";
+  for (const auto& text : {tproxy::ruleset(spec), redirect::ruleset(spec),
+                           tproxy::closed_ruleset(spec), redirect::closed_ruleset(spec)}) {
+    EXPECT_THAT(text, HasSubstr("counter rule_2 {"));
+    EXPECT_THAT(text, Not(HasSubstr("counter rule_1")));
+    EXPECT_THAT(text, HasSubstr("chain rules_forwarded {\n    ip saddr 192.0.2.10 return\n    " +
+                                http + "  }"));
+    EXPECT_THAT(text, HasSubstr("chain rules_own {\n    ip saddr 192.0.2.10 return\n    " + http +
+                                "    meta skuid 0 counter name \"rule_3\" accept\n  }"));
+    EXPECT_THAT(text, HasSubstr("    jump rules_own\n"));
+    EXPECT_THAT(text, HasSubstr("    jump rules_forwarded\n"));
+  }
+}
+
+TEST(Rulesets, have_no_chain_where_no_rule_lets_anything_go) {
+  CaptureSpec spec = full_spec();
+  spec.kernel_rules = some_kernel_rules();
+  spec.kernel_rules.erase(spec.kernel_rules.begin() + 1);
+  EXPECT_THAT(tproxy::ruleset(spec), Not(HasSubstr("rules_forwarded")));
+  EXPECT_THAT(tproxy::ruleset(spec), HasSubstr("rules_own"));
+}
+
 TEST(Rulesets, of_every_kind_are_taken_by_the_kernel) {
   run_in_test_namespace([](Checks& check) {
-    for (const unsigned bits : {1U, 2U, 3U, 6U, 7U, 15U, 11U}) {
+    for (const unsigned bits : {1U, 2U, 3U, 6U, 7U, 15U, 11U, 19U}) {
       CaptureSpec spec = full_spec();
       if ((bits & 1U) == 0) spec.interfaces.clear();
       spec.host = (bits & 2U) != 0;
       spec.loopback = (bits & 4U) != 0;
       spec.masquerade = (bits & 8U) != 0;
+      if ((bits & 16U) != 0) spec.kernel_rules = some_kernel_rules();
       for (const auto& body : {tproxy::ruleset(spec), redirect::ruleset(spec),
                                tproxy::closed_ruleset(spec), redirect::closed_ruleset(spec)}) {
         check.ok(nft_check(nft_table_text("t", body, TableLifetime::persistent)), body);
