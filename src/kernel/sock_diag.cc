@@ -55,7 +55,7 @@ std::optional<SocketOwner> SockDiag::find(Protocol protocol, const Endpoint& loc
   if (::send(fd_.get(), &request, sizeof request, 0) != sizeof request) return std::nullopt;
   pollfd readable{.fd = fd_.get(), .events = POLLIN, .revents = 0};
   if (::poll(&readable, 1, kAnswerWithinMs) <= 0) return std::nullopt;
-  alignas(nlmsghdr) std::array<char, 4096> buffer;
+  alignas(nlmsghdr) std::array<char, 4096> buffer{};
   const auto got = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
   const auto* header = reinterpret_cast<const nlmsghdr*>(buffer.data());
   if (got < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(inet_diag_msg)))) return std::nullopt;

@@ -26,7 +26,9 @@ namespace {
 uid_t outer_uid() {
   const uid_t inside = ::geteuid();
   std::istringstream lines(read_text_file("/proc/self/uid_map").value_or(""));
-  unsigned long first, outside, count;
+  unsigned long first = 0;
+  unsigned long outside = 0;
+  unsigned long count = 0;
   while (lines >> first >> outside >> count) {
     if (inside >= first && inside - first < count) {
       return static_cast<uid_t>(outside + (inside - first));

@@ -17,7 +17,7 @@ Result<std::string> read_text_file(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return Failure(errno_error(fmt::format("open {}", path)));
   std::string text;
-  std::array<char, 4096> chunk;
+  std::array<char, 4096> chunk{};
   while (true) {
     const ssize_t got = ::read(fd.get(), chunk.data(), chunk.size());
     if (got < 0 && errno == EINTR) continue;

@@ -26,7 +26,7 @@ namespace {
 template <class Info>
 std::optional<Info> as(std::string_view bytes) {
   if (bytes.size() < sizeof(Info)) return std::nullopt;
-  Info info;
+  Info info{};
   std::memcpy(&info, bytes.data(), sizeof info);
   return info;
 }
@@ -52,9 +52,11 @@ constexpr Tables kIpv6 = {AF_INET6,
                           sizeof(ip6t_entry),
                           offsetof(ip6t_entry, next_offset),
                           offsetof(ip6t_entry, target_offset)};
+// NOLINTBEGIN(misc-redundant-expression): that is what they assert
 static_assert(IPT_SO_GET_INFO == IP6T_SO_GET_INFO && sizeof(ipt_getinfo) == sizeof(ip6t_getinfo));
 static_assert(IPT_SO_GET_ENTRIES == IP6T_SO_GET_ENTRIES &&
               offsetof(ipt_get_entries, entrytable) == offsetof(ip6t_get_entries, entrytable));
+// NOLINTEND(misc-redundant-expression)
 
 /// Matches and targets begin alike: xt_entry_match, xt_entry_target. Those end in a flexible array,
 /// which C++ containers do not take.

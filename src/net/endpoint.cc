@@ -23,9 +23,9 @@ Address::Address(const in6_addr& v6) {
 
 std::optional<Address> Address::parse(std::string_view text) {
   const std::string copy(text);
-  in_addr v4;
+  in_addr v4{};
   if (inet_pton(AF_INET, copy.c_str(), &v4) == 1) return Address(v4);
-  in6_addr v6;
+  in6_addr v6{};
   if (inet_pton(AF_INET6, copy.c_str(), &v6) == 1) return Address(v6);
   return std::nullopt;
 }
@@ -63,7 +63,7 @@ bool Address::is_private() const {
 }
 
 in_addr Address::v4() const {
-  in_addr out;
+  in_addr out{};
   std::memcpy(&out, bytes_.data(), sizeof out);
   return out;
 }
@@ -99,7 +99,7 @@ std::optional<Endpoint> Endpoint::parse(std::string_view text) {
   const auto address = Address::parse(host);
   if (!address || bracketed == address->is_v4()) return std::nullopt;
   std::uint16_t port = 0;
-  const auto end = port_text.data() + port_text.size();
+  const char* const end = port_text.data() + port_text.size();
   const auto parsed = std::from_chars(port_text.data(), end, port);
   if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
   return Endpoint{*address, port};

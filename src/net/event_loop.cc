@@ -29,11 +29,12 @@ std::uint64_t monotonic_ms() {
 
 std::uint8_t ready_bits(std::uint32_t events) {
   std::uint8_t bits = 0;
-  if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) bits |= Slot::kReadable;
-  if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) bits |= Slot::kWritable;
-  if (events & EPOLLPRI) bits |= Slot::kUrgent;
-  if (events & (EPOLLRDHUP | EPOLLHUP)) bits |= Slot::kPeerClosed;
-  if (events & (EPOLLHUP | EPOLLERR)) bits |= Slot::kFailed;
+  if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+    bits |= Slot::kReadable;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) bits |= Slot::kWritable;
+  if ((events & EPOLLPRI) != 0) bits |= Slot::kUrgent;
+  if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) bits |= Slot::kPeerClosed;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) bits |= Slot::kFailed;
   return bits;
 }
 

@@ -47,7 +47,7 @@ struct Slot {
   /// Where a waiter stores why it was woken; lives in the waiting coroutine's frame.
   struct Waiter {
     std::coroutine_handle<> handle;
-    Wake wake;
+    Wake wake = Wake::ready;
   };
 
   Waiter* reader;

@@ -45,7 +45,7 @@ Result<void> send_record(int socket, std::string_view bytes, std::span<const int
     header->cmsg_len = CMSG_LEN(fds.size_bytes());
     std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
   }
-  ssize_t sent;
+  ssize_t sent = 0;
   do {
     sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
@@ -54,7 +54,7 @@ Result<void> send_record(int socket, std::string_view bytes, std::span<const int
 }
 
 Result<Record> receive_record(int socket) {
-  std::array<char, kMaxPassedBytes> buffer;
+  std::array<char, kMaxPassedBytes> buffer{};
   iovec data{buffer.data(), buffer.size()};
   alignas(cmsghdr) std::array<char, kControlBytes> control{};
   msghdr message{};
@@ -62,7 +62,7 @@ Result<Record> receive_record(int socket) {
   message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
-  ssize_t got;
+  ssize_t got = 0;
   do {
     got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
   } while (got < 0 && errno == EINTR);

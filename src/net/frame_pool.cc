@@ -24,6 +24,7 @@ constinit thread_local FreeFrame* free_frames[kClasses] = {};
 
 std::size_t class_of(std::size_t size) { return (size + kStep - 1) / kStep - 1; }
 
+// NOLINTBEGIN(cppcoreguidelines-no-malloc): this is the allocator
 void* allocate(std::size_t size) {
   void* memory = std::malloc(size);
   if (memory == nullptr) std::abort();
@@ -60,5 +61,6 @@ void release_idle_frames() {
     }
   }
 }
+// NOLINTEND(cppcoreguidelines-no-malloc)
 
 }  // namespace shunt

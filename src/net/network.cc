@@ -23,11 +23,11 @@ Address masked(const Address& address, unsigned prefix_length) {
                                          static_cast<std::uint8_t>(0xff00U >> keep));
   }
   if (!address.is_v4()) {
-    in6_addr v6;
+    in6_addr v6{};
     std::ranges::copy(bytes, v6.s6_addr);
     return Address(v6);
   }
-  in_addr v4;
+  in_addr v4{};
   std::copy_n(bytes.begin(), 4, reinterpret_cast<std::uint8_t*>(&v4));
   return Address(v4);
 }

@@ -36,7 +36,7 @@ std::uint64_t add_bytes(std::uint64_t sum, std::string_view bytes) {
 
 /// The Internet checksum (RFC 1071), which does not mind the byte order it is computed in.
 std::uint16_t fold(std::uint64_t sum) {
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  while ((sum >> 16) != 0) sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<std::uint16_t>(~sum);
 }
 
@@ -227,6 +227,7 @@ SendOutcome RawUdp::send(const Endpoint& source, const Endpoint& destination, bo
                          std::span<const Datagram> datagrams) {
   if (fragments_ != fragment) set_fragmentation(fd_.get(), family_, fragments_ = fragment);
   const SocketAddress to = portless(destination);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): fill() writes what sendmmsg() reads
   RawBatch batch;
   SendOutcome outcome;
   std::size_t next = 0;

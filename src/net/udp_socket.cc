@@ -250,7 +250,7 @@ SendOutcome DatagramSender::send(SendTarget& target, std::span<const Datagram> d
     if (errno == EINTR) continue;
     if (datagrams_in_[0] > 1 && refuses_train(errno)) {
       trains = false;
-      if (errno != EMSGSIZE) *target.trains = false;
+      if (errno != EMSGSIZE && target.trains != nullptr) *target.trains = false;
       continue;
     }
     outcome.error = errno;

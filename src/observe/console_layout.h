@@ -29,7 +29,7 @@ class ConsoleLayout final : public LineLayout {
 
   void append_prefix(const Flow& flow, std::chrono::system_clock::time_point time,
                      const FlowMemos::Memo& memo, std::string& out);
-  void append_time(std::chrono::system_clock::time_point time, bool blank, std::string& out);
+  void append_time(std::chrono::system_clock::time_point time, bool same_flow, std::string& out);
   void append_subject(const std::string& subject, bool blank, std::string& out);
   void append_end(const LogLine& line, const FlowMemos::Memo& memo, std::string& out) const;
   [[nodiscard]] std::string dim(const std::string& text) const;

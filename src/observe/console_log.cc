@@ -171,8 +171,9 @@ std::unique_ptr<TrafficLog> make_console_log(const TrafficLogOptions& options) {
 }
 
 bool wants_colour(int fd) {
-  const char* no_color = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
+  // Nothing of shunt changes the environment once there are threads.
+  const char* no_color = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe)
+  const char* term = std::getenv("TERM");          // NOLINT(concurrency-mt-unsafe)
   const bool refused = no_color != nullptr && *no_color != '\0';
   const bool dumb = term == nullptr || std::string_view(term) == "dumb";
   return !refused && !dumb && ::isatty(fd) == 1;
