@@ -172,8 +172,6 @@ class Terminal:
         self.seen = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            # Ignored where the tests were started in the background, and bash would hand that on.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.environ.update(PS1="prompt> ", TERM="dumb", HISTFILE="")
             command = runner.command(["bash", "--norc", "--noprofile", "-i"])
             os.execvp(command[0], command)
