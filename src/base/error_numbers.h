@@ -42,6 +42,9 @@ inline constexpr int kMissingProgram = 29;
 inline constexpr int kBadRule = 30;
 inline constexpr int kListFile = 31;
 inline constexpr int kAddressDatabase = 32;
+inline constexpr int kBadWayOut = 33;
+inline constexpr int kWayOutCycle = 34;
+inline constexpr int kMarkTaken = 35;
 }  // namespace error_number
 
 struct NumberedError {
@@ -82,6 +85,9 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kBadRule, "a rule does not follow the grammar (docs/rules.md)"},
     {error_number::kListFile, "a file of names or networks that a rule uses is not usable"},
     {error_number::kAddressDatabase, "the MMDB file for `country` or `asn` is not usable"},
+    {error_number::kBadWayOut, "what is said of a way out is impossible or contradicts itself"},
+    {error_number::kWayOutCycle, "a way out leads through itself"},
+    {error_number::kMarkTaken, "a way out's mark meets the bits that shunt uses itself"},
 });
 
 }  // namespace shunt

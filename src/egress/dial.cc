@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/counters.h"
+#include "egress/upstream_socket.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -41,16 +42,6 @@ bool connected_to_itself(int fd, const Endpoint& destination) {
 }
 
 }  // namespace
-
-std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
-                                                             const UpstreamOptions& options) {
-  auto fd = make_socket(family, type);
-  if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
-  // Without the capability the socket stays unmarked: an unprivileged shunt captures only inside a
-  // namespace of its own, which its upstream sockets never enter.
-  if (options.mark != 0) (void)set_mark(fd->get(), options.mark);
-  return std::move(*fd);
-}
 
 std::uint32_t Deadline::left_ms() const {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - Clock::now()).count();

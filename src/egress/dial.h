@@ -36,10 +36,6 @@ Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint 
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
                                                 const UpstreamOptions& options);
 
-/// A marked socket that is not connected yet.
-std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
-                                                             const UpstreamOptions& options);
-
 /// What an awaited readiness that did not come means: our own deadline, or shunt's stop.
 ConnectFailure failure_from_wake(Wake wake);
 

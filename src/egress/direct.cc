@@ -8,9 +8,10 @@ namespace {
 
 class Direct : public WayOut {
  public:
-  explicit Direct(const UpstreamOptions& options) : options_(options) {}
+  Direct(const UpstreamOptions& options, std::string name)
+      : options_(options), name_(std::move(name)) {}
 
-  std::string_view name() const override { return "direct"; }
+  std::string_view name() const override { return name_; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return true; }
 
@@ -36,12 +37,13 @@ class Direct : public WayOut {
 
  private:
   UpstreamOptions options_;
+  std::string name_;
 };
 
 }  // namespace
 
-std::shared_ptr<const WayOut> make_direct(const UpstreamOptions& options) {
-  return std::make_shared<Direct>(options);
+std::shared_ptr<const WayOut> make_direct(const UpstreamOptions& options, std::string name) {
+  return std::make_shared<Direct>(options, std::move(name));
 }
 
 }  // namespace shunt

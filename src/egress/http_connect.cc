@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 
+#include "egress/sendable_name.h"
 #include "egress/wire/http_connect.h"
 
 namespace shunt {
@@ -100,23 +101,25 @@ ConnectFailure failure_from(const Response& response) {
 
 class HttpConnect : public WayOut {
  public:
-  HttpConnect(std::string name, std::vector<Endpoint> addresses,
-              const std::optional<Credentials>& credentials, const UpstreamOptions& options)
-      : server_(std::move(name), std::move(addresses), credentials, options) {
-    if (credentials) {
+  HttpConnect(std::shared_ptr<const ProxyServer> server, bool send_names)
+      : owned_(std::move(server)), server_(*owned_), send_names_(send_names) {
+    if (const auto& credentials = server_.credentials) {
       authorization_ = http_connect::basic_authorization(credentials->user, credentials->password);
     }
   }
 
   std::string_view name() const override { return server_.name; }
-  bool wants_name() const override { return false; }
+  bool wants_name() const override { return send_names_; }
   bool carries_udp() const override { return false; }
-  std::span<const Endpoint> proxies() const override { return server_.addresses; }
+  std::span<const Endpoint> proxies() const override { return server_.first_proxies(); }
 
-  Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow, const Hints&) const override {
-    auto link = co_await ProxyLink::open(loop, server_);
+  Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
+                                   const Hints& hints) const override {
+    auto link = co_await ProxyLink::open(loop, server_, flow);
     if (!link) co_return unexpected(std::move(link).error());
-    const std::string request = http_connect::request(flow.original_destination, authorization_);
+    const auto name = send_names_ ? sendable_name(hints.host) : std::string_view();
+    const std::string request =
+        http_connect::request(name, flow.original_destination, authorization_);
     const Deadline deadline(server_.options.connect_timeout_ms);  // the proxy dials for us
     auto sent = co_await link->send(request, deadline);
     if (!sent) co_return unexpected(std::move(sent).error());
@@ -147,7 +150,9 @@ class HttpConnect : public WayOut {
     }
   }
 
-  ProxyServer server_;
+  std::shared_ptr<const ProxyServer> owned_;
+  const ProxyServer& server_;
+  bool send_names_;
   std::string authorization_;
 };
 
@@ -156,7 +161,14 @@ class HttpConnect : public WayOut {
 std::shared_ptr<const WayOut> make_http_connect(std::string name, std::vector<Endpoint> addresses,
                                                 const std::optional<Credentials>& credentials,
                                                 const UpstreamOptions& options) {
-  return std::make_shared<HttpConnect>(std::move(name), std::move(addresses), credentials, options);
+  return make_http_connect(std::make_shared<const ProxyServer>(
+                               std::move(name), std::move(addresses), credentials, options),
+                           false);
+}
+
+std::shared_ptr<const WayOut> make_http_connect(std::shared_ptr<const ProxyServer> server,
+                                                bool send_names) {
+  return std::make_shared<HttpConnect>(std::move(server), send_names);
 }
 
 }  // namespace shunt

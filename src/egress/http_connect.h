@@ -14,4 +14,9 @@ std::shared_ptr<const WayOut> make_http_connect(std::string name, std::vector<En
                                                 const std::optional<Credentials>& credentials,
                                                 const UpstreamOptions& options);
 
+/// The same with what a way out in a configuration may say besides. With `send_names` a name that
+/// sniffing learnt is sent instead of the address, and the proxy resolves it.
+std::shared_ptr<const WayOut> make_http_connect(std::shared_ptr<const ProxyServer> server,
+                                                bool send_names);
+
 }  // namespace shunt

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "egress/stream_io.h"
+
 namespace shunt {
 namespace {
 
@@ -16,17 +18,27 @@ constexpr std::size_t kReceiveBytes = 2048;  // an answer with room for a server
 // The destination is not to blame for a proxy that cannot be reached, and the log should say so.
 ConnectFailure cannot_reach(const ProxyServer& server, ConnectFailure failure) {
   if (failure.reason == ConnectReason::cancelled) return failure;
-  failure.detail = "cannot reach " + server.name + ": " +
-                   (failure.os_error != 0 ? std::string(strerrordesc_np(failure.os_error))
-                                          : std::string(reason_text(failure.reason)));
+  std::string why = failure.detail;
+  if (why.empty()) {
+    why = failure.os_error != 0 ? strerrordesc_np(failure.os_error) : reason_text(failure.reason);
+  }
+  failure.detail = "cannot reach " + server.name + ": " + why;
   if (failure.reason != ConnectReason::resources) failure.reason = ConnectReason::proxy_error;
   return failure;
+}
+
+Upstream upstream_from(Dialled dialled) {
+  return {.socket = std::move(dialled.socket),
+          .reported = std::move(dialled.reported),
+          .early_data = {}};
 }
 
 }  // namespace
 
 Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
-                                                               const ProxyServer& server) {
+                                                               const ProxyServer& server,
+                                                               const Flow& flow) {
+  if (server.through != nullptr) co_return co_await open_through(loop, server, flow);
   const std::size_t count = server.addresses.size();
   const std::size_t first = server.last_good.load(std::memory_order_relaxed);
   const Deadline deadline(server.options.connect_timeout_ms);
@@ -39,7 +51,7 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
     auto dialled = co_await dial_tcp(loop, address, server.options, share);
     if (dialled) {
       if (tried != 0) server.last_good.store(index, std::memory_order_relaxed);
-      co_return ProxyLink(loop, server, address, std::move(*dialled));
+      co_return ProxyLink(loop, server, address, upstream_from(std::move(*dialled)));
     }
     last = std::move(dialled).error();
     if (last.reason == ConnectReason::cancelled) break;
@@ -47,43 +59,36 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
   co_return unexpected(cannot_reach(server, std::move(last)));
 }
 
+// For the hop before, the server is a destination like any other.
+Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop& loop,
+                                                                       const ProxyServer& server,
+                                                                       const Flow& flow) {
+  Flow to_server = flow;
+  to_server.protocol = Protocol::tcp;
+  to_server.original_destination = server.addresses.front();
+  const Hints hints{.host = server.host, .source = NameSource::none};
+  auto upstream = co_await server.through->connect(loop, to_server, hints);
+  if (!upstream) co_return unexpected(cannot_reach(server, std::move(upstream).error()));
+  upstream->via = {};  // the log names the last hop's way out
+  co_return ProxyLink(loop, server, to_server.original_destination, std::move(*upstream));
+}
+
 Task<std::expected<void, ConnectFailure>> ProxyLink::send(std::string_view bytes,
                                                           Deadline deadline) {
-  while (!bytes.empty()) {
-    const auto sent = ::send(dialled_.socket.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent > 0) {
-      bytes.remove_prefix(static_cast<std::size_t>(sent));
-      continue;
-    }
-    if (errno == EINTR) continue;
-    if (errno != EAGAIN) co_return unexpected(lost(errno));
-    dialled_.socket.slot().clear(Slot::kWritable);
-    const auto left = deadline.left_ms();
-    if (left == 0) co_return unexpected(silent(Wake::timeout));
-    const Wake wake = co_await loop_->writable(dialled_.socket.slot(), left);
-    if (wake != Wake::ready) co_return unexpected(silent(wake));
-  }
-  co_return Expected<void>();
+  auto sent = co_await send_all(*loop_, upstream_, bytes, deadline);
+  if (!sent) co_return unexpected(in_our_words(std::move(sent).error()));
+  co_return sent;
 }
 
 Task<std::expected<void, ConnectFailure>> ProxyLink::receive(Deadline deadline) {
   const std::size_t before = received_.size();
-  for (;;) {
-    const auto left = deadline.left_ms();
-    if (left == 0) co_return unexpected(silent(Wake::timeout));
-    const Wake wake = co_await loop_->readable(dialled_.socket.slot(), left);
-    if (wake != Wake::ready) co_return unexpected(silent(wake));
-
-    received_.resize(before + kReceiveBytes);
-    const auto count = ::recv(dialled_.socket.fd(), received_.data() + before, kReceiveBytes, 0);
-    const int error = errno;
-    received_.resize(before + (count > 0 ? static_cast<std::size_t>(count) : 0));
-    if (count > 0) co_return Expected<void>();
-    if (count == 0) co_return unexpected(lost(0));
-    if (error == EINTR) continue;
-    if (error != EAGAIN) co_return unexpected(lost(error));
-    dialled_.socket.slot().clear(Slot::kReadable);
-  }
+  received_.resize(before + kReceiveBytes);
+  auto count =
+      co_await receive_some(*loop_, upstream_, received_.data() + before, kReceiveBytes, deadline);
+  received_.resize(before + count.value_or(0));
+  if (!count) co_return unexpected(in_our_words(std::move(count).error()));
+  if (*count == 0) co_return unexpected(lost(0));
+  co_return Expected<void>();
 }
 
 ConnectFailure ProxyLink::broken(std::string_view what, ConnectReason reason) const {
@@ -96,25 +101,30 @@ ConnectFailure ProxyLink::lost(int os_error) const {
   return failure;
 }
 
-ConnectFailure ProxyLink::silent(Wake wake) const {
-  if (wake == Wake::cancelled) return failure_from_wake(wake);
-  return broken("did not answer in time", ConnectReason::timed_out);
+ConnectFailure ProxyLink::in_our_words(ConnectFailure failure) const {
+  switch (failure.reason) {
+    case ConnectReason::cancelled: return failure;
+    case ConnectReason::timed_out:
+      if (failure.os_error != 0) break;
+      return broken("did not answer in time", ConnectReason::timed_out);
+    default: break;
+  }
+  return lost(failure.os_error);
 }
 
 // A copy of the early data, most often empty: the buffer would be held as long as the flow.
 Upstream ProxyLink::into_upstream() && {
-  return {.socket = std::move(dialled_.socket),
-          .reported = std::move(dialled_.reported),
-          .early_data = std::string(received())};
+  upstream_.early_data = std::string(received());
+  return std::move(upstream_);
 }
 
 // A ready bit stays until a system call answers EAGAIN, and the last receive() had no need of one.
 Dialled ProxyLink::into_control() && {
   char next = 0;
-  if (::recv(dialled_.socket.fd(), &next, 1, MSG_PEEK) < 0 && errno == EAGAIN) {
-    dialled_.socket.slot().clear(Slot::kReadable);
+  if (::recv(upstream_.socket.fd(), &next, 1, MSG_PEEK) < 0 && errno == EAGAIN) {
+    upstream_.socket.slot().clear(Slot::kReadable);
   }
-  return std::move(dialled_);
+  return {.socket = std::move(upstream_.socket), .reported = std::move(upstream_.reported)};
 }
 
 }  // namespace shunt

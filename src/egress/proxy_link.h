@@ -6,6 +6,7 @@
 #include <atomic>
 #include <expected>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,9 @@ struct ProxyServer {
   std::vector<Endpoint> addresses;  ///< not empty; tried in order, beginning with the last good one
   std::optional<Credentials> credentials;
   UpstreamOptions options;
+  /// The connection to the server is made through this one (a chain); null: it is dialled.
+  std::shared_ptr<const WayOut> through = nullptr;
+  std::string host = {};  ///< the server's name as configured: for hops that resolve by themselves
   mutable std::atomic<std::size_t> last_good = 0;  ///< a hint, shared by all workers
 
   ProxyServer(std::string the_name, std::vector<Endpoint> the_addresses,
@@ -34,6 +38,11 @@ struct ProxyServer {
         addresses(std::move(the_addresses)),
         credentials(std::move(the_credentials)),
         options(the_options) {}
+
+  /// Where the connection goes first: the server, or what leads there.
+  [[nodiscard]] std::span<const Endpoint> first_proxies() const {
+    return through != nullptr ? through->proxies() : addresses;
+  }
 };
 
 class ProxyLink {
@@ -41,8 +50,10 @@ class ProxyLink {
   template <class T>
   using Expected = std::expected<T, ConnectFailure>;
 
-  /// Dials the server's addresses within the connect timeout. `server` outlives the link.
-  static Task<Expected<ProxyLink>> open(EventLoop& loop, const ProxyServer& server);
+  /// Dials the server's addresses within the connect timeout, or asks the hop before it to.
+  /// `server` outlives the link, `flow` (whose connection will be carried) the task.
+  static Task<Expected<ProxyLink>> open(EventLoop& loop, const ProxyServer& server,
+                                        const Flow& flow);
 
   /// All of it, waiting where the socket is full. `bytes` outlives the task.
   Task<Expected<void>> send(std::string_view bytes, Deadline deadline);
@@ -63,15 +74,21 @@ class ProxyLink {
   Dialled into_control() &&;
 
  private:
-  ProxyLink(EventLoop& loop, const ProxyServer& server, const Endpoint& address, Dialled dialled)
-      : loop_(&loop), server_(&server), address_(address), dialled_(std::move(dialled)) {}
+  ProxyLink(EventLoop& loop, const ProxyServer& server, const Endpoint& address, Upstream upstream)
+      : loop_(&loop),
+        server_(&server),
+        address_(address),
+        upstream_(std::move(upstream)),
+        received_(std::move(upstream_.early_data)) {}
+  static Task<Expected<ProxyLink>> open_through(EventLoop& loop, const ProxyServer& server,
+                                                const Flow& flow);
   [[nodiscard]] ConnectFailure lost(int os_error) const;
-  [[nodiscard]] ConnectFailure silent(Wake wake) const;
+  [[nodiscard]] ConnectFailure in_our_words(ConnectFailure failure) const;
 
   EventLoop* loop_;
   const ProxyServer* server_;
   Endpoint address_;
-  Dialled dialled_;
+  Upstream upstream_;
   std::string received_;
 };
 

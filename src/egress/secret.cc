@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
 #include "base/error_numbers.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "egress/wire/socks5.h"
 #include "net/unique_fd.h"
@@ -34,12 +36,10 @@ void warn_if_shared(int fd, const std::string& path) {
       fmt::format("other users can read the password file {}: chmod 600 {}", path, path));
 }
 
-}  // namespace
-
-Result<std::string> read_password_file(const std::string& path) {
+Result<std::string> read_secret(const std::string& path, bool warn) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!fd.valid()) return Failure(password_error(path, "cannot open the password file", errno));
-  warn_if_shared(fd.get(), path);
+  if (warn) warn_if_shared(fd.get(), path);
   std::string text;
   char buffer[kMostBytes + 1];
   while (text.size() <= kMostBytes && text.find('\n') == std::string::npos) {
@@ -57,6 +57,27 @@ Result<std::string> read_password_file(const std::string& path) {
         0));
   }
   return text;
+}
+
+}  // namespace
+
+Result<std::string> read_password_file(const std::string& path) { return read_secret(path, true); }
+
+Result<std::string> read_credential(const std::string& name) {
+  const char* directory = ::getenv("CREDENTIALS_DIRECTORY");
+  const auto refuse = [&name](std::string_view why, std::string help) {
+    return Failure(make_error(Kind::configuration, error_number::kPasswordFile,
+                              fmt::format("credential {}: {}", escaped(name), why),
+                              std::move(help)));
+  };
+  if (name.empty() || name.contains('/') || name == "." || name == "..") {
+    return refuse("not a plain file name", "");
+  }
+  if (directory == nullptr || *directory == '\0') {
+    return refuse("systemd has handed none to this process (no CREDENTIALS_DIRECTORY)",
+                  fmt::format("in the service's unit: LoadCredential={}:FILE", name));
+  }
+  return read_secret(fmt::format("{}/{}", directory, name), false);
 }
 
 }  // namespace shunt

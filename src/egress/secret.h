@@ -12,4 +12,9 @@ namespace shunt {
 /// read.
 Result<std::string> read_password_file(const std::string& path);
 
+/// The same of a credential that systemd handed to the service (systemd.exec(5), LoadCredential=):
+/// the file `name` in $CREDENTIALS_DIRECTORY. systemd sees to who can read it, so nothing is warned
+/// of.
+Result<std::string> read_credential(const std::string& name);
+
 }  // namespace shunt

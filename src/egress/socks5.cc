@@ -107,23 +107,21 @@ Expected<Endpoint> relay_address(const ProxyLink& link, const Reply& reply) {
 
 class Socks5 : public WayOut {
  public:
-  Socks5(std::string name, std::vector<Endpoint> addresses, std::optional<Credentials> credentials,
-         bool send_names, const UpstreamOptions& options)
-      : server_(std::move(name), std::move(addresses), std::move(credentials), options),
-        send_names_(send_names) {}
+  Socks5(std::shared_ptr<const ProxyServer> server, bool send_names)
+      : owned_(std::move(server)), server_(*owned_), send_names_(send_names) {}
 
   std::string_view name() const override { return server_.name; }
   bool wants_name() const override { return send_names_; }
-  bool carries_udp() const override { return true; }
-  std::span<const Endpoint> proxies() const override { return server_.addresses; }
+  bool carries_udp() const override { return server_.through == nullptr; }
+  std::span<const Endpoint> proxies() const override { return server_.first_proxies(); }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
 
  private:
-  Task<Expected<Answered>> ask(EventLoop& loop, const std::string& request) const;
-  Task<Expected<Answered>> converse(EventLoop& loop, const std::string& request,
+  Task<Expected<Answered>> ask(EventLoop& loop, const Flow& flow, const std::string& request) const;
+  Task<Expected<Answered>> converse(EventLoop& loop, const Flow& flow, const std::string& request,
                                     std::optional<Method> ahead) const;
   Task<Expected<Method>> greet(ProxyLink& link, const std::string& request,
                                std::optional<Method> ahead, Deadline deadline) const;
@@ -132,7 +130,8 @@ class Socks5 : public WayOut {
     return socks5::password_request(server_.credentials->user, server_.credentials->password);
   }
 
-  ProxyServer server_;
+  std::shared_ptr<const ProxyServer> owned_;
+  const ProxyServer& server_;
   bool send_names_;
   mutable Pipelining pipelining_;
 };
@@ -142,17 +141,22 @@ Task<Expected<Upstream>> Socks5::connect(EventLoop& loop, const Flow& flow,
   const auto domain = send_names_ ? sendable_name(hints.host) : std::string_view();
   const std::string request =
       socks5::request(Command::connect, {.domain = domain, .endpoint = flow.original_destination});
-  auto answered = co_await ask(loop, request);
+  auto answered = co_await ask(loop, flow, request);
   if (!answered) co_return unexpected(std::move(answered).error());
   co_return std::move(answered->link).into_upstream();
 }
 
 Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow) const {
+  if (!carries_udp()) {
+    co_return unexpected(ConnectFailure{.reason = ConnectReason::unsupported,
+                                        .os_error = 0,
+                                        .detail = "a chain of proxies carries no UDP"});
+  }
   // All zeros: where our datagrams will come from is not known before the relay's address is.
   const Endpoint unknown{.address = Address::any(server_.addresses.front().address.family())};
   const std::string request =
       socks5::request(Command::udp_associate, {.domain = {}, .endpoint = unknown});
-  auto answered = co_await ask(loop, request);
+  auto answered = co_await ask(loop, flow, request);
   if (!answered) co_return unexpected(std::move(answered).error());
   const auto relay = relay_address(answered->link, answered->reply);
   if (!relay) co_return unexpected(relay.error());
@@ -176,11 +180,12 @@ bool may_be_pipelining(const ConnectFailure& failure) {
          failure.reason == ConnectReason::proxy_error;
 }
 
-Task<Expected<Answered>> Socks5::ask(EventLoop& loop, const std::string& request) const {
+Task<Expected<Answered>> Socks5::ask(EventLoop& loop, const Flow& flow,
+                                     const std::string& request) const {
   const auto ahead = pipelining_.ahead();
-  auto answered = co_await converse(loop, request, ahead);
+  auto answered = co_await converse(loop, flow, request, ahead);
   if (!answered && ahead && may_be_pipelining(answered.error())) {
-    auto again = co_await converse(loop, request, std::nullopt);
+    auto again = co_await converse(loop, flow, request, std::nullopt);
     if (again) pipelining_.failed();
     answered = std::move(again);
   } else if (answered && !ahead) {
@@ -192,9 +197,10 @@ Task<Expected<Answered>> Socks5::ask(EventLoop& loop, const std::string& request
   co_return answered;
 }
 
-Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const std::string& request,
+Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
+                                          const std::string& request,
                                           std::optional<Method> ahead) const {
-  auto link = co_await ProxyLink::open(loop, server_);
+  auto link = co_await ProxyLink::open(loop, server_, flow);
   if (!link) co_return unexpected(std::move(link).error());
   const Deadline handshake(server_.options.handshake_timeout_ms);
   const auto method = co_await greet(*link, request, ahead, handshake);
@@ -261,8 +267,14 @@ Task<Expected<void>> Socks5::authenticate(ProxyLink& link, bool sent_ahead,
 std::shared_ptr<const WayOut> make_socks5(std::string name, std::vector<Endpoint> addresses,
                                           std::optional<Credentials> credentials, bool send_names,
                                           const UpstreamOptions& options) {
-  return std::make_shared<Socks5>(std::move(name), std::move(addresses), std::move(credentials),
-                                  send_names, options);
+  return make_socks5(std::make_shared<const ProxyServer>(std::move(name), std::move(addresses),
+                                                         std::move(credentials), options),
+                     send_names);
+}
+
+std::shared_ptr<const WayOut> make_socks5(std::shared_ptr<const ProxyServer> server,
+                                          bool send_names) {
+  return std::make_shared<Socks5>(std::move(server), send_names);
 }
 
 }  // namespace shunt

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "egress/stream_layer.h"
 #include "flow/failure.h"
 #include "flow/flow.h"
 #include "net/task.h"
@@ -60,6 +61,10 @@ struct Upstream {
   WatchedFd socket;
   ReportedUpstream reported;
   std::string early_data;  ///< what arrived behind a proxy's reply: the upstream's first bytes
+  /// What stands between the socket and the bytes (TLS to a proxy); null: nothing does.
+  std::unique_ptr<StreamLayer> layer = nullptr;
+  /// What a group chose, "eu (paris)", as long as the way out lives; "": the way out's own name.
+  std::string_view via = {};
 };
 
 /// A UDP upstream for one (client, original destination) pair.
@@ -77,6 +82,7 @@ struct UdpUpstream {
   Unwrap unwrap = [](const UdpUpstream&, std::string_view datagram) {
     return std::optional(datagram);
   };
+  std::string_view via = {};  ///< as in Upstream
 };
 
 class WayOut {
@@ -97,12 +103,16 @@ class WayOut {
                                                                      const Flow& flow) const = 0;
 };
 
-/// What every upstream socket of this process gets, whatever its way out.
+/// What an upstream socket gets. The first two are the process's, the same for every way out.
 struct UpstreamOptions {
   std::uint32_t mark = 0;                ///< SO_MARK: guard one against loops; 0: none is set
   UpstreamObserver* observer = nullptr;  ///< outlives every upstream; may be null
   std::uint32_t connect_timeout_ms = limits::kConnectTimeoutMs;      ///< ours, or a proxy's for us
   std::uint32_t handshake_timeout_ms = limits::kHandshakeTimeoutMs;  ///< greeting, authentication
+  std::uint32_t user_mark = 0;            ///< bits of SO_MARK beside `mark`; 0: none
+  std::string interface = {};             ///< SO_BINDTODEVICE; "": whichever the routes say
+  std::optional<Address> source_v4 = {};  ///< with one of the two, the other family has no way out
+  std::optional<Address> source_v6 = {};
 };
 
 }  // namespace shunt

@@ -25,6 +25,7 @@ struct SchemeName {
 constexpr std::array kSchemes = std::to_array<SchemeName>({
     {"socks5", ProxyScheme::socks5, 1080},
     {"socks5h", ProxyScheme::socks5h, 1080},
+    {"socks4a", ProxyScheme::socks4a, 1080},
     {"http", ProxyScheme::http, 8080},
 });
 
@@ -121,7 +122,7 @@ Result<void> UrlParser::take_scheme() {
   const auto scheme = text_.substr(0, end);
   const auto* found = std::ranges::find(kSchemes, scheme, &SchemeName::text);
   if (found == kSchemes.end()) {
-    return wrong(scheme, "unknown kind of proxy", "socks5://, socks5h:// or http://");
+    return wrong(scheme, "unknown kind of proxy", "socks5://, socks5h://, socks4a:// or http://");
   }
   url_.scheme = found->scheme;
   url_.port = found->default_port;

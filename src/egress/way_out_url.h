@@ -14,10 +14,10 @@
 
 namespace shunt {
 
-enum class ProxyScheme : std::uint8_t { socks5, socks5h, http };
+enum class ProxyScheme : std::uint8_t { socks5, socks5h, socks4a, http };
 
-/// socks5://[user@]host[:port], socks5h://…, http://…; the port is 1080 for SOCKS (IANA "socks")
-/// and 8080 for HTTP (IANA "http-alt") when none is given.
+/// socks5://[user@]host[:port], socks5h://…, socks4a://…, http://…; the port is 1080 for SOCKS
+/// (IANA "socks") and 8080 for HTTP (IANA "http-alt") when none is given.
 struct ProxyUrl {
   ProxyScheme scheme = ProxyScheme::socks5;
   std::optional<std::string> user;  ///< percent-decoded

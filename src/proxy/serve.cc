@@ -110,6 +110,7 @@ Task<> serve(ServeContext& context, Captured captured) {
 
   auto upstream = co_await context.way_out.connect(context.relay.loop, flow, hints);
   if (!upstream) co_return turn_away(context, captured, upstream.error());
+  if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
 
   auto admitted = co_await captured.client->admit();
   if (!admitted) co_return record_refused(context, flow, admitted.error());

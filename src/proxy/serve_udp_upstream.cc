@@ -86,6 +86,7 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
     ++session.descriptors;
   }
   session.upstream = std::move(upstream);
+  if (!session.upstream.via.empty()) session.flow.way_out = session.upstream.via;
   session.state = UdpSession::State::open;
   const int fd = session.upstream.socket.fd();
   const auto local = local_endpoint(fd);

@@ -50,7 +50,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto alone = decode(bytes.substr(0, whole.size));
   check(alone.complete() && alone.size == whole.size && same_ends(alone.value, whole.value));
   for (std::size_t split = 0; split < whole.size; ++split) {
-    check(!decode(bytes.substr(0, split)).complete() && !decode(bytes.substr(0, split)).malformed());
+    check(!decode(bytes.substr(0, split)).complete() &&
+          !decode(bytes.substr(0, split)).malformed());
   }
   write_again(whole.value);
   return 0;

@@ -75,8 +75,15 @@ Status take_head(std::string_view& bytes, Response& response) {
 }  // namespace
 
 std::string request(const Endpoint& destination, std::string_view authorization) {
+  return request({}, destination, authorization);
+}
+
+std::string request(std::string_view name, const Endpoint& destination,
+                    std::string_view authorization) {
   const std::string authority =
-      Endpoint{.address = destination.address, .port = destination.port, .scope_id = 0}.text();
+      name.empty()
+          ? Endpoint{.address = destination.address, .port = destination.port, .scope_id = 0}.text()
+          : std::string(name) + ":" + std::to_string(destination.port);
   std::string out = "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n";
   if (!authorization.empty()) out.append("Proxy-Authorization: ").append(authorization) += "\r\n";
   return out += "\r\n";

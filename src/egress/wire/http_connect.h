@@ -21,6 +21,9 @@ struct Response {
 
 /// `authorization` is the value of Proxy-Authorization, "" for none.
 std::string request(const Endpoint& destination, std::string_view authorization);
+/// The same for a name and the destination's port; "" is no name. The name is sent as it stands.
+std::string request(std::string_view name, const Endpoint& destination,
+                    std::string_view authorization);
 /// The Basic scheme of RFC 7617.
 std::string basic_authorization(std::string_view user, std::string_view password);
 /// The final response's head; interim ones (1xx) before it are passed over. Line ends may be bare

@@ -110,9 +110,10 @@ TEST(ProxyProtocolWire, texts_that_are_too_long_are_left_out) {
 TEST(ProxyProtocolWire, a_local_connection_counts_as_its_senders) {
   Header header;
   header.local = true;
-  for (const std::string& bytes : {encode_v1(header), encode_v2(header),
-                                   v2('\x20', '\x11', kBlock4), v2('\x20', '\x7f', "whatever"),
-                                   v2('\x21', '\x00', ""), v2('\x21', '\x31', std::string(216, 0))}) {
+  for (const std::string& bytes :
+       {encode_v1(header), encode_v2(header), v2('\x20', '\x11', kBlock4),
+        v2('\x20', '\x7f', "whatever"), v2('\x21', '\x00', ""),
+        v2('\x21', '\x31', std::string(216, 0))}) {
     const auto got = decode(bytes);
     ASSERT_TRUE(got.complete());
     EXPECT_TRUE(got.value.local);
@@ -121,9 +122,9 @@ TEST(ProxyProtocolWire, a_local_connection_counts_as_its_senders) {
 }
 
 TEST(ProxyProtocolWire, unknown_and_padding_tlvs_are_passed_over) {
-  const auto got = decode(v2('\x21', '\x11',
-                             kBlock4 + "\x04\x00\x03xyz"s + "\xe5\x00\x01z"s + "\x04\x00\x00"s +
-                                 "\x02\x00\x01h"s));
+  const auto got = decode(
+      v2('\x21', '\x11',
+         kBlock4 + "\x04\x00\x03xyz"s + "\xe5\x00\x01z"s + "\x04\x00\x00"s + "\x02\x00\x01h"s));
   ASSERT_TRUE(got.complete());
   EXPECT_EQ(got.value.authority, "h");
   EXPECT_FALSE(got.value.has_checksum);
@@ -166,15 +167,15 @@ TEST(ProxyProtocolWire, version_1_is_taken_strictly) {
 
 TEST(ProxyProtocolWire, version_2_is_taken_strictly) {
   const std::string cases[] = {
-      v2('\x31', '\x11', kBlock4),                          // version 3
-      v2('\x22', '\x11', kBlock4),                          // no such command
-      v2('\x21', '\x41', kBlock4),                          // no such family
-      v2('\x21', '\x13', kBlock4),                          // no such transport
-      v2('\x21', '\x11', kBlock4.substr(1)),                // shorter than its addresses
-      v2('\x21', '\x21', kBlock4),                          // the same
-      v2('\x21', '\x11', kBlock4 + "\x04\x00"s),            // half a TLV
-      v2('\x21', '\x11', kBlock4 + "\x04\x00\x05xyz"s),     // one that is longer than the header
-      v2('\x21', '\x11', kBlock4 + "\x03\x00\x02xy"s),      // a checksum of two bytes
+      v2('\x31', '\x11', kBlock4),                       // version 3
+      v2('\x22', '\x11', kBlock4),                       // no such command
+      v2('\x21', '\x41', kBlock4),                       // no such family
+      v2('\x21', '\x13', kBlock4),                       // no such transport
+      v2('\x21', '\x11', kBlock4.substr(1)),             // shorter than its addresses
+      v2('\x21', '\x21', kBlock4),                       // the same
+      v2('\x21', '\x11', kBlock4 + "\x04\x00"s),         // half a TLV
+      v2('\x21', '\x11', kBlock4 + "\x04\x00\x05xyz"s),  // one that is longer than the header
+      v2('\x21', '\x11', kBlock4 + "\x03\x00\x02xy"s),   // a checksum of two bytes
       v2('\x21', '\x11', kBlock4 + "\x05\x00\x81"s + std::string(129, 'u')),
   };
   for (const auto& bytes : cases) EXPECT_TRUE(decode(bytes).malformed()) << &bytes - cases;

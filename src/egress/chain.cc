@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/chain.h"
+
+namespace shunt {
+namespace {
+
+class Chain : public WayOut {
+ public:
+  Chain(std::string name, std::shared_ptr<const WayOut> last)
+      : name_(std::move(name)), last_(std::move(last)) {}
+
+  std::string_view name() const override { return name_; }
+  bool wants_name() const override { return last_->wants_name(); }
+  bool carries_udp() const override { return last_->carries_udp(); }
+  std::span<const Endpoint> proxies() const override { return last_->proxies(); }
+
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
+                                                        const Hints& hints) const override {
+    auto upstream = co_await last_->connect(loop, flow, hints);
+    if (upstream) upstream->via = {};
+    co_return upstream;
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
+                                                             const Flow& flow) const override {
+    auto upstream = co_await last_->associate(loop, flow);
+    if (upstream) upstream->via = {};
+    co_return upstream;
+  }
+
+ private:
+  std::string name_;
+  std::shared_ptr<const WayOut> last_;
+};
+
+}  // namespace
+
+std::shared_ptr<const WayOut> make_chain(std::string name, std::shared_ptr<const WayOut> last) {
+  return std::make_shared<Chain>(std::move(name), std::move(last));
+}
+
+}  // namespace shunt

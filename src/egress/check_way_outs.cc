@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/check_way_outs.h"
+
+#include <fmt/format.h>
+#include <net/if.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error_numbers.h"
+#include "base/escape.h"
+#include "base/suggest.h"
+#include "egress/way_out_url.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::string_view kDirect = "direct";
+constexpr std::size_t kMostHops = 8;
+
+bool is_name_byte(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '_' || c == '.';
+}
+
+Result<void> check_name(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
+  if (spec.name.empty() || !std::ranges::all_of(spec.name, is_name_byte)) {
+    return way_out_error(spec, "", "a name is made of letters, digits, \"-\", \"_\" and \".\"");
+  }
+  if (spec.name == kDirect) {
+    return way_out_error(spec, "", "the name is shunt's own: the way out that needs no settings");
+  }
+  if (std::ranges::count(specs, spec.name, &WayOutSpec::name) > 1) {
+    return way_out_error(spec, "", "two ways out have this name");
+  }
+  return {};
+}
+
+Result<void> check_interface(const WayOutSpec& spec) {
+  const std::string& name = spec.interface;
+  if (name.empty()) return {};
+  const bool odd = std::ranges::any_of(
+      name, [](char c) { return c == '/' || static_cast<unsigned char>(c) <= ' '; });
+  if (name.size() < IFNAMSIZ && !odd) return {};
+  return way_out_error(spec, "interface",
+                       fmt::format("\"{}\" cannot be the name of an interface", escaped(name)));
+}
+
+Result<void> check_mark(const WayOutSpec& spec, std::uint32_t own_bits) {
+  if (!spec.mark) return {};
+  if (*spec.mark == 0) return way_out_error(spec, "mark", "0 is no mark", "leave the key out");
+  const std::uint32_t shared = *spec.mark & own_bits;
+  if (shared == 0) return {};
+  Failure failure = way_out_error(
+      spec, "mark",
+      fmt::format("{:#x} meets the bits that shunt marks packets with: {:#x}", *spec.mark, shared),
+      fmt::format("a mark within {:#010x}", ~own_bits));
+  failure.error().number = error_number::kMarkTaken;
+  return failure;
+}
+
+Result<void> check_source(const WayOutSpec& spec) {
+  for (const Address& address : spec.source) {
+    if (address.is_any() || address.is_multicast()) {
+      return way_out_error(spec, "source",
+                           fmt::format("{} is no address to send from", address.text()));
+    }
+    if (std::ranges::count(spec.source, address.family(), &Address::family) > 1) {
+      return way_out_error(spec, "source", "at most one address of each family");
+    }
+  }
+  return {};
+}
+
+struct Given {
+  std::string_view key;
+  bool given;
+};
+
+// The first of `keys` that is given is the mistake: it makes no sense `because`.
+Result<void> none_given(const WayOutSpec& spec, std::initializer_list<Given> keys,
+                        std::string_view because) {
+  for (const auto& [key, given] : keys) {
+    if (given) return way_out_error(spec, key, because);
+  }
+  return {};
+}
+
+Result<void> check_group(const WayOutSpec& spec) {
+  if (!spec.group) {
+    return none_given(spec, {{"members", !spec.members.empty()}, {"check", spec.check.has_value()}},
+                      "only a group (`group = \"failover\"`, …) has these");
+  }
+  SHUNT_CHECK(none_given(spec,
+                         {{"proxy", !spec.proxy.empty()},
+                          {"via", !spec.via.empty()},
+                          {"interface", !spec.interface.empty()},
+                          {"mark", spec.mark.has_value()},
+                          {"source", !spec.source.empty()},
+                          {"connect-timeout", spec.connect_timeout_ms.has_value()}},
+                         "a group has members and no way of its own"));
+  if (spec.members.empty()) {
+    return way_out_error(spec, "group", "a group without members", "members = [\"a\", \"b\"]");
+  }
+  if (spec.members.size() > Group::kMostMembers) {
+    return way_out_error(spec, "members", fmt::format("more than {}", Group::kMostMembers));
+  }
+  for (const std::string& member : spec.members) {
+    if (std::ranges::count(spec.members, member) > 1) {
+      return way_out_error(spec, "members", fmt::format("\"{}\" stands there twice", member));
+    }
+  }
+  if (!spec.check) return {};
+  const CheckSpec& check = *spec.check;
+  if (!check.target.starts_with("tcp://") && !check.target.starts_with("http://")) {
+    return way_out_error(spec, "check", "the target begins with tcp:// or http://",
+                         "tcp://192.0.2.1:443 or http://192.0.2.1/alive");
+  }
+  if (check.timeout_ms == 0 || check.timeout_ms > check.interval_ms) {
+    return way_out_error(spec, "check",
+                         "the timeout is above zero and no longer than the interval");
+  }
+  if (check.lowest_status > check.highest_status) {
+    return way_out_error(spec, "check", "the expected statuses are a range, the lower one first");
+  }
+  return {};
+}
+
+Result<void> check_secrets(const WayOutSpec& spec) {
+  const bool secret = !spec.password_file.empty() || !spec.credential.empty();
+  if (spec.proxy.empty()) {
+    return none_given(spec,
+                      {{"user", !spec.user.empty()},
+                       {"password-file", !spec.password_file.empty()},
+                       {"credential", !spec.credential.empty()},
+                       {"resolve", spec.resolve}},
+                      "only a proxy is told this");
+  }
+  if (!spec.password_file.empty() && !spec.credential.empty()) {
+    return way_out_error(spec, "credential", "the password comes from one place, not from two",
+                         "leave out credential or password-file");
+  }
+  auto url = parse_proxy_url(spec.proxy);
+  if (!url) return way_out_error(spec, "proxy", "not the URL of a proxy");  // see check_proxy()
+  if (url->user && !spec.user.empty()) {
+    return way_out_error(spec, "user", "the URL names a user already");
+  }
+  const bool user = url->user || !spec.user.empty();
+  if (url->scheme == ProxyScheme::socks4a && secret) {
+    return way_out_error(spec, spec.credential.empty() ? "password-file" : "credential",
+                         "SOCKS4 knows no password");
+  }
+  if (secret && !user) {
+    return way_out_error(spec, spec.credential.empty() ? "password-file" : "credential",
+                         "a password without a user", "user = \"NAME\"");
+  }
+  if (user && !secret && url->scheme != ProxyScheme::socks4a) {
+    return way_out_error(spec, spec.user.empty() ? "proxy" : "user", "a user without a password",
+                         "password-file = \"FILE\" or credential = \"NAME\"");
+  }
+  if (spec.user.size() > 255 || (url->scheme == ProxyScheme::http && spec.user.contains(':'))) {
+    return way_out_error(spec, "user", "at most 255 bytes, and for HTTP no colon");
+  }
+  return {};
+}
+
+// The parser speaks of --via, and its help of flags that a file does not have.
+Result<void> check_proxy(const WayOutSpec& spec) {
+  if (spec.proxy.empty()) return {};
+  auto url = parse_proxy_url(spec.proxy);
+  if (url) return {};
+  constexpr std::string_view kFlag = "--via: ";
+  Error error = std::move(url).error();
+  const bool password = error.number == error_number::kPasswordOnCommandLine;
+  std::string what = error.message.starts_with(kFlag) ? error.message.substr(kFlag.size())
+                                                      : std::move(error.message);
+  if (password) what = "a password in the URL can be read by everybody who sees the file";
+  Failure failure =
+      way_out_error(spec, "proxy", what,
+                    password ? "leave it out: password-file = \"FILE\" or credential = \"NAME\""
+                             : std::move(error.help));
+  if (failure.error().place.empty()) failure.error().place = std::move(error.place);
+  return failure;
+}
+
+Result<void> check_via(const WayOutSpec& spec) {
+  if (spec.via.empty()) return {};
+  SHUNT_CHECK(none_given(spec,
+                         {{"interface", !spec.interface.empty()},
+                          {"mark", spec.mark.has_value()},
+                          {"source", !spec.source.empty()}},
+                         "the first hop of `via` makes the connection: it stands there"));
+  if (spec.via.size() <= kMostHops) return {};
+  return way_out_error(spec, "via", fmt::format("more than {} hops", kMostHops));
+}
+
+/// Looks for names that do not exist and for ways that lead through themselves.
+class Walk {
+ public:
+  explicit Walk(std::span<const WayOutSpec> specs) : specs_(specs) {}
+
+  Result<void> from(const WayOutSpec& spec) {
+    if (std::ranges::find(done_, &spec) != done_.end()) return {};
+    path_.push_back(&spec);
+    SHUNT_CHECK(into(spec, "via", spec.via));
+    SHUNT_CHECK(into(spec, "members", spec.members));
+    path_.pop_back();
+    done_.push_back(&spec);
+    return {};
+  }
+
+ private:
+  Result<void> into(const WayOutSpec& spec, std::string_view key,
+                    const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      if (name == kDirect) continue;
+      const WayOutSpec* next = find_spec(specs_, name);
+      if (next == nullptr) return unknown(spec, key, name);
+      if (std::ranges::find(path_, next) != path_.end()) return cycle(spec, key, *next);
+      SHUNT_CHECK(from(*next));
+    }
+    return {};
+  }
+
+  [[nodiscard]] Failure unknown(const WayOutSpec& spec, std::string_view key,
+                                const std::string& name) const {
+    std::vector<std::string_view> names{kDirect};
+    for (const WayOutSpec& other : specs_) names.emplace_back(other.name);
+    const auto near = closest_word(name, names);
+    Failure failure =
+        way_out_error(spec, key, fmt::format("unknown way out \"{}\"", escaped(name)),
+                      near.empty() ? std::string() : fmt::format("did you mean \"{}\"?", near));
+    failure.error().number = error_number::kUnknownWayOut;
+    return failure;
+  }
+
+  [[nodiscard]] Failure cycle(const WayOutSpec& spec, std::string_view key,
+                              const WayOutSpec& again) const {
+    std::string loop;
+    for (auto at = std::ranges::find(path_, &again); at != path_.end(); ++at) {
+      loop += fmt::format("\"{}\" -> ", (*at)->name);
+    }
+    Failure failure =
+        way_out_error(spec, key, fmt::format("leads through itself: {}\"{}\"", loop, again.name));
+    failure.error().number = error_number::kWayOutCycle;
+    return failure;
+  }
+
+  std::span<const WayOutSpec> specs_;
+  std::vector<const WayOutSpec*> path_;
+  std::vector<const WayOutSpec*> done_;
+};
+
+}  // namespace
+
+Failure way_out_error(const WayOutSpec& spec, std::string_view key, std::string_view what,
+                      std::string help) {
+  return Failure(Error{.kind = Kind::configuration,
+                       .os_error = 0,
+                       .message = fmt::format("way out \"{}\"{}{}: {}", escaped(spec.name),
+                                              key.empty() ? "" : ", ", key, what),
+                       .help = std::move(help),
+                       .number = error_number::kBadWayOut,
+                       .place = spec.place ? spec.place(key) : std::string()});
+}
+
+const WayOutSpec* find_spec(std::span<const WayOutSpec> specs, std::string_view name) {
+  const auto found = std::ranges::find(specs, name, &WayOutSpec::name);
+  return found == specs.end() ? nullptr : &*found;
+}
+
+Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own_mark_bits) {
+  for (const WayOutSpec& spec : specs) {
+    SHUNT_CHECK(check_name(specs, spec));
+    SHUNT_CHECK(check_interface(spec));
+    SHUNT_CHECK(check_mark(spec, own_mark_bits));
+    SHUNT_CHECK(check_source(spec));
+    SHUNT_CHECK(check_group(spec));
+    SHUNT_CHECK(check_proxy(spec));
+    SHUNT_CHECK(check_secrets(spec));
+    SHUNT_CHECK(check_via(spec));
+  }
+  Walk walk(specs);
+  for (const WayOutSpec& spec : specs) SHUNT_CHECK(walk.from(spec));
+  return {};
+}
+
+}  // namespace shunt

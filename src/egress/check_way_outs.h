@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "egress/way_out_spec.h"
+
+namespace shunt {
+
+/// An error about one key of a way out, with its place. `key` "" is the way out as such.
+Failure way_out_error(const WayOutSpec& spec, std::string_view key, std::string_view what,
+                      std::string help = {});
+
+/// Whatever can be found wrong without asking the system: names, contradictions, cycles. Pure.
+Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own_mark_bits);
+
+/// Null where there is none of that name.
+const WayOutSpec* find_spec(std::span<const WayOutSpec> specs, std::string_view name);
+
+}  // namespace shunt

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/group.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <tuple>
+
+#include "base/log.h"
+
+namespace shunt {
+namespace {
+
+using std::unexpected;
+
+template <class T>
+using Expected = std::expected<T, ConnectFailure>;
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+      .count();
+}
+
+std::uint32_t us_since(Clock::time_point start) {
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count(), 1, 1'000'000'000));
+}
+
+// Whether another member might do better.
+bool worth_another(ConnectReason reason) {
+  switch (reason) {
+    case ConnectReason::refused:
+    case ConnectReason::loop:
+    case ConnectReason::no_destination:
+    case ConnectReason::resources:
+    case ConnectReason::cancelled: return false;
+    default: return true;
+  }
+}
+
+// Whether the member may be to blame. A silent destination looks like a dead uplink, so it counts:
+// any flow that succeeds clears the count.
+bool held_against_member(ConnectReason reason) {
+  switch (reason) {
+    case ConnectReason::proxy_error:
+    case ConnectReason::reset:
+    case ConnectReason::timed_out:
+    case ConnectReason::network_unreachable: return true;
+    default: return false;
+  }
+}
+
+// The finalizer of MurmurHash3: neighbouring clients spread over the members.
+std::uint64_t mixed(std::uint64_t value) {
+  value ^= value >> 33;
+  value *= 0xff51afd7ed558ccdULL;
+  value ^= value >> 33;
+  value *= 0xc4ceb9fe1a85ec53ULL;
+  return value ^ value >> 33;
+}
+
+std::uint64_t score(const Flow& flow, std::string_view member) {
+  const std::hash<std::string_view> hash;
+  return mixed(hash(flow.source.address.bytes()) ^ mixed(hash(member)));
+}
+
+}  // namespace
+
+bool Group::State::usable(std::int64_t now) const {
+  return !dead.load(kRelaxed) && ejected_until_ms.load(kRelaxed) <= now;
+}
+
+void Group::State::succeeded(std::uint32_t took_us) {
+  failures.store(0, kRelaxed);
+  ejections.store(0, kRelaxed);
+  ejected_until_ms.store(0, kRelaxed);
+  flows.fetch_add(1, kRelaxed);
+  const std::uint32_t before = latency_us.load(kRelaxed);
+  latency_us.store(before == 0 ? took_us : before - before / 8 + took_us / 8, kRelaxed);
+}
+
+void Group::State::failed(std::int64_t now) {
+  if (failures.fetch_add(1, kRelaxed) + 1 < kFailuresToEject) return;
+  // Flows that began before the ejection end after it: they count once.
+  if (ejected_until_ms.load(kRelaxed) > now) return;
+  const std::uint32_t times = std::min(ejections.fetch_add(1, kRelaxed), 16U);
+  const std::uint64_t pause =
+      std::min<std::uint64_t>(std::uint64_t{kFirstEjectionMs} << times, kLongestEjectionMs);
+  ejected_until_ms.store(now + static_cast<std::int64_t>(pause), kRelaxed);
+  log(LogLevel::warning, fmt::format("{}: failed {} times in a row, left out for {} s", shown,
+                                     failures.load(kRelaxed), pause / 1000));
+}
+
+Group::Group(std::string name, GroupKind kind, std::optional<CheckSpec> check)
+    : name_(std::move(name)), kind_(kind), check_(std::move(check)) {}
+
+std::shared_ptr<const Group> Group::create(std::string name, GroupKind kind,
+                                           std::vector<Member> members,
+                                           std::optional<CheckSpec> check) {
+  std::shared_ptr<Group> group(new Group(std::move(name), kind, std::move(check)));
+  for (Member& member : members) {
+    auto state = std::make_unique<State>();
+    state->shown =
+        group->name_.empty() ? member.name : fmt::format("{} ({})", group->name_, member.name);
+    state->name = std::move(member.name);
+    state->way_out = std::move(member.way_out);
+    group->wants_name_ |= state->way_out->wants_name();
+    group->carries_udp_ |= state->way_out->carries_udp();
+    const auto proxies = state->way_out->proxies();
+    group->proxies_.insert(group->proxies_.end(), proxies.begin(), proxies.end());
+    group->states_.push_back(std::move(state));
+  }
+  return group;
+}
+
+// By a snapshot of the keys, which may change meanwhile; equal ones keep their order.
+template <class Key>
+void Group::rank(Order& order, Key key) {
+  std::vector<std::tuple<std::uint64_t, std::size_t, State*>> ranked;
+  for (std::size_t i = 0; i < order.size(); ++i) ranked.emplace_back(key(order[i]), i, order[i]);
+  std::ranges::sort(ranked);
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = std::get<State*>(ranked[i]);
+}
+
+void Group::sort(Order& order, const Flow& flow) const {
+  switch (kind_) {
+    case GroupKind::failover: return;
+    case GroupKind::round_robin: {
+      const auto first = next_.fetch_add(1, kRelaxed) % order.size();
+      std::ranges::rotate(order, order.begin() + static_cast<std::ptrdiff_t>(first));
+      return;
+    }
+    case GroupKind::least_latency:
+      return rank(order, [](const State* state) { return state->latency_us.load(kRelaxed); });
+    case GroupKind::hash_client:
+      return rank(order, [&flow](const State* state) { return ~score(flow, state->name); });
+  }
+}
+
+// The usable ones in their order; all of them where none is usable.
+Group::Order Group::order(const Flow& flow, bool datagrams) const {
+  Order all;
+  for (const auto& state : states_) {
+    if (!datagrams || state->way_out->carries_udp()) all.push_back(state.get());
+  }
+  if (all.empty()) return all;
+  sort(all, flow);
+  const std::int64_t now = now_ms();
+  Order usable;
+  std::ranges::copy_if(all, std::back_inserter(usable),
+                       [now](const State* state) { return state->usable(now); });
+  return usable.empty() ? all : usable;
+}
+
+Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
+                                        const Hints& hints) const {
+  ConnectFailure last;
+  for (State* state : order(flow, false)) {
+    const auto start = Clock::now();
+    auto upstream = co_await state->way_out->connect(loop, flow, hints);
+    if (upstream) {
+      state->succeeded(us_since(start));
+      if (!name_.empty() || upstream->via.empty()) upstream->via = state->shown;
+      co_return upstream;
+    }
+    last = std::move(upstream).error();
+    if (held_against_member(last.reason)) state->failed(now_ms());
+    if (!worth_another(last.reason)) break;
+  }
+  co_return unexpected(std::move(last));
+}
+
+Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) const {
+  ConnectFailure last{
+      .reason = ConnectReason::unsupported, .os_error = 0, .detail = "no member of it carries UDP"};
+  for (State* state : order(flow, true)) {
+    const auto start = Clock::now();
+    auto upstream = co_await state->way_out->associate(loop, flow);
+    if (upstream) {
+      // Without a proxy, nothing was heard of anybody yet.
+      if (upstream->control.valid()) state->succeeded(us_since(start));
+      if (!name_.empty() || upstream->via.empty()) upstream->via = state->shown;
+      co_return upstream;
+    }
+    last = std::move(upstream).error();
+    if (held_against_member(last.reason)) state->failed(now_ms());
+    if (!worth_another(last.reason)) break;
+  }
+  co_return unexpected(std::move(last));
+}
+
+std::vector<MemberStatus> Group::status() const {
+  const std::int64_t now = now_ms();
+  std::vector<MemberStatus> all;
+  for (const auto& state : states_) {
+    all.push_back({.name = state->name,
+                   .usable = state->usable(now),
+                   .found_dead = state->dead.load(kRelaxed),
+                   .failures_in_a_row = state->failures.load(kRelaxed),
+                   .latency_us = state->latency_us.load(kRelaxed),
+                   .flows = state->flows.load(kRelaxed)});
+  }
+  return all;
+}
+
+bool Group::report_check(std::size_t index, bool alive) const {
+  State& state = *states_[index];
+  if (alive) {
+    state.failures.store(0, kRelaxed);
+    state.ejections.store(0, kRelaxed);
+    state.ejected_until_ms.store(0, kRelaxed);
+  }
+  return state.dead.exchange(!alive, kRelaxed) == alive;
+}
+
+}  // namespace shunt

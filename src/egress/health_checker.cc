@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/health_checker.h"
+
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <csignal>
+
+#include "base/error_numbers.h"
+#include "base/log.h"
+#include "egress/resolve_server.h"
+#include "egress/stream_io.h"
+#include "egress/way_out_url.h"
+#include "egress/wire/http_connect.h"
+#include "net/frame_pool.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::string_view kTcp = "tcp://";
+constexpr std::string_view kHttp = "http://";
+constexpr std::uint16_t kHttpPort = 80;
+
+/// "host:port" or "[v6]:port"; without a port it is `port`, and 0 of that makes one necessary.
+std::optional<std::pair<std::string, std::uint16_t>> split_authority(std::string_view text,
+                                                                     std::uint16_t port) {
+  // The parser of --via knows brackets, ports and what a host may hold.
+  const auto url = parse_proxy_url("socks5://" + std::string(text));
+  if (!url || url->user) return std::nullopt;
+  const bool given = text.ends_with(':' + std::to_string(url->port));
+  if (!given && port == 0) return std::nullopt;
+  return std::pair(url->host, given ? url->port : port);
+}
+
+Failure bad_target(const Group& group) {
+  return Failure(make_error(
+      Kind::configuration, error_number::kBadWayOut,
+      fmt::format("way out \"{}\", check: the target is no address and port", group.name()),
+      "tcp://192.0.2.1:443 or http://192.0.2.1/alive"));
+}
+
+}  // namespace
+
+Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
+  std::string_view rest = group.check()->target;
+  const bool http = rest.starts_with(kHttp);
+  if (!http && !rest.starts_with(kTcp)) return bad_target(group);
+  rest.remove_prefix(http ? kHttp.size() : kTcp.size());
+  const auto slash = rest.find('/');
+  const auto authority = rest.substr(0, slash);
+  const auto path = slash == std::string_view::npos ? "/" : rest.substr(slash);
+  if (!http && slash != std::string_view::npos) return bad_target(group);
+  if (path.find_first_of(" \r\n\t") != std::string_view::npos) return bad_target(group);
+  const auto where = split_authority(authority, http ? kHttpPort : 0);
+  if (!where) return bad_target(group);
+  Target target{.endpoint = {}, .host = where->first, .request = {}};
+  const auto addresses = SHUNT_TRY(resolve_server(where->first, where->second));
+  target.endpoint = addresses.front();
+  if (http) {
+    target.request =
+        fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: shunt\r\nConnection: close\r\n\r\n",
+                    path, authority);
+  }
+  return target;
+}
+
+Result<std::unique_ptr<HealthChecker>> HealthChecker::start(
+    std::span<const std::shared_ptr<const Group>> groups) {
+  std::unique_ptr<HealthChecker> checker(new HealthChecker());
+  for (const auto& group : groups) {
+    if (!group->check()) continue;
+    const Target target = SHUNT_TRY(target_of(*group));
+    for (std::size_t member = 0; member < group->size(); ++member) {
+      checker->checks_.push_back({.group = group, .member = member, .target = target});
+    }
+  }
+  if (checker->checks_.empty()) return checker;
+  checker->loop_ = SHUNT_TRY(EventLoop::create());
+  checker->thread_ = std::jthread(&HealthChecker::run, checker.get());
+  return checker;
+}
+
+HealthChecker::~HealthChecker() {
+  if (!thread_.joinable()) return;
+  loop_->post([this] {
+    loop_->cancel_all();
+    if (watching_ == 0) loop_->stop();
+  });
+  thread_.join();
+}
+
+void HealthChecker::run() {
+  sigset_t all;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  watching_ = static_cast<int>(checks_.size());
+  for (Check& check : checks_) spawn(watch(std::move(check)));
+  if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
+  release_idle_frames();
+}
+
+Task<> HealthChecker::watch(Check check) {
+  const CheckSpec& spec = *check.group->check();
+  while (!loop_->cancelled()) {
+    const Deadline next(spec.interval_ms);
+    bool reported = false;
+    co_await both(look(check, reported), give_up(check, reported));
+    if (loop_->cancelled()) break;
+    (void)co_await loop_->sleep(next.left_ms());
+  }
+  if (--watching_ == 0) loop_->stop();
+}
+
+Task<> HealthChecker::look(const Check& check, bool& reported) {
+  const bool found = co_await alive(check);
+  if (!loop_->cancelled() && !reported) report(check, found);
+  reported = true;
+}
+
+// How long a member tries is its own affair; what it means here is decided now.
+Task<> HealthChecker::give_up(const Check& check, bool& reported) {
+  (void)co_await loop_->sleep(check.group->check()->timeout_ms);
+  if (!loop_->cancelled() && !reported) report(check, false);
+  reported = true;
+}
+
+Task<bool> HealthChecker::alive(const Check& check) {
+  const CheckSpec& spec = *check.group->check();
+  Flow flow;
+  flow.original_destination = check.target.endpoint;
+  flow.started = Clock::now();
+  const Hints hints{.host = check.target.host, .source = NameSource::none};
+  auto upstream = co_await check.group->member(check.member).connect(*loop_, flow, hints);
+  if (!upstream) co_return false;
+  if (check.target.request.empty()) co_return true;
+  const Deadline deadline(spec.timeout_ms);
+  auto sent = co_await send_all(*loop_, *upstream, check.target.request, deadline);
+  if (!sent) co_return false;
+  std::string received = std::move(upstream->early_data);
+  for (;;) {
+    const auto response = http_connect::decode_response(received);
+    if (response.malformed()) co_return false;
+    if (response.complete()) {
+      const int status = response.value.status;
+      co_return status >= spec.lowest_status&& status <= spec.highest_status;
+    }
+    char buffer[2048];
+    const auto count = co_await receive_some(*loop_, *upstream, buffer, sizeof buffer, deadline);
+    if (!count || *count == 0) co_return false;
+    received.append(buffer, *count);
+  }
+}
+
+void HealthChecker::report(const Check& check, bool alive) {
+  if (!check.group->report_check(check.member, alive)) return;
+  log(alive ? LogLevel::info : LogLevel::warning,
+      fmt::format("{} ({}): {}", check.group->name(), check.group->status()[check.member].name,
+                  alive ? "alive again" : "found dead by its check"));
+}
+
+}  // namespace shunt

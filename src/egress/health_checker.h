@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "base/result.h"
+#include "egress/group.h"
+#include "net/event_loop.h"
+#include "net/task.h"
+
+namespace shunt {
+
+/// Looks at the members of groups from time to time (CheckSpec) and tells the groups what it found:
+/// a connection to the target through the member, over http a GET and its status. One thread with a
+/// loop of its own, so that no worker is busy with it. The groups' state changes only by
+/// Group::report_check().
+class HealthChecker {
+ public:
+  /// Resolves the targets' names, which may block. Groups without a check are passed over; with
+  /// none left nothing is started.
+  static Result<std::unique_ptr<HealthChecker>> start(
+      std::span<const std::shared_ptr<const Group>> groups);
+  /// Ends the checks under way and waits for the thread.
+  ~HealthChecker();
+  HealthChecker(const HealthChecker&) = delete;
+  HealthChecker& operator=(const HealthChecker&) = delete;
+
+ private:
+  struct Target {
+    Endpoint endpoint;
+    std::string host;     ///< as written, for members that resolve by themselves
+    std::string request;  ///< "": connecting is enough
+  };
+  struct Check {
+    std::shared_ptr<const Group> group;
+    std::size_t member;
+    Target target;
+  };
+
+  HealthChecker() = default;
+  static Result<Target> target_of(const Group& group);
+  void run();
+  Task<> watch(Check check);
+  Task<> look(const Check& check, bool& reported);
+  Task<> give_up(const Check& check, bool& reported);
+  Task<bool> alive(const Check& check);
+  void report(const Check& check, bool alive);
+
+  std::unique_ptr<EventLoop> loop_;
+  std::vector<Check> checks_;
+  int watching_ = 0;
+  std::jthread thread_;
+};
+
+}  // namespace shunt

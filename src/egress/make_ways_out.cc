@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "egress/chain.h"
+#include "egress/check_way_outs.h"
+#include "egress/direct.h"
+#include "egress/http_connect.h"
+#include "egress/proxy_protocol_out.h"
+#include "egress/resolve_server.h"
+#include "egress/secret.h"
+#include "egress/sendable_name.h"
+#include "egress/socks4.h"
+#include "egress/socks5.h"
+#include "egress/way_out_spec.h"
+#include "egress/way_out_url.h"
+
+namespace shunt {
+namespace {
+
+using WayOutPtr = std::shared_ptr<const WayOut>;
+
+/// What a hop is reached through: another way out, or when that is null a dial with `options`.
+struct Before {
+  UpstreamOptions options;
+  WayOutPtr way_out = nullptr;
+  bool first = true;            ///< nothing was said yet of how the connection leaves
+  bool resolves_names = false;  ///< `way_out` takes a name and needs no address
+};
+
+bool is_direct(const WayOutSpec& spec) {
+  return spec.proxy.empty() && !spec.group && spec.via.empty();
+}
+
+UpstreamOptions options_of(const WayOutSpec& spec, UpstreamOptions options) {
+  if (!spec.interface.empty()) options.interface = spec.interface;
+  if (spec.mark) options.user_mark = *spec.mark;
+  for (const Address& source : spec.source) {
+    (source.is_v4() ? options.source_v4 : options.source_v6) = source;
+  }
+  if (spec.connect_timeout_ms) options.connect_timeout_ms = *spec.connect_timeout_ms;
+  return options;
+}
+
+Error in_place(Error error, const WayOutSpec& spec, std::string_view key) {
+  if (error.place.empty() && spec.place) error.place = spec.place(key);
+  return with_context(std::move(error), fmt::format("way out \"{}\"", spec.name));
+}
+
+Result<std::optional<Credentials>> credentials_of(const WayOutSpec& spec, const ProxyUrl& url) {
+  const std::string user = url.user.value_or(spec.user);
+  if (user.empty()) return std::nullopt;
+  Credentials credentials{.user = user, .password = {}};
+  if (url.scheme == ProxyScheme::socks4a) return credentials;
+  const bool from_file = !spec.password_file.empty();
+  auto password =
+      from_file ? read_password_file(spec.password_file) : read_credential(spec.credential);
+  if (!password) {
+    return Failure(
+        in_place(std::move(password).error(), spec, from_file ? "password-file" : "credential"));
+  }
+  credentials.password = std::move(*password);
+  return credentials;
+}
+
+/// A name that the hop before resolves is not looked up here: what this machine's resolver is asked
+/// for can be seen on its own network.
+Result<std::vector<Endpoint>> addresses_of(const WayOutSpec& spec, const ProxyUrl& url,
+                                           const Before& before) {
+  if (before.resolves_names && !sendable_name(url.host).empty()) {
+    return std::vector{Endpoint{.address = {}, .port = url.port, .scope_id = 0}};
+  }
+  auto addresses = resolve_server(url.host, url.port);
+  if (!addresses) return Failure(in_place(std::move(addresses).error(), spec, "proxy"));
+  return addresses;
+}
+
+class Maker {
+ public:
+  Maker(std::span<const WayOutSpec> specs, const WayOutContext& context)
+      : specs_(specs), context_(context) {}
+
+  Result<WaysOut> make() {
+    made_.by_name.emplace("direct", make_direct(context_.options));
+    for (const WayOutSpec& spec : specs_) SHUNT_CHECK(named(spec.name));
+    return std::move(made_);
+  }
+
+ private:
+  Before beginning() const { return {.options = context_.options}; }
+
+  /// The one way out of that name which rules use, made when it is first asked for.
+  Result<WayOutPtr> named(const std::string& name) {
+    if (const auto found = made_.by_name.find(name); found != made_.by_name.end()) {
+      return found->second;
+    }
+    auto way_out = SHUNT_TRY(make_one(*find_spec(specs_, name), beginning()));
+    made_.by_name.emplace(name, way_out);
+    return way_out;
+  }
+
+  Result<WayOutPtr> make_one(const WayOutSpec& spec, Before before);
+  Result<WayOutPtr> make_group(const WayOutSpec& spec, const Before& before);
+  Result<WayOutPtr> make_proxy(const WayOutSpec& spec, const Before& before);
+  Result<Before> hop(const WayOutSpec& user, const std::string& name, Before before);
+
+  std::span<const WayOutSpec> specs_;
+  const WayOutContext& context_;
+  WaysOut made_;
+};
+
+Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
+  const bool own_leaving = !spec.interface.empty() || spec.mark || !spec.source.empty();
+  if (own_leaving && !before.first) {
+    return way_out_error(spec, "", "says how its connections leave, so it can only be a first hop");
+  }
+  for (const std::string& name : spec.via) {
+    before = SHUNT_TRY(hop(spec, name, std::move(before)));
+  }
+  WayOutPtr way_out;
+  if (spec.group) {
+    way_out = SHUNT_TRY(make_group(spec, before));
+  } else if (!spec.proxy.empty()) {
+    way_out = SHUNT_TRY(make_proxy(spec, before));
+  } else if (before.way_out == nullptr) {
+    way_out = make_direct(options_of(spec, before.options), spec.name);
+  } else {
+    way_out = make_chain(spec.name, before.way_out);
+  }
+  if (spec.proxy_protocol) {
+    way_out = make_proxy_protocol_out(std::move(way_out), *spec.proxy_protocol);
+  }
+  return way_out;
+}
+
+Result<WayOutPtr> Maker::make_group(const WayOutSpec& spec, const Before& before) {
+  std::vector<Group::Member> members;
+  for (const std::string& name : spec.members) {
+    const WayOutSpec* member = find_spec(specs_, name);
+    if (!before.first && (member == nullptr || is_direct(*member))) {
+      return way_out_error(
+          spec, "members",
+          fmt::format("\"{}\" is no proxy, so the group can only be a first hop", name));
+    }
+    auto way_out = before.first ? named(name) : make_one(*member, before);
+    if (!way_out) return Failure(std::move(way_out).error());
+    members.push_back({.name = name, .way_out = std::move(*way_out)});
+  }
+  auto group = Group::create(spec.name, *spec.group, std::move(members), spec.check);
+  if (before.first) made_.groups.push_back(group);
+  return group;
+}
+
+Result<WayOutPtr> Maker::make_proxy(const WayOutSpec& spec, const Before& before) {
+  const ProxyUrl url = SHUNT_TRY(parse_proxy_url(spec.proxy));
+  auto credentials = SHUNT_TRY(credentials_of(spec, url));
+  auto addresses = SHUNT_TRY(addresses_of(spec, url, before));
+  auto server = std::make_shared<ProxyServer>(
+      spec.name, std::move(addresses), std::move(credentials), options_of(spec, before.options));
+  server->through = before.way_out;
+  server->host = url.host;
+  switch (url.scheme) {
+    case ProxyScheme::socks5: return make_socks5(std::move(server), spec.resolve);
+    case ProxyScheme::socks5h: return make_socks5(std::move(server), true);
+    case ProxyScheme::socks4a: return make_socks4a(std::move(server));
+    case ProxyScheme::http: return make_http_connect(std::move(server), spec.resolve);
+  }
+  std::unreachable();
+}
+
+/// What comes after the hop `name` of `user`.
+Result<Before> Maker::hop(const WayOutSpec& user, const std::string& name, Before before) {
+  const WayOutSpec* spec = find_spec(specs_, name);
+  if (spec == nullptr || is_direct(*spec)) {
+    if (!before.first) {
+      return way_out_error(
+          user, "via", fmt::format("\"{}\" is no proxy, so it can only be the first hop", name));
+    }
+    before.first = false;
+    if (spec == nullptr) return before;  // "direct"
+    before.options = options_of(*spec, std::move(before.options));
+    if (!spec->proxy_protocol) return before;
+    before.way_out =
+        make_proxy_protocol_out(make_direct(before.options, name), *spec->proxy_protocol);
+    return before;
+  }
+  const bool resolves = !spec->group && spec->via.empty();
+  auto made = before.first ? named(name) : make_one(*spec, before);
+  if (!made) return Failure(std::move(made).error());
+  before.way_out = std::move(*made);
+  before.resolves_names = resolves && before.way_out->wants_name();
+  before.first = false;
+  return before;
+}
+
+}  // namespace
+
+std::shared_ptr<const WayOut> WaysOut::find(std::string_view name) const {
+  const auto found = by_name.find(name);
+  return found == by_name.end() ? nullptr : found->second;
+}
+
+Result<WaysOut> make_ways_out(std::span<const WayOutSpec> specs, const WayOutContext& context) {
+  SHUNT_CHECK(check_way_outs(specs, context.own_mark_bits));
+  return Maker(specs, context).make();
+}
+
+}  // namespace shunt

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/proxy_protocol_out.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "egress/sendable_name.h"
+#include "egress/stream_io.h"
+
+namespace shunt {
+namespace {
+
+using proxy_protocol::Header;
+using proxy_protocol::Version;
+using std::unexpected;
+
+template <class T>
+using Expected = std::expected<T, ConnectFailure>;
+
+std::uint64_t process_nonce() {
+  static const std::uint64_t nonce = [] {
+    std::uint64_t value = 0;
+    (void)::getrandom(&value, sizeof value, 0);
+    return value;
+  }();
+  return nonce;
+}
+
+class ProxyProtocolOut : public WayOut {
+ public:
+  ProxyProtocolOut(std::shared_ptr<const WayOut> inner, Version version)
+      : inner_(std::move(inner)), version_(version) {}
+
+  std::string_view name() const override { return inner_->name(); }
+  bool wants_name() const override { return inner_->wants_name(); }
+  bool carries_udp() const override { return version_ == Version::v2 && inner_->carries_udp(); }
+  std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
+
+  Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
+                                   const Hints& hints) const override {
+    auto upstream = co_await inner_->connect(loop, flow, hints);
+    if (!upstream) co_return upstream;
+    const std::string header = header_for(flow, hints);
+    // A name was sniffed, so the client's bytes wait in its socket and follow in a moment.
+    const int flags = hints.source == NameSource::none ? 0 : MSG_MORE;
+    const Deadline deadline(limits::kHandshakeTimeoutMs);
+    auto sent = co_await send_all(loop, *upstream, header, deadline, flags);
+    if (!sent) co_return unexpected(std::move(sent).error());
+    co_return upstream;
+  }
+
+  Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override {
+    if (!carries_udp()) {
+      co_return unexpected(ConnectFailure{.reason = ConnectReason::unsupported,
+                                          .os_error = 0,
+                                          .detail = "this way out carries no UDP"});
+    }
+    auto upstream = co_await inner_->associate(loop, flow);
+    if (upstream) upstream->header += header_for(flow, {});
+    co_return upstream;
+  }
+
+ private:
+  std::string header_for(const Flow& flow, const Hints& hints) const {
+    Header header{.version = version_,
+                  .protocol = flow.protocol,
+                  .source = flow.source,
+                  .destination = flow.original_destination};
+    if (version_ == Version::v1) return proxy_protocol::encode_v1(header);
+    const std::string unique_id = fmt::format("{:016x}-{:x}", process_nonce(), flow.id);
+    header.authority = sendable_name(hints.host);
+    header.unique_id = unique_id;
+    return proxy_protocol::encode_v2(header);
+  }
+
+  std::shared_ptr<const WayOut> inner_;
+  Version version_;
+};
+
+}  // namespace
+
+std::shared_ptr<const WayOut> make_proxy_protocol_out(std::shared_ptr<const WayOut> inner,
+                                                      Version version) {
+  return std::make_shared<ProxyProtocolOut>(std::move(inner), version);
+}
+
+}  // namespace shunt

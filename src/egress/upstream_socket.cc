@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/upstream_socket.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace shunt {
+namespace {
+
+using std::unexpected;
+using Applied = std::expected<void, ConnectFailure>;
+
+ConnectFailure cannot_leave(std::string what, int os_error) {
+  what += ": ";
+  what += strerrordesc_np(os_error);
+  return {.reason = ConnectReason::network_unreachable,
+          .os_error = os_error,
+          .detail = std::move(what)};
+}
+
+Applied set_upstream_mark(int fd, const UpstreamOptions& options) {
+  const std::uint32_t mark = options.mark | options.user_mark;
+  if (mark == 0) return {};
+  const auto marked = set_mark(fd, mark);
+  // shunt's own mark alone may be missing: an unprivileged shunt captures only inside a namespace
+  // of its own, which its upstream sockets never enter.
+  if (marked || options.user_mark == 0) return {};
+  return unexpected(cannot_leave("cannot set the mark", marked.error().os_error));
+}
+
+// Since Linux 5.7 any user may bind a socket that is not yet bound to a device
+// (sock_setbindtodevice in net/core/sock.c).
+Applied bind_to_interface(int fd, const UpstreamOptions& options) {
+  const std::string& name = options.interface;
+  if (name.empty()) return {};
+  if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.data(),
+                   static_cast<socklen_t>(name.size())) == 0) {
+    return {};
+  }
+  return unexpected(cannot_leave("interface " + name, errno));
+}
+
+// The port is chosen by connect(), which then needs it to be free for that destination only.
+Applied bind_source(int fd, Family family, const UpstreamOptions& options) {
+  const auto& source = family == Family::ipv4 ? options.source_v4 : options.source_v6;
+  if (!source) {
+    if (!options.source_v4 && !options.source_v6) return {};
+    return unexpected(ConnectFailure{.reason = ConnectReason::network_unreachable,
+                                     .os_error = 0,
+                                     .detail = family == Family::ipv4
+                                                   ? "the way out has no IPv4 source address"
+                                                   : "the way out has no IPv6 source address"});
+  }
+  (void)set_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");
+  const auto bound = bind_to(fd, {.address = *source, .port = 0, .scope_id = 0});
+  if (bound) return {};
+  return unexpected(cannot_leave("source " + source->text(), bound.error().os_error));
+}
+
+}  // namespace
+
+std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
+                                                             const UpstreamOptions& options) {
+  auto fd = make_socket(family, type);
+  if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
+  if (auto done = set_upstream_mark(fd->get(), options); !done) return unexpected(done.error());
+  if (auto done = bind_to_interface(fd->get(), options); !done) return unexpected(done.error());
+  if (auto done = bind_source(fd->get(), family, options); !done) return unexpected(done.error());
+  return std::move(*fd);
+}
+
+}  // namespace shunt

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/group.h"
+
+#include <deque>
+#include <set>
+
+#include "unit/egress/fake_peer.h"
+
+namespace shunt {
+namespace {
+
+using namespace test;
+
+/// Answers as it is told; keeps how often it was asked.
+class FakeOut : public WayOut {
+ public:
+  explicit FakeOut(bool udp = true) : udp_(udp) {}
+
+  std::string_view name() const override { return "fake"; }
+  bool wants_name() const override { return false; }
+  bool carries_udp() const override { return udp_; }
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop&, const Flow&,
+                                                        const Hints&) const override {
+    ++asked;
+    if (answer) co_return std::unexpected(ConnectFailure{.reason = *answer, .detail = "fake"});
+    co_return Upstream{.socket = {}, .reported = {}, .early_data = {}};
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop&,
+                                                             const Flow&) const override {
+    ++asked;
+    if (answer) co_return std::unexpected(ConnectFailure{.reason = *answer, .detail = "fake"});
+    co_return UdpUpstream{};
+  }
+
+  std::optional<ConnectReason> answer;
+  mutable int asked = 0;
+
+ private:
+  bool udp_;
+};
+
+struct Trio {
+  std::shared_ptr<FakeOut> a = std::make_shared<FakeOut>();
+  std::shared_ptr<FakeOut> b = std::make_shared<FakeOut>();
+  std::shared_ptr<FakeOut> c = std::make_shared<FakeOut>(false);
+  std::shared_ptr<const Group> group;
+  Stage stage;
+
+  explicit Trio(GroupKind kind)
+      : group(Group::create("eu", kind, {{"paris", a}, {"rome", b}, {"oslo", c}})) {}
+
+  /// Who carried it: "eu (paris)", or the reason why nobody did.
+  std::string carry(const char* client = "192.0.2.10") {
+    Flow flow = flow_to(*Endpoint::parse("192.0.2.7:80"));
+    flow.source.address = *Address::parse(client);
+    const auto upstream = stage.run(group->connect(stage.loop(), flow, {}));
+    return std::string(upstream ? upstream->via : reason_text(upstream.error().reason));
+  }
+};
+
+TEST(Group, failover_takes_the_first_that_connects) {
+  Trio trio(GroupKind::failover);
+  EXPECT_EQ(trio.carry(), "eu (paris)");
+  trio.a->answer = ConnectReason::proxy_error;
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  trio.a->answer.reset();
+  EXPECT_EQ(trio.carry(), "eu (paris)");
+}
+
+TEST(Group, what_the_destination_answers_is_the_answer) {
+  Trio trio(GroupKind::failover);
+  trio.a->answer = ConnectReason::refused;
+  EXPECT_EQ(trio.carry(), "refused");
+  EXPECT_EQ(trio.b->asked, 0);
+  EXPECT_EQ(trio.group->status()[0].failures_in_a_row, 0U);
+}
+
+TEST(Group, a_stop_ends_the_search) {
+  Trio trio(GroupKind::failover);
+  trio.a->answer = ConnectReason::cancelled;
+  EXPECT_EQ(trio.carry(), "cancelled");
+  EXPECT_EQ(trio.b->asked, 0);
+}
+
+TEST(Group, a_member_that_keeps_failing_is_left_out) {
+  Trio trio(GroupKind::failover);
+  trio.a->answer = ConnectReason::timed_out;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject + 4; ++i) {
+    EXPECT_EQ(trio.carry(), "eu (rome)");
+  }
+  EXPECT_EQ(trio.a->asked, static_cast<int>(Group::kFailuresToEject));
+  EXPECT_FALSE(trio.group->status()[0].usable);
+  EXPECT_TRUE(trio.group->status()[1].usable);
+}
+
+TEST(Group, one_success_clears_the_failures) {
+  Trio trio(GroupKind::failover);
+  for (int round = 0; round < 3; ++round) {
+    trio.a->answer = ConnectReason::timed_out;
+    for (std::uint32_t i = 0; i + 1 < Group::kFailuresToEject; ++i) (void)trio.carry();
+    trio.a->answer.reset();
+    EXPECT_EQ(trio.carry(), "eu (paris)");
+  }
+}
+
+TEST(Group, when_all_are_left_out_all_are_tried) {
+  Trio trio(GroupKind::failover);
+  for (const auto& member : {trio.a, trio.b, trio.c}) member->answer = ConnectReason::proxy_error;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject; ++i) {
+    EXPECT_EQ(trio.carry(), "proxy error");
+  }
+  trio.b->answer.reset();
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  EXPECT_EQ(trio.a->asked, static_cast<int>(Group::kFailuresToEject) + 1);
+}
+
+TEST(Group, round_robin_begins_with_the_next_each_time) {
+  Trio trio(GroupKind::round_robin);
+  std::vector<std::string> carried;
+  for (int i = 0; i < 4; ++i) carried.push_back(trio.carry());
+  EXPECT_EQ(carried,
+            (std::vector<std::string>{"eu (paris)", "eu (rome)", "eu (oslo)", "eu (paris)"}));
+}
+
+TEST(Group, least_latency_measures_everybody_once_and_then_takes_the_quickest) {
+  Trio trio(GroupKind::least_latency);
+  std::set<std::string> first;
+  for (int i = 0; i < 3; ++i) first.insert(trio.carry());
+  EXPECT_EQ(first.size(), 3U);
+  const auto status = trio.group->status();
+  const auto& quickest = *std::ranges::min_element(status, {}, &MemberStatus::latency_us);
+  EXPECT_EQ(trio.carry(), "eu (" + std::string(quickest.name) + ")");
+}
+
+TEST(Group, a_client_keeps_its_member_and_clients_spread) {
+  Trio trio(GroupKind::hash_client);
+  std::set<std::string> members;
+  for (int host = 1; host < 64; ++host) {
+    const std::string client = "192.0.2." + std::to_string(host);
+    const std::string member = trio.carry(client.c_str());
+    EXPECT_EQ(trio.carry(client.c_str()), member);
+    members.insert(member);
+  }
+  EXPECT_EQ(members.size(), 3U);
+}
+
+TEST(Group, the_clients_of_a_lost_member_go_elsewhere_and_the_others_stay) {
+  Trio trio(GroupKind::hash_client);
+  std::vector<std::string> before;
+  for (int host = 1; host < 64; ++host) {
+    before.push_back(trio.carry(("192.0.2." + std::to_string(host)).c_str()));
+  }
+  EXPECT_TRUE(trio.group->report_check(1, false));
+  for (int host = 1; host < 64; ++host) {
+    const auto now = trio.carry(("192.0.2." + std::to_string(host)).c_str());
+    const auto& then = before[static_cast<std::size_t>(host) - 1];
+    if (then == "eu (rome)") {
+      EXPECT_NE(now, then);
+    } else {
+      EXPECT_EQ(now, then);
+    }
+  }
+}
+
+TEST(Group, a_check_leaves_out_and_takes_back) {
+  Trio trio(GroupKind::failover);
+  EXPECT_FALSE(trio.group->report_check(0, true));  // no news
+  EXPECT_TRUE(trio.group->report_check(0, false));
+  EXPECT_TRUE(trio.group->status()[0].found_dead);
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  EXPECT_TRUE(trio.group->report_check(0, true));
+  EXPECT_EQ(trio.carry(), "eu (paris)");
+}
+
+TEST(Group, without_a_name_it_shows_its_members_own) {
+  const auto a = std::make_shared<FakeOut>();
+  const auto b = std::make_shared<FakeOut>();
+  const auto inner = Group::create("eu", GroupKind::failover, {{"paris", b}});
+  const auto rule = Group::create("", GroupKind::failover, {{"wan2", a}, {"eu", inner}});
+  EXPECT_EQ(rule->name(), "wan2");
+  Stage stage;
+  const Flow flow = flow_to(*Endpoint::parse("192.0.2.7:80"));
+  const auto carried = [&] {
+    const auto upstream = stage.run(rule->connect(stage.loop(), flow, {}));
+    return std::string(upstream ? upstream->via : "nobody");
+  };
+  EXPECT_EQ(carried(), "wan2");
+  a->answer = ConnectReason::timed_out;
+  EXPECT_EQ(carried(), "eu (paris)");
+}
+
+TEST(Group, datagrams_go_to_members_that_carry_them) {
+  Trio trio(GroupKind::failover);
+  ASSERT_TRUE(trio.group->carries_udp());
+  trio.a->answer = trio.b->answer = ConnectReason::proxy_error;
+  const Flow flow = flow_to(*Endpoint::parse("192.0.2.7:53"), Protocol::udp);
+  const auto upstream = trio.stage.run(trio.group->associate(trio.stage.loop(), flow));
+  EXPECT_FALSE(upstream.has_value());
+  EXPECT_EQ(trio.c->asked, 0);
+}
+
+}  // namespace
+}  // namespace shunt

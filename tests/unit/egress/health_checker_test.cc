@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The checker has a thread of its own, so what it finds is waited for with a deadline.
+#include "egress/health_checker.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <thread>
+
+#include "base/error_numbers.h"
+#include "egress/direct.h"
+#include "net/socket.h"
+
+namespace shunt {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(10);
+
+/// A listener whose port is known; answers with `answer` to whoever connects, until it goes.
+class Server {
+ public:
+  explicit Server(std::string answer) : answer_(std::move(answer)) {
+    fd_ = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_TRUE(bind_to(fd_.get(), {Address::loopback(Family::ipv4), 0}).has_value());
+    EXPECT_EQ(::listen(fd_.get(), 16), 0);
+    where_ = local_endpoint(fd_.get()).value_or(Endpoint{});
+    thread_ = std::jthread([this] { serve(); });
+  }
+  ~Server() {
+    ::shutdown(fd_.get(), SHUT_RDWR);  // accept() answers EINVAL
+  }
+  [[nodiscard]] std::string address() const { return where_.text(); }
+
+ private:
+  void serve() {
+    for (;;) {
+      const UniqueFd client(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!client.valid()) return;
+      char request[1024];
+      if (answer_.empty() || ::recv(client.get(), request, sizeof request, 0) <= 0) continue;
+      ::send(client.get(), answer_.data(), answer_.size(), MSG_NOSIGNAL);
+    }
+  }
+
+  std::string answer_;
+  UniqueFd fd_;
+  Endpoint where_;
+  std::jthread thread_;
+};
+
+std::shared_ptr<const Group> group_of_one(std::string target) {
+  return Group::create("eu", GroupKind::failover, {{"paris", make_direct({})}},
+                       CheckSpec{.target = std::move(target),
+                                 .lowest_status = 200,
+                                 .highest_status = 299,
+                                 .interval_ms = 200,
+                                 .timeout_ms = 200});
+}
+
+bool becomes(const Group& group, bool dead) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (group.status()[0].found_dead != dead) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+std::unique_ptr<HealthChecker> checker_of(const std::shared_ptr<const Group>& group) {
+  auto checker = HealthChecker::start(std::span(&group, 1));
+  EXPECT_TRUE(checker.has_value());
+  return std::move(*checker);
+}
+
+TEST(HealthChecker, finds_a_member_dead_and_alive_again) {
+  auto server = std::make_unique<Server>("");
+  const std::string address = server->address();
+  const auto group = group_of_one("tcp://" + address);
+  EXPECT_TRUE(group->report_check(0, false));
+  const auto checker = checker_of(group);
+  EXPECT_TRUE(becomes(*group, false));
+  server.reset();
+  EXPECT_TRUE(becomes(*group, true));
+}
+
+TEST(HealthChecker, a_status_out_of_the_range_is_death) {
+  Server good("HTTP/1.1 204 No Content\r\n\r\n");
+  Server bad("HTTP/1.1 503 Service Unavailable\r\n\r\n");
+  Server not_http("220 ready\r\n");
+  const auto alive = group_of_one("http://" + good.address() + "/alive");
+  const auto dead = group_of_one("http://" + bad.address());
+  const auto odd = group_of_one("http://" + not_http.address());
+  EXPECT_TRUE(alive->report_check(0, false));
+  const std::shared_ptr<const Group> groups[] = {alive, dead, odd};
+  const auto checker = HealthChecker::start(groups);
+  ASSERT_TRUE(checker.has_value());
+  EXPECT_TRUE(becomes(*alive, false));
+  EXPECT_TRUE(becomes(*dead, true));
+  EXPECT_TRUE(becomes(*odd, true));
+}
+
+TEST(HealthChecker, a_silent_server_is_death_after_the_timeout) {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));  // never accepts
+  ASSERT_TRUE(bind_to(listener.get(), {Address::loopback(Family::ipv4), 0}).has_value());
+  ASSERT_EQ(::listen(listener.get(), 4), 0);
+  const auto group = group_of_one("http://" + local_endpoint(listener.get())->text());
+  const auto checker = checker_of(group);
+  EXPECT_TRUE(becomes(*group, true));
+}
+
+TEST(HealthChecker, targets_that_cannot_be_checked_are_errors) {
+  for (const char* target : {"tcp://192.0.2.1", "tcp://192.0.2.1:443/path", "http://",
+                             "192.0.2.1:1", "http://192.0.2.1/a b", "tcp://alice@192.0.2.1:443"}) {
+    const auto group = group_of_one(target);
+    const auto checker = HealthChecker::start(std::span(&group, 1));
+    ASSERT_FALSE(checker.has_value()) << target;
+    EXPECT_EQ(checker.error().number, error_number::kBadWayOut);
+  }
+}
+
+TEST(HealthChecker, groups_without_a_check_need_none) {
+  const auto group = Group::create("eu", GroupKind::failover, {{"paris", make_direct({})}});
+  EXPECT_TRUE(HealthChecker::start(std::span(&group, 1)).has_value());
+}
+
+}  // namespace
+}  // namespace shunt
