@@ -5,14 +5,14 @@
 
 declare -A packages=(
   [build]="clang-19 lld-19 libclang-rt-19-dev ccache cmake ninja-build pkg-config
-    libnftables-dev libmnl-dev libfmt-dev libcap-ng-dev libre2-dev
+    libnftables-dev libmnl-dev libfmt-dev libcap-ng-dev libgnutls28-dev libre2-dev
     libgtest-dev libgmock-dev libbenchmark-dev"
   [demo]="iproute2 nftables python3 curl nginx-light openssl dnsmasq-base bind9-dnsutils"
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck
     clang-format-19 clang-tidy-19 procps util-linux iptables socat wget libc6-dev
     dnsmasq-base bind9-dnsutils openssl
-    dante-server microsocks tinyproxy-bin ngtcp2-client ngtcp2-server"
-  [bench]="iperf3 haproxy"
+    dante-server microsocks tinyproxy-bin squid haproxy ngtcp2-client ngtcp2-server"
+  [bench]="iperf3"
   [long]="golang-go llvm-19"
 )
 # dnsmasq-base and tinyproxy-bin are the programs without the services.

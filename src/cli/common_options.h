@@ -14,7 +14,7 @@ inline constexpr std::array kTrafficOptions = std::to_array<Option>({
      .type = ValueType::text,
      .value = "URL",
      .help = "carry the traffic through a proxy: socks5://[user@]host:port, socks5h://… (names "
-             "are sent to it) or http://[user@]host:port"},
+             "are sent to it), socks4a://…, http://[user@]host:port or https://…"},
     {.name = "via-password-file",
      .type = ValueType::path,
      .value = "FILE",

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view kDirect = "direct";
 constexpr std::size_t kMostHops = 8;
+constexpr std::size_t kDeepest = 32;  // of ways out that lead through each other
 
 bool is_name_byte(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -25,7 +26,7 @@ bool is_name_byte(char c) {
 
 Result<void> check_name(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
   if (spec.name.empty() || !std::ranges::all_of(spec.name, is_name_byte)) {
-    return way_out_error(spec, "", "a name is made of letters, digits, \"-\", \"_\" and \".\"");
+    return way_out_error(spec, "", R"(a name is made of letters, digits, "-", "_" and ".")");
   }
   if (spec.name == kDirect) {
     return way_out_error(spec, "", "the name is shunt's own: the way out that needs no settings");
@@ -89,7 +90,7 @@ Result<void> none_given(const WayOutSpec& spec, std::initializer_list<Given> key
 Result<void> check_group(const WayOutSpec& spec) {
   if (!spec.group) {
     return none_given(spec, {{"members", !spec.members.empty()}, {"check", spec.check.has_value()}},
-                      "only a group (`group = \"failover\"`, …) has these");
+                      R"(only a group (`group = "failover"`, …) has these)");
   }
   SHUNT_CHECK(none_given(spec,
                          {{"proxy", !spec.proxy.empty()},
@@ -100,7 +101,7 @@ Result<void> check_group(const WayOutSpec& spec) {
                           {"connect-timeout", spec.connect_timeout_ms.has_value()}},
                          "a group has members and no way of its own"));
   if (spec.members.empty()) {
-    return way_out_error(spec, "group", "a group without members", "members = [\"a\", \"b\"]");
+    return way_out_error(spec, "group", "a group without members", R"(members = ["a", "b"])");
   }
   if (spec.members.size() > Group::kMostMembers) {
     return way_out_error(spec, "members", fmt::format("more than {}", Group::kMostMembers));
@@ -133,7 +134,9 @@ Result<void> check_secrets(const WayOutSpec& spec) {
                       {{"user", !spec.user.empty()},
                        {"password-file", !spec.password_file.empty()},
                        {"credential", !spec.credential.empty()},
-                       {"resolve", spec.resolve}},
+                       {"resolve", spec.resolve},
+                       {"tls-ca", !spec.tls_ca.empty()},
+                       {"tls-server-name", !spec.tls_server_name.empty()}},
                       "only a proxy is told this");
   }
   if (!spec.password_file.empty() && !spec.credential.empty()) {
@@ -142,6 +145,12 @@ Result<void> check_secrets(const WayOutSpec& spec) {
   }
   auto url = parse_proxy_url(spec.proxy);
   if (!url) return way_out_error(spec, "proxy", "not the URL of a proxy");  // see check_proxy()
+  if (url->scheme != ProxyScheme::https) {
+    SHUNT_CHECK(none_given(
+        spec,
+        {{"tls-ca", !spec.tls_ca.empty()}, {"tls-server-name", !spec.tls_server_name.empty()}},
+        "only an https:// proxy is spoken to within TLS"));
+  }
   if (url->user && !spec.user.empty()) {
     return way_out_error(spec, "user", "the URL names a user already");
   }
@@ -152,13 +161,13 @@ Result<void> check_secrets(const WayOutSpec& spec) {
   }
   if (secret && !user) {
     return way_out_error(spec, spec.credential.empty() ? "password-file" : "credential",
-                         "a password without a user", "user = \"NAME\"");
+                         "a password without a user", R"(user = "NAME")");
   }
   if (user && !secret && url->scheme != ProxyScheme::socks4a) {
     return way_out_error(spec, spec.user.empty() ? "proxy" : "user", "a user without a password",
-                         "password-file = \"FILE\" or credential = \"NAME\"");
+                         R"(password-file = "FILE" or credential = "NAME")");
   }
-  if (spec.user.size() > 255 || (url->scheme == ProxyScheme::http && spec.user.contains(':'))) {
+  if (spec.user.size() > 255 || (is_http(url->scheme) && spec.user.contains(':'))) {
     return way_out_error(spec, "user", "at most 255 bytes, and for HTTP no colon");
   }
   return {};
@@ -177,7 +186,7 @@ Result<void> check_proxy(const WayOutSpec& spec) {
   if (password) what = "a password in the URL can be read by everybody who sees the file";
   Failure failure =
       way_out_error(spec, "proxy", what,
-                    password ? "leave it out: password-file = \"FILE\" or credential = \"NAME\""
+                    password ? R"(leave it out: password-file = "FILE" or credential = "NAME")"
                              : std::move(error.help));
   if (failure.error().place.empty()) failure.error().place = std::move(error.place);
   return failure;
@@ -194,13 +203,19 @@ Result<void> check_via(const WayOutSpec& spec) {
   return way_out_error(spec, "via", fmt::format("more than {} hops", kMostHops));
 }
 
-/// Looks for names that do not exist and for ways that lead through themselves.
+/// Looks for names that do not exist and for ways that lead through themselves. What it finds no
+/// fault with is no deeper than kDeepest, here and in make_ways_out().
+// NOLINTBEGIN(misc-no-recursion)
 class Walk {
  public:
   explicit Walk(std::span<const WayOutSpec> specs) : specs_(specs) {}
 
   Result<void> from(const WayOutSpec& spec) {
     if (std::ranges::find(done_, &spec) != done_.end()) return {};
+    if (path_.size() == kDeepest) {
+      return way_out_error(spec, "",
+                           fmt::format("more than {} ways out lead through each other", kDeepest));
+    }
     path_.push_back(&spec);
     SHUNT_CHECK(into(spec, "via", spec.via));
     SHUNT_CHECK(into(spec, "members", spec.members));
@@ -250,6 +265,7 @@ class Walk {
   std::vector<const WayOutSpec*> path_;
   std::vector<const WayOutSpec*> done_;
 };
+// NOLINTEND(misc-no-recursion)
 
 }  // namespace
 

@@ -15,25 +15,6 @@ namespace {
 
 using std::unexpected;
 
-struct Started {
-  ReportedUpstream reported;
-  bool connected = false;
-};
-
-std::expected<Started, ConnectFailure> start_connect(int fd, const Endpoint& destination,
-                                                     const UpstreamOptions& options) {
-  const SocketAddress address(destination);
-  if (options.observer != nullptr) options.observer->opening();
-  const int result = ::connect(fd, address.get(), address.size());
-  if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
-    const int error = errno;
-    if (options.observer != nullptr) options.observer->not_opened();
-    if (error == EADDRNOTAVAIL) count(Counter::ports_short);
-    return unexpected(failure_from_errno(error));
-  }
-  return Started{.reported = ReportedUpstream(options.observer, fd), .connected = result == 0};
-}
-
 // A connect() to a port of this machine's ephemeral range where nobody listens may be given that
 // very port as its own, and then connects to itself (RFC 9293 section 3.5, simultaneous open).
 bool connected_to_itself(int fd, const Endpoint& destination) {
@@ -42,6 +23,32 @@ bool connected_to_itself(int fd, const Endpoint& destination) {
 }
 
 }  // namespace
+
+std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination, SocketType type,
+                                                     const UpstreamOptions& options) {
+  auto fd = open_upstream_socket(destination.address.family(), type, options);
+  if (!fd) return unexpected(std::move(fd).error());
+  const SocketAddress address(destination);
+  if (options.observer != nullptr) options.observer->opening();
+  const int result = ::connect(fd->get(), address.get(), address.size());
+  if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
+    const int error = errno;
+    if (options.observer != nullptr) options.observer->not_opened();
+    if (error == EADDRNOTAVAIL) count(Counter::ports_short);
+    return unexpected(failure_from_errno(error));
+  }
+  ReportedUpstream reported(options.observer, fd->get());
+  return Attempt{.fd = std::move(*fd), .reported = std::move(reported), .connected = result == 0};
+}
+
+std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& destination,
+                                                   bool error_reported) {
+  const int error = error_reported ? pending_error(fd) : 0;
+  if (error != 0) return unexpected(failure_from_errno(error));
+  if (connected_to_itself(fd, destination)) return unexpected(failure_from_errno(ECONNREFUSED));
+  tune_relayed_tcp(fd);
+  return {};
+}
 
 std::uint32_t Deadline::left_ms() const {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - Clock::now()).count();
@@ -57,38 +64,26 @@ ConnectFailure failure_from_wake(Wake wake) {
 Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,
                                                       const UpstreamOptions& options,
                                                       std::uint32_t timeout_ms) {
-  auto fd = open_upstream_socket(destination.address.family(), SocketType::stream, options);
-  if (!fd) co_return unexpected(std::move(fd).error());
-  auto started = start_connect(fd->get(), destination, options);
-  if (!started) co_return unexpected(std::move(started).error());
-  // Registered only now: a socket in its first state reports EPOLLHUP, which would look like a
-  // failed connect. epoll looks at the socket when it is added, so nothing is missed.
-  const std::uint8_t assumed_ready = started->connected ? Slot::kWritable : std::uint8_t{0};
-  auto socket = WatchedFd::create(loop, std::move(*fd), assumed_ready);
+  auto attempt = begin_attempt(destination, SocketType::stream, options);
+  if (!attempt) co_return unexpected(std::move(attempt).error());
+  // epoll looks at the socket when it is added, so nothing is missed.
+  const std::uint8_t assumed_ready = attempt->connected ? Slot::kWritable : std::uint8_t{0};
+  auto socket = WatchedFd::create(loop, std::move(attempt->fd), assumed_ready);
   if (!socket) co_return unexpected(failure_from_errno(socket.error().os_error));
-
   const Wake wake = co_await loop.writable(socket->slot(), timeout_ms);
   if (wake != Wake::ready) co_return unexpected(failure_from_wake(wake));
-  if (socket->slot().has(Slot::kFailed)) {
-    const int error = pending_error(socket->fd());
-    if (error != 0) co_return unexpected(failure_from_errno(error));
-  }
-  if (connected_to_itself(socket->fd(), destination)) {
-    co_return unexpected(failure_from_errno(ECONNREFUSED));
-  }
-  tune_relayed_tcp(socket->fd());
-  co_return Dialled{.socket = std::move(*socket), .reported = std::move(started->reported)};
+  const auto settled = settle_attempt(socket->fd(), destination, socket->slot().has(Slot::kFailed));
+  if (!settled) co_return unexpected(settled.error());
+  co_return Dialled{.socket = std::move(*socket), .reported = std::move(attempt->reported)};
 }
 
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
                                                 const UpstreamOptions& options) {
-  auto fd = open_upstream_socket(destination.address.family(), SocketType::datagram, options);
-  if (!fd) return unexpected(std::move(fd).error());
-  auto started = start_connect(fd->get(), destination, options);
-  if (!started) return unexpected(std::move(started).error());
-  auto socket = WatchedFd::create(loop, std::move(*fd), Slot::kWritable);
+  auto attempt = begin_attempt(destination, SocketType::datagram, options);
+  if (!attempt) return unexpected(std::move(attempt).error());
+  auto socket = WatchedFd::create(loop, std::move(attempt->fd), Slot::kWritable);
   if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
-  return Dialled{.socket = std::move(*socket), .reported = std::move(started->reported)};
+  return Dialled{.socket = std::move(*socket), .reported = std::move(attempt->reported)};
 }
 
 }  // namespace shunt

@@ -28,6 +28,23 @@ struct Dialled {
   ReportedUpstream reported;
 };
 
+/// A connection under way. No loop knows of its socket yet: in its first state it would report
+/// EPOLLHUP, which would look like a failed connect.
+struct Attempt {
+  UniqueFd fd;
+  ReportedUpstream reported;
+  bool connected = false;  ///< already
+};
+
+/// Opens a socket of the destination's family and calls connect().
+std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination, SocketType type,
+                                                     const UpstreamOptions& options);
+/// Whether a TCP connect() that came to its end (the socket is writable) succeeded; then it is
+/// tuned. `error_reported`: epoll said EPOLLERR or EPOLLHUP, too; without it there is no error to
+/// ask for.
+std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& destination,
+                                                   bool error_reported);
+
 /// A connected, tuned TCP socket. `options` outlives the task.
 Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,
                                                       const UpstreamOptions& options,

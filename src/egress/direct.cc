@@ -8,8 +8,8 @@ namespace {
 
 class Direct : public WayOut {
  public:
-  Direct(const UpstreamOptions& options, std::string name)
-      : options_(options), name_(std::move(name)) {}
+  Direct(UpstreamOptions options, std::string name)
+      : options_(std::move(options)), name_(std::move(name)) {}
 
   std::string_view name() const override { return name_; }
   bool wants_name() const override { return false; }

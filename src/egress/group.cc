@@ -120,6 +120,7 @@ std::shared_ptr<const Group> Group::create(std::string name, GroupKind kind,
 template <class Key>
 void Group::rank(Order& order, Key key) {
   std::vector<std::tuple<std::uint64_t, std::size_t, State*>> ranked;
+  ranked.reserve(order.size());
   for (std::size_t i = 0; i < order.size(); ++i) ranked.emplace_back(key(order[i]), i, order[i]);
   std::ranges::sort(ranked);
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = std::get<State*>(ranked[i]);
@@ -195,6 +196,7 @@ Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) 
 std::vector<MemberStatus> Group::status() const {
   const std::int64_t now = now_ms();
   std::vector<MemberStatus> all;
+  all.reserve(states_.size());
   for (const auto& state : states_) {
     all.push_back({.name = state->name,
                    .usable = state->usable(now),

@@ -10,11 +10,9 @@
 
 #include "base/error_numbers.h"
 #include "egress/direct.h"
-#include "egress/http_connect.h"
+#include "egress/make_proxy.h"
 #include "egress/resolve_server.h"
 #include "egress/secret.h"
-#include "egress/socks4.h"
-#include "egress/socks5.h"
 #include "egress/way_out_url.h"
 #include "egress/wire/socks5.h"
 
@@ -71,18 +69,12 @@ Result<std::shared_ptr<const WayOut>> make_way_out(const WayOutChoice& choice,
   const ProxyUrl url = SHUNT_TRY(parse_proxy_url(choice.url));
   auto credentials = SHUNT_TRY(credentials_for(url, choice));
   auto addresses = SHUNT_TRY(resolve_server(url.host, url.port));
-  switch (url.scheme) {
-    case ProxyScheme::socks5:
-    case ProxyScheme::socks5h:
-      return make_socks5(url.name(), std::move(addresses), std::move(credentials),
-                         url.scheme == ProxyScheme::socks5h, options);
-    case ProxyScheme::socks4a:
-      return make_socks4a(std::make_shared<const ProxyServer>(url.name(), std::move(addresses),
-                                                              std::move(credentials), options));
-    case ProxyScheme::http:
-      return make_http_connect(url.name(), std::move(addresses), credentials, options);
+  auto server = std::make_shared<ProxyServer>(url.name(), std::move(addresses),
+                                              std::move(credentials), options);
+  if (url.scheme == ProxyScheme::https) {
+    server->tls = SHUNT_TRY(TlsClient::create({.server_name = url.host}));
   }
-  std::unreachable();
+  return make_proxy(url, std::move(server), false);
 }
 
 }  // namespace shunt

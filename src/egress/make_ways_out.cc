@@ -6,13 +6,11 @@
 #include "egress/chain.h"
 #include "egress/check_way_outs.h"
 #include "egress/direct.h"
-#include "egress/http_connect.h"
+#include "egress/make_proxy.h"
 #include "egress/proxy_protocol_out.h"
 #include "egress/resolve_server.h"
 #include "egress/secret.h"
 #include "egress/sendable_name.h"
-#include "egress/socks4.h"
-#include "egress/socks5.h"
 #include "egress/way_out_spec.h"
 #include "egress/way_out_url.h"
 
@@ -76,6 +74,8 @@ Result<std::vector<Endpoint>> addresses_of(const WayOutSpec& spec, const ProxyUr
   return addresses;
 }
 
+// What leads through itself, or is too deep, was found by check_way_outs().
+// NOLINTBEGIN(misc-no-recursion)
 class Maker {
  public:
   Maker(std::span<const WayOutSpec> specs, const WayOutContext& context)
@@ -102,7 +102,7 @@ class Maker {
 
   Result<WayOutPtr> make_one(const WayOutSpec& spec, Before before);
   Result<WayOutPtr> make_group(const WayOutSpec& spec, const Before& before);
-  Result<WayOutPtr> make_proxy(const WayOutSpec& spec, const Before& before);
+  Result<WayOutPtr> make_server(const WayOutSpec& spec, const Before& before);
   Result<Before> hop(const WayOutSpec& user, const std::string& name, Before before);
 
   std::span<const WayOutSpec> specs_;
@@ -122,7 +122,7 @@ Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
   if (spec.group) {
     way_out = SHUNT_TRY(make_group(spec, before));
   } else if (!spec.proxy.empty()) {
-    way_out = SHUNT_TRY(make_proxy(spec, before));
+    way_out = SHUNT_TRY(make_server(spec, before));
   } else if (before.way_out == nullptr) {
     way_out = make_direct(options_of(spec, before.options), spec.name);
   } else {
@@ -143,30 +143,31 @@ Result<WayOutPtr> Maker::make_group(const WayOutSpec& spec, const Before& before
           spec, "members",
           fmt::format("\"{}\" is no proxy, so the group can only be a first hop", name));
     }
-    auto way_out = before.first ? named(name) : make_one(*member, before);
+    auto way_out = member == nullptr || before.first ? named(name) : make_one(*member, before);
     if (!way_out) return Failure(std::move(way_out).error());
     members.push_back({.name = name, .way_out = std::move(*way_out)});
   }
-  auto group = Group::create(spec.name, *spec.group, std::move(members), spec.check);
+  auto group = Group::create(spec.name, spec.group.value_or(GroupKind::failover),
+                             std::move(members), spec.check);
   if (before.first) made_.groups.push_back(group);
   return group;
 }
 
-Result<WayOutPtr> Maker::make_proxy(const WayOutSpec& spec, const Before& before) {
+Result<WayOutPtr> Maker::make_server(const WayOutSpec& spec, const Before& before) {
   const ProxyUrl url = SHUNT_TRY(parse_proxy_url(spec.proxy));
   auto credentials = SHUNT_TRY(credentials_of(spec, url));
   auto addresses = SHUNT_TRY(addresses_of(spec, url, before));
   auto server = std::make_shared<ProxyServer>(
       spec.name, std::move(addresses), std::move(credentials), options_of(spec, before.options));
   server->through = before.way_out;
-  server->host = url.host;
-  switch (url.scheme) {
-    case ProxyScheme::socks5: return make_socks5(std::move(server), spec.resolve);
-    case ProxyScheme::socks5h: return make_socks5(std::move(server), true);
-    case ProxyScheme::socks4a: return make_socks4a(std::move(server));
-    case ProxyScheme::http: return make_http_connect(std::move(server), spec.resolve);
+  if (url.scheme == ProxyScheme::https) {
+    auto tls = TlsClient::create(
+        {.server_name = spec.tls_server_name.empty() ? url.host : spec.tls_server_name,
+         .ca_file = spec.tls_ca});
+    if (!tls) return Failure(in_place(std::move(tls).error(), spec, "tls-ca"));
+    server->tls = std::move(*tls);
   }
-  std::unreachable();
+  return make_proxy(url, std::move(server), spec.resolve);
 }
 
 /// What comes after the hop `name` of `user`.
@@ -193,6 +194,8 @@ Result<Before> Maker::hop(const WayOutSpec& user, const std::string& name, Befor
   before.first = false;
   return before;
 }
+
+// NOLINTEND(misc-no-recursion)
 
 }  // namespace
 

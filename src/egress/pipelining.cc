@@ -25,7 +25,7 @@ std::optional<Method> Pipelining::ahead() const {
 void Pipelining::step_by_step_worked(const ProxyServer& server, const Endpoint& address,
                                      Method method) {
   // The probe speaks to the server itself: through another proxy or TLS there is none.
-  if (server.through != nullptr) return;
+  if (server.through != nullptr || server.tls != nullptr) return;
   if (verdict_.load(std::memory_order_relaxed) != Verdict::unknown) return;
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock || verdict_.load(std::memory_order_relaxed) != Verdict::unknown) return;

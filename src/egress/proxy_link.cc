@@ -3,9 +3,11 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "egress/race.h"
 #include "egress/stream_io.h"
 
 namespace shunt {
@@ -38,25 +40,34 @@ Upstream upstream_from(Dialled dialled) {
 Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
                                                                const ProxyServer& server,
                                                                const Flow& flow) {
+  auto link = co_await open_plainly(loop, server, flow);
+  if (!link || server.tls == nullptr) co_return link;
+  if (!link->received_.empty()) co_return unexpected(link->broken("spoke before TLS began"));
+  const Deadline deadline(server.options.handshake_timeout_ms);
+  auto done = co_await server.tls->handshake(loop, link->upstream_, deadline);
+  if (!done) co_return unexpected(cannot_reach(server, std::move(done).error()));
+  co_return link;
+}
+
+Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_plainly(EventLoop& loop,
+                                                                       const ProxyServer& server,
+                                                                       const Flow& flow) {
   if (server.through != nullptr) co_return co_await open_through(loop, server, flow);
-  const std::size_t count = server.addresses.size();
-  const std::size_t first = server.last_good.load(std::memory_order_relaxed);
-  const Deadline deadline(server.options.connect_timeout_ms);
-  ConnectFailure last;
-  for (std::size_t tried = 0; tried < count; ++tried) {
-    const std::size_t index = (first + tried) % count;
-    const Endpoint address = server.addresses[index];
-    // A silent address leaves the others their share of the time.
-    const auto share = deadline.left_ms() / static_cast<std::uint32_t>(count - tried);
-    auto dialled = co_await dial_tcp(loop, address, server.options, share);
-    if (dialled) {
-      if (tried != 0) server.last_good.store(index, std::memory_order_relaxed);
-      co_return ProxyLink(loop, server, address, upstream_from(std::move(*dialled)));
-    }
-    last = std::move(dialled).error();
-    if (last.reason == ConnectReason::cancelled) break;
+  const AddressBook::Addresses fresh = server.book ? server.book->current() : nullptr;
+  const std::vector<Endpoint>& addresses = fresh ? *fresh : server.addresses;
+  const auto first = server.last_good.load(std::memory_order_relaxed) % addresses.size();
+  const auto order = attempt_order(addresses, first);
+  auto won = co_await race(loop, order, server.options, server.options.connect_timeout_ms);
+  if (!won) {
+    const bool stopping = won.error().reason == ConnectReason::cancelled;
+    if (server.book != nullptr && !stopping) server.book->look_again();
+    co_return unexpected(cannot_reach(server, std::move(won).error()));
   }
-  co_return unexpected(cannot_reach(server, std::move(last)));
+  if (won->address != addresses[first]) {
+    const auto index = std::ranges::find(addresses, won->address) - addresses.begin();
+    server.last_good.store(static_cast<std::size_t>(index), std::memory_order_relaxed);
+  }
+  co_return ProxyLink(loop, server, won->address, upstream_from(std::move(won->dialled)));
 }
 
 // For the hop before, the server is a destination like any other.
@@ -65,12 +76,20 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop
                                                                        const Flow& flow) {
   Flow to_server = flow;
   to_server.protocol = Protocol::tcp;
-  to_server.original_destination = server.addresses.front();
   const Hints hints{.host = server.host, .source = NameSource::none};
-  auto upstream = co_await server.through->connect(loop, to_server, hints);
-  if (!upstream) co_return unexpected(cannot_reach(server, std::move(upstream).error()));
-  upstream->via = {};  // the log names the last hop's way out
-  co_return ProxyLink(loop, server, to_server.original_destination, std::move(*upstream));
+  const Deadline deadline(server.options.connect_timeout_ms);
+  ConnectFailure last;
+  for (const Endpoint& address : server.addresses) {
+    to_server.original_destination = address;
+    auto upstream = co_await server.through->connect(loop, to_server, hints);
+    if (upstream) {
+      upstream->via = {};  // the log names the last hop's way out
+      co_return ProxyLink(loop, server, address, std::move(*upstream));
+    }
+    last = std::move(upstream).error();
+    if (last.reason == ConnectReason::cancelled || deadline.left_ms() == 0) break;
+  }
+  co_return unexpected(cannot_reach(server, std::move(last)));
 }
 
 Task<std::expected<void, ConnectFailure>> ProxyLink::send(std::string_view bytes,

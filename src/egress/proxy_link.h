@@ -11,7 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "egress/address_book.h"
 #include "egress/dial.h"
+#include "egress/tls_client.h"
 #include "egress/way_out.h"
 
 namespace shunt {
@@ -24,20 +26,22 @@ struct Credentials {
 /// Where and how a proxy is spoken to.
 struct ProxyServer {
   std::string name;                 ///< "socks5://proxy.example:1080": for logs, no secrets
-  std::vector<Endpoint> addresses;  ///< not empty; tried in order, beginning with the last good one
+  std::vector<Endpoint> addresses;  ///< not empty; raced, beginning with the last good one
   std::optional<Credentials> credentials;
   UpstreamOptions options;
   /// The connection to the server is made through this one (a chain); null: it is dialled.
   std::shared_ptr<const WayOut> through = nullptr;
+  std::shared_ptr<const TlsClient> tls = nullptr;     ///< the server is spoken to within TLS
+  std::shared_ptr<const AddressBook> book = nullptr;  ///< goes before `addresses`; may be null
   std::string host = {};  ///< the server's name as configured: for hops that resolve by themselves
   mutable std::atomic<std::size_t> last_good = 0;  ///< a hint, shared by all workers
 
   ProxyServer(std::string the_name, std::vector<Endpoint> the_addresses,
-              std::optional<Credentials> the_credentials, const UpstreamOptions& the_options)
+              std::optional<Credentials> the_credentials, UpstreamOptions the_options)
       : name(std::move(the_name)),
         addresses(std::move(the_addresses)),
         credentials(std::move(the_credentials)),
-        options(the_options) {}
+        options(std::move(the_options)) {}
 
   /// Where the connection goes first: the server, or what leads there.
   [[nodiscard]] std::span<const Endpoint> first_proxies() const {
@@ -50,7 +54,8 @@ class ProxyLink {
   template <class T>
   using Expected = std::expected<T, ConnectFailure>;
 
-  /// Dials the server's addresses within the connect timeout, or asks the hop before it to.
+  /// Dials the server's addresses within the connect timeout, or asks the hop before it to; then
+  /// TLS, where the server is spoken to so.
   /// `server` outlives the link, `flow` (whose connection will be carried) the task.
   static Task<Expected<ProxyLink>> open(EventLoop& loop, const ProxyServer& server,
                                         const Flow& flow);
@@ -80,6 +85,8 @@ class ProxyLink {
         address_(address),
         upstream_(std::move(upstream)),
         received_(std::move(upstream_.early_data)) {}
+  static Task<Expected<ProxyLink>> open_plainly(EventLoop& loop, const ProxyServer& server,
+                                                const Flow& flow);
   static Task<Expected<ProxyLink>> open_through(EventLoop& loop, const ProxyServer& server,
                                                 const Flow& flow);
   [[nodiscard]] ConnectFailure lost(int os_error) const;

@@ -64,6 +64,7 @@ Result<std::string> read_secret(const std::string& path, bool warn) {
 Result<std::string> read_password_file(const std::string& path) { return read_secret(path, true); }
 
 Result<std::string> read_credential(const std::string& name) {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of shunt sets it
   const char* directory = ::getenv("CREDENTIALS_DIRECTORY");
   const auto refuse = [&name](std::string_view why, std::string help) {
     return Failure(make_error(Kind::configuration, error_number::kPasswordFile,

@@ -33,11 +33,13 @@ struct WayOutSpec {
   std::vector<Address> source{};        ///< at most one of each family
 
   // A proxy, and what it is told.
-  std::string proxy{};          ///< "socks5://host:1080", socks5h, socks4a, http; "": none
-  bool resolve = false;         ///< sends a sniffed name instead of the address (always: socks5h)
-  std::string user{};           ///< or in the URL
-  std::string password_file{};  ///< path
-  std::string credential{};     ///< name of a file in $CREDENTIALS_DIRECTORY (systemd.exec(5))
+  std::string proxy{};            ///< "socks5://host:1080", socks5h, socks4a, http(s); "": none
+  bool resolve = false;           ///< sends a sniffed name instead of the address (always: socks5h)
+  std::string user{};             ///< or in the URL
+  std::string password_file{};    ///< path
+  std::string credential{};       ///< name of a file in $CREDENTIALS_DIRECTORY (systemd.exec(5))
+  std::string tls_ca{};           ///< https: PEM file of whom to trust; "": the system's store
+  std::string tls_server_name{};  ///< https: the certificate's name; "": the URL's host
   std::vector<std::string> via{};
 
   /// Said to whatever is reached, before the flow's first byte.

@@ -27,6 +27,7 @@ constexpr std::array kSchemes = std::to_array<SchemeName>({
     {"socks5h", ProxyScheme::socks5h, 1080},
     {"socks4a", ProxyScheme::socks4a, 1080},
     {"http", ProxyScheme::http, 8080},
+    {"https", ProxyScheme::https, 443},
 });
 
 const SchemeName& name_of(ProxyScheme scheme) {
@@ -122,7 +123,8 @@ Result<void> UrlParser::take_scheme() {
   const auto scheme = text_.substr(0, end);
   const auto* found = std::ranges::find(kSchemes, scheme, &SchemeName::text);
   if (found == kSchemes.end()) {
-    return wrong(scheme, "unknown kind of proxy", "socks5://, socks5h://, socks4a:// or http://");
+    return wrong(scheme, "unknown kind of proxy",
+                 "socks5://, socks5h://, socks4a://, http:// or https://");
   }
   url_.scheme = found->scheme;
   url_.port = found->default_port;
@@ -155,7 +157,7 @@ Result<void> UrlParser::take_user() {
     return wrong(user, "a user name has at most 255 bytes");
   }
   // RFC 7617 section 2: Basic credentials are split at the first colon.
-  if (url_.scheme == ProxyScheme::http && url_.user->contains(':')) {
+  if (is_http(url_.scheme) && url_.user->contains(':')) {
     return wrong(user, "a user name for HTTP cannot hold a colon");
   }
   return {};
@@ -224,6 +226,10 @@ Result<std::string> UrlParser::percent_decoded(std::string_view part) const {
 }
 
 }  // namespace
+
+bool is_http(ProxyScheme scheme) {
+  return scheme == ProxyScheme::http || scheme == ProxyScheme::https;
+}
 
 std::string ProxyUrl::name() const {
   const bool bracketed = host.find(':') != std::string::npos;

@@ -14,10 +14,11 @@
 
 namespace shunt {
 
-enum class ProxyScheme : std::uint8_t { socks5, socks5h, socks4a, http };
+enum class ProxyScheme : std::uint8_t { socks5, socks5h, socks4a, http, https };
 
-/// socks5://[user@]host[:port], socks5h://…, socks4a://…, http://…; the port is 1080 for SOCKS
-/// (IANA "socks") and 8080 for HTTP (IANA "http-alt") when none is given.
+/// socks5://[user@]host[:port], socks5h://…, socks4a://…, http://…, https://…
+/// (HTTP CONNECT within TLS). When none is given the port is 1080 for SOCKS (IANA "socks"), 8080
+/// for http (IANA "http-alt") and 443 for https.
 struct ProxyUrl {
   ProxyScheme scheme = ProxyScheme::socks5;
   std::optional<std::string> user;  ///< percent-decoded
@@ -27,6 +28,8 @@ struct ProxyUrl {
   /// "socks5://host:port", without the user.
   [[nodiscard]] std::string name() const;
 };
+
+[[nodiscard]] bool is_http(ProxyScheme scheme);
 
 /// The error's place shows the URL with a caret below what is wrong, and no password.
 Result<ProxyUrl> parse_proxy_url(std::string_view text);

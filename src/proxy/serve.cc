@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "proxy/flow_tap.h"
+#include "proxy/layered_relay.h"
 #include "proxy/refusal.h"
 #include "sniff/identify.h"
 
@@ -112,6 +113,9 @@ Task<> serve(ServeContext& context, Captured captured) {
   if (!upstream) co_return turn_away(context, captured, upstream.error());
   if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
 
+  auto layered = LayeredRelay::create(context.relay, *upstream);
+  if (!layered) co_return turn_away(context, captured, layered.error());
+
   auto admitted = co_await captured.client->admit();
   if (!admitted) co_return record_refused(context, flow, admitted.error());
   auto client = WatchedFd::create(context.relay.loop, std::move(*admitted),
@@ -122,8 +126,7 @@ Task<> serve(ServeContext& context, Captured captured) {
 
   std::unique_ptr<Tap> tap;
   if (context.observe_content) tap = make_flow_tap(flow, context.log);
-  const Outcome outcome = co_await relay(context.relay, *client, upstream->socket, tap.get(),
-                                         std::move(upstream->early_data));
+  const Outcome outcome = co_await layered->run(*client, *upstream, tap.get());
   if (tap) tap->finish();  // says what it still knows before the closing line
   record(context, flow, outcome);
 }

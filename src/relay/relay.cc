@@ -11,9 +11,11 @@
 
 namespace shunt {
 
-RelayResources::RelayResources(EventLoop& the_loop, FdAllowance& allowance, std::uint32_t idle_ms)
+RelayResources::RelayResources(EventLoop& the_loop, FdAllowance& the_allowance,
+                               std::uint32_t idle_ms)
     : loop(the_loop),
-      pipes(allowance),
+      allowance(the_allowance),
+      pipes(the_allowance),
       scratch(std::make_unique_for_overwrite<char[]>(limits::kScratchBytes)),
       idle_timeout_ms(idle_ms) {}
 

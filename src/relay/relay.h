@@ -30,13 +30,14 @@ namespace shunt {
 /// What the relays of one worker share. Belongs to the worker's thread.
 struct RelayResources {
   EventLoop& loop;
+  FdAllowance& allowance;
   PipePool pipes;
   BufferPool buffers;
   std::unique_ptr<char[]> scratch;  ///< limits::kScratchBytes; never held across a co_await
   std::uint32_t idle_timeout_ms;    ///< neither side said anything
   std::uint32_t half_closed_timeout_ms = limits::kHalfClosedTimeoutMs;  ///< nor after one FIN
 
-  RelayResources(EventLoop& the_loop, FdAllowance& allowance, std::uint32_t idle_ms);
+  RelayResources(EventLoop& the_loop, FdAllowance& the_allowance, std::uint32_t idle_ms);
 };
 
 /// Runs until both directions have ended, one side failed, the pair was idle for too long, or the

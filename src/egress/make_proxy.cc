@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "egress/make_proxy.h"
+
+#include <utility>
+
+#include "egress/http_connect.h"
+#include "egress/resolve_server.h"
+#include "egress/socks4.h"
+#include "egress/socks5.h"
+
+namespace shunt {
+
+std::shared_ptr<const WayOut> make_proxy(const ProxyUrl& url, std::shared_ptr<ProxyServer> server,
+                                         bool resolve) {
+  server->host = url.host;
+  server->book =
+      std::make_shared<const AddressBook>(url.host, url.port, server->addresses, resolve_server);
+  switch (url.scheme) {
+    case ProxyScheme::socks5: return make_socks5(std::move(server), resolve);
+    case ProxyScheme::socks5h: return make_socks5(std::move(server), true);
+    case ProxyScheme::socks4a: return make_socks4a(std::move(server));
+    case ProxyScheme::http:
+    case ProxyScheme::https: return make_http_connect(std::move(server), resolve);
+  }
+  std::unreachable();
+}
+
+}  // namespace shunt

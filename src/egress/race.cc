@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The attempts' sockets sit in an epoll set of the race's own, and the loop watches that set: one
+// descriptor to wait for, whichever of them is ready first.
+#include "egress/race.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+
+namespace shunt {
+namespace {
+
+using std::unexpected;
+
+template <class T>
+using Expected = std::expected<T, ConnectFailure>;
+
+struct Runner {
+  Attempt attempt;
+  Endpoint destination;
+};
+
+/// What has been begun and neither won nor failed.
+class Field {
+ public:
+  static Expected<Field> create(EventLoop& loop) {
+    UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+    if (!epoll.valid()) return unexpected(failure_from_errno(errno));
+    auto watched = WatchedFd::create(loop, std::move(epoll), 0);
+    if (!watched) return unexpected(failure_from_errno(watched.error().os_error));
+    return Field(std::move(*watched));
+  }
+
+  [[nodiscard]] bool empty() const { return runners_.empty(); }
+  [[nodiscard]] Slot& slot() const { return epoll_.slot(); }
+
+  Expected<void> begin(const Endpoint& destination, const UpstreamOptions& options) {
+    auto attempt = begin_attempt(destination, SocketType::stream, options);
+    if (!attempt) return unexpected(std::move(attempt).error());
+    epoll_event event{};
+    event.events = EPOLLOUT;
+    event.data.fd = attempt->fd.get();
+    if (::epoll_ctl(epoll_.fd(), EPOLL_CTL_ADD, attempt->fd.get(), &event) != 0) {
+      return unexpected(failure_from_errno(errno));
+    }
+    runners_.push_back({.attempt = std::move(*attempt), .destination = destination});
+    return {};
+  }
+
+  /// The first that connected, if one did. `last` becomes what the last that failed met.
+  std::optional<Runner> look(ConnectFailure& last) {
+    slot().clear(Slot::kReadable);
+    epoll_event event{};
+    while (::epoll_wait(epoll_.fd(), &event, 1, 0) > 0) {
+      const auto at = std::ranges::find_if(runners_, [&event](const Runner& runner) {
+        return runner.attempt.fd.get() == event.data.fd;
+      });
+      const auto settled = settle_attempt(event.data.fd, at->destination,
+                                          (event.events & (EPOLLERR | EPOLLHUP)) != 0);
+      ::epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, event.data.fd, nullptr);
+      Runner runner = std::move(*at);
+      runners_.erase(at);
+      if (settled) return runner;
+      last = settled.error();
+    }
+    return std::nullopt;
+  }
+
+ private:
+  explicit Field(WatchedFd epoll) : epoll_(std::move(epoll)) {}
+
+  WatchedFd epoll_;
+  std::vector<Runner> runners_;
+};
+
+Expected<RaceWon> won(EventLoop& loop, Runner runner) {
+  auto socket = WatchedFd::create(loop, std::move(runner.attempt.fd), Slot::kWritable);
+  if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
+  return RaceWon{
+      .dialled = {.socket = std::move(*socket), .reported = std::move(runner.attempt.reported)},
+      .address = runner.destination};
+}
+
+}  // namespace
+
+std::vector<Endpoint> attempt_order(const std::vector<Endpoint>& addresses, std::size_t first) {
+  std::vector<Endpoint> rest = addresses;
+  std::vector<Endpoint> order;
+  auto next = rest.begin() + static_cast<std::ptrdiff_t>(first % rest.size());
+  while (next != rest.end()) {
+    order.push_back(*next);
+    rest.erase(next);
+    const Family family = order.back().address.family();
+    next = std::ranges::find_if(
+        rest, [family](const Endpoint& other) { return other.address.family() != family; });
+    if (next == rest.end()) next = rest.begin();
+  }
+  return order;
+}
+
+Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& ordered,
+                             const UpstreamOptions& options, std::uint32_t timeout_ms) {
+  if (ordered.size() == 1) {
+    auto dialled = co_await dial_tcp(loop, ordered.front(), options, timeout_ms);
+    if (!dialled) co_return unexpected(std::move(dialled).error());
+    co_return RaceWon{.dialled = std::move(*dialled), .address = ordered.front()};
+  }
+  auto field = Field::create(loop);
+  if (!field) co_return unexpected(std::move(field).error());
+  const Deadline deadline(timeout_ms);
+  Deadline next_start(0);
+  ConnectFailure last;
+  for (auto next = ordered.begin();;) {
+    if (next != ordered.end() && next_start.left_ms() == 0) {
+      const auto begun = field->begin(*next++, options);
+      if (begun) next_start = Deadline(kAttemptDelayMs);
+      if (!begun) last = begun.error();
+      if (!begun) continue;
+    }
+    if (field->empty() && next == ordered.end()) co_return unexpected(std::move(last));
+    const std::uint32_t left = deadline.left_ms();
+    if (left == 0) co_return unexpected(failure_from_wake(Wake::timeout));
+    const std::uint32_t wait = next == ordered.end() ? left : std::min(left, next_start.left_ms());
+    const Wake wake = co_await loop.readable(field->slot(), std::max(wait, 1U));
+    if (wake == Wake::cancelled) co_return unexpected(failure_from_wake(wake));
+    if (wake != Wake::ready) continue;
+    last.os_error = -1;
+    auto winner = field->look(last);
+    if (winner) co_return won(loop, std::move(*winner));
+    if (last.os_error != -1) next_start = Deadline(0);  // one has failed: the next need not wait
+  }
+}
+
+}  // namespace shunt

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Happy Eyeballs (RFC 8305) for a server that has several addresses: attempts overlap, each begins
+// kAttemptDelayMs after the one before or as soon as that has failed, the families take turns, and
+// the first connection wins.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "egress/dial.h"
+
+namespace shunt {
+
+inline constexpr std::uint32_t kAttemptDelayMs = 250;  ///< RFC 8305 section 5
+
+/// In the order in which they are tried: the first one's family and the other in turns (section 4),
+/// with the one at `first` (what worked before) ahead of all.
+[[nodiscard]] std::vector<Endpoint> attempt_order(const std::vector<Endpoint>& addresses,
+                                                  std::size_t first);
+
+struct RaceWon {
+  Dialled dialled;
+  Endpoint address;
+};
+
+/// Not empty. Fails with what the last attempt met, or timed_out; losers are closed. Holds one more
+/// descriptor while it runs where there are several addresses. The arguments outlive the task.
+Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
+                                                  const std::vector<Endpoint>& ordered,
+                                                  const UpstreamOptions& options,
+                                                  std::uint32_t timeout_ms);
+
+}  // namespace shunt
