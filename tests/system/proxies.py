@@ -39,6 +39,9 @@ class Proxy:
         user = f"{self.user}@" if self.user else ""
         return f"{scheme}://{user}{self.address}:{self.port}"
 
+    def trusted_by(self, host: Host) -> None:
+        """Makes `host` trust the proxy's certificate, where it has one."""
+
     def restart(self) -> None:
         """Ends it and all its connections, and starts it again."""
         self.process.kill()
@@ -103,6 +106,24 @@ class Dante(Proxy):
             "socks pass { from: 0/0 to: 0/0 protocol: tcp udp }\n"))
 
 
+class Squid(Proxy):
+    """HTTP CONNECT; says in X-Squid-Error why it failed."""
+
+    port = 3128
+    program = "squid"
+
+    def __init__(self, host: Host, address: str, user: str | None = None) -> None:
+        super().__init__(host, address, user)
+        assert user is None, "its passwords are checked by a helper program"
+        host.run(["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"])  # it leaves its segments there
+        self._start("squid", "-N", "-f", self._config(
+            f"http_port {address}:{self.port}\nhttp_access allow all\ncache deny all\n"
+            "cache_effective_user proxy\ncache_effective_group proxy\nvisible_hostname squid\n"
+            "pid_filename none\naccess_log none\ncache_log /dev/null\nnetdb_filename none\n"
+            "coredump_dir /\nshutdown_lifetime 0 seconds\nconnect_timeout 5 seconds\n"
+            "pinger_enable off\nmax_filedescriptors 1024\n"))
+
+
 class Tinyproxy(Proxy):
     """HTTP CONNECT."""
 
@@ -114,3 +135,39 @@ class Tinyproxy(Proxy):
         secret = f"BasicAuth {user} {PASSWORD}\n" if user else ""
         self._start("tinyproxy", "-d", "-c", self._config(
             f"Port {self.port}\nListen {address}\nTimeout 600\nMaxClients 100\n{secret}"))
+
+
+def self_signed(host: Host, address: str) -> str:
+    """A key and a certificate for `address`, in one file on `host`; yields the certificate."""
+    needs("openssl")
+    host.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+              "-nodes", "-days", "2", "-subj", "/CN=proxy", "-addext",
+              f"subjectAltName=IP:{address}", "-keyout", "/run/proxy.key", "-out",
+              "/run/proxy.crt"])
+    certificate = host.outside("/run/proxy.crt").read_text()
+    host.outside("/run/proxy.pem").write_text(
+        certificate + host.outside("/run/proxy.key").read_text())
+    return certificate
+
+
+class TlsTinyproxy(Tinyproxy):
+    """HTTP CONNECT within TLS: haproxy before tinyproxy."""
+
+    tls_port = 8443
+
+    def __init__(self, host: Host, address: str, user: str | None = None) -> None:
+        needs("haproxy")
+        super().__init__(host, address, user)
+        self.certificate = self_signed(host, address)
+        host.outside("/run/tls.cfg").write_text(
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n"
+            f" timeout server 60s\nlisten tls\n bind {address}:{self.tls_port} ssl crt "
+            f"/run/proxy.pem\n server tinyproxy {address}:{self.port}\n")
+        self.tls = host.spawn(["haproxy", "-db", "-q", "-f", "/run/tls.cfg"])
+        wait_until(lambda: listening(host, self.tls_port), "haproxy")
+
+    def url(self, scheme: str) -> str:
+        return super().url(scheme).replace(f":{self.port}", f":{self.tls_port}")
+
+    def trusted_by(self, host: Host) -> None:
+        host.file("/etc/ssl/certs/ca-certificates.crt", self.certificate)

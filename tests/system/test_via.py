@@ -19,7 +19,8 @@ import pytest
 from daemons import Dnsmasq, Nginx
 from netlab import UNPRIVILEGED, Lab, Result, needs, needs_users
 from peers import TcpServer, UdpEcho, echo_bytes
-from proxies import PASSWORD, USER, Dante, Microsocks, Proxy, Tinyproxy
+from proxies import (PASSWORD, USER, Dante, Microsocks, Proxy, Squid, Tinyproxy, TlsTinyproxy,
+                     self_signed)
 from shunt import BINARY, Gateway
 
 CLIENTS = Path(__file__).with_name("clients.py")
@@ -38,7 +39,8 @@ class Kind:
 
 
 KINDS = [Kind(Microsocks, "socks5"), Kind(Microsocks, "socks5", USER), Kind(Dante, "socks5"),
-         Kind(Dante, "socks5", USER), Kind(Tinyproxy, "http"), Kind(Tinyproxy, "http", USER)]
+         Kind(Dante, "socks5", USER), Kind(Tinyproxy, "http"), Kind(Tinyproxy, "http", USER),
+         Kind(Squid, "http"), Kind(TlsTinyproxy, "https"), Kind(TlsTinyproxy, "https", USER)]
 OPEN_KINDS = [kind for kind in KINDS if kind.user is None]
 
 
@@ -49,6 +51,7 @@ class Via:
         self.lab = lab
         self.kind = kind
         self.proxy = kind.program(lab.gateway, Lab.LAN[4], kind.user)
+        self.proxy.trusted_by(lab.client)
         self.log: Path | None = None
 
     def run(self, *command: object, scheme: str | None = None, password: str | None = PASSWORD,
@@ -141,6 +144,7 @@ REASONS = {
     "microsocks": {"refused": "refused", "unreachable": "host_unreachable"},
     "danted": {"refused": "refused", "unreachable": "host_unreachable"},
     "tinyproxy": {"refused": "host_unreachable", "unreachable": "host_unreachable"},
+    "squid": {"refused": "refused", "unreachable": "host_unreachable"},
 }
 
 
@@ -163,6 +167,18 @@ def test_a_silent_destination_times_out(via):
     assert via.failure(Lab.BLACKHOLE[4], 80) == "timed_out"
 
 
+def test_a_proxy_whose_certificate_nobody_vouches_for_is_not_used(lab):
+    needs("haproxy", "tinyproxy")
+    via = Via(lab, Kind(TlsTinyproxy, "https"))
+    other = self_signed(lab.evil, Lab.LAN[4])
+    lab.client.file("/etc/ssl/certs/ca-certificates.crt", other)
+    server = TcpServer(lab.server, echo_bytes)
+    assert via.say("ask", Lab.FAR[4], server.port) == "reset"
+    assert via.failure(Lab.FAR[4], server.port) == "proxy_error"
+    assert "ertificate" in via.log_text()
+    assert not server.accepted
+
+
 @through([Kind(Microsocks, "socks5")])
 def test_a_proxy_that_is_not_there_is_named(via):
     via.proxy.process.kill()
@@ -171,7 +187,16 @@ def test_a_proxy_that_is_not_there_is_named(via):
     assert via.failure(Lab.FAR[4], 80) == "proxy_error"
 
 
-@through([Kind(Microsocks, "socks5h"), Kind(Dante, "socks5h")])
+@through([Kind(Dante, "socks4a")])
+def test_socks4_carries_ipv4_and_refuses_ipv6(via):
+    server = TcpServer(via.lab.server, echo_bytes)
+    assert via.say("ask", Lab.FAR[4], server.port) == f"{Lab.FAR[4]} {server.port}"
+    assert server.ended(1)[0].peer[0] == Lab.WAN[4]
+    assert via.say("ask", Lab.FAR[6], server.port) == "reset"
+    assert via.failure(Lab.FAR[6], server.port) == "unsupported"
+
+
+@through([Kind(Microsocks, "socks5h"), Kind(Dante, "socks5h"), Kind(Dante, "socks4a")])
 def test_socks5h_lets_the_proxy_resolve_the_name(via):
     """The address that the client connects to leads nowhere; the name does, at the proxy."""
     needs("nginx", "curl")
@@ -239,6 +264,7 @@ def test_many_connections_in_a_row_stay_right(via):
 def test_a_gateway_sends_its_lan_through_a_proxy_elsewhere(lab, kind, version):
     proxy = kind.program(lab.evil, lab.evil.v4, kind.user, **(
         {"outside": "eth0"} if kind.program is Dante else {}))
+    proxy.trusted_by(lab.gateway)
     gateway = Gateway(lab.gateway, "-i", "lan0", "--via", proxy.url(kind.scheme))
     server = TcpServer(lab.server, echo_bytes)
     with lab.client.connect((Lab.FAR[version], server.port)) as sock:
