@@ -132,8 +132,8 @@ Decoded<Header> decode_v1(std::string_view bytes) {
   // A carriage return ends the line, whatever it is followed by.
   const auto carriage_return = within.find('\r');
   if (end == std::string_view::npos) {
-    const bool broken = carriage_return != std::string_view::npos &&
-                        carriage_return + 1 < within.size();
+    const bool broken =
+        carriage_return != std::string_view::npos && carriage_return + 1 < within.size();
     if (broken || bytes.size() >= kLongestV1) return malformed();
     return {};
   }
@@ -242,10 +242,9 @@ bool may_begin(std::string_view bytes, std::string_view wanted) {
 std::string encode_v1(const Header& header) {
   if (header.local) return "PROXY UNKNOWN\r\n";
   const bool v4 = both_v4(header);
-  return fmt::format("PROXY {} {} {} {} {}\r\n", v4 ? "TCP4" : "TCP6",
-                     address_text(header.source.address, v4),
-                     address_text(header.destination.address, v4), header.source.port,
-                     header.destination.port);
+  return fmt::format(
+      "PROXY {} {} {} {} {}\r\n", v4 ? "TCP4" : "TCP6", address_text(header.source.address, v4),
+      address_text(header.destination.address, v4), header.source.port, header.destination.port);
 }
 
 std::string encode_v2(const Header& header) {
