@@ -181,12 +181,7 @@ void RulesetBuilder::add_rule(const RuleSource& source) {
   out_.rules.push_back({.first_term = static_cast<std::uint32_t>(out_.terms.size()),
                         .terms = rule ? static_cast<std::uint32_t>(rule->terms.size()) : 0,
                         .denies = verdict && verdict->denies()});
-  Parsed<void> added;
-  if (verdict) {
-    added = add_terms(*rule);
-  } else {
-    added = std::unexpected(std::move(verdict).error());
-  }
+  const Parsed<void> added = verdict ? add_terms(*rule) : std::unexpected(verdict.error());
   if (added) {
     set_->verdicts_.push_back(*std::move(verdict));
     set_->rules_.push_back(*std::move(rule));

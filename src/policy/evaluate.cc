@@ -40,6 +40,15 @@ bool matches_process(const TextValues& values, const ProcessFact& process) {
   return matches(values, exe.substr(exe.rfind('/') + 1));
 }
 
+const std::optional<std::string>& fact_of(TermKey key, const ProcessFact& process) {
+  switch (key) {
+    case TermKey::exe: return process.exe;
+    case TermKey::cgroup: return process.cgroup;
+    case TermKey::unit: return process.unit;
+    default: return process.container;
+  }
+}
+
 void sort_unique(std::vector<std::uint32_t>& ids) {
   std::ranges::sort(ids);
   const auto rest = std::ranges::unique(ids);
@@ -108,10 +117,7 @@ Answer Evaluation::about_process(const CompiledTerm& term, Needs& needs) const {
   if (process.state != FactState::known) return later(process.state, Needs::kProcess, needs);
   const TextValues& values = rules_.texts[term.payload];
   if (term.key == TermKey::process) return yes_or_no(matches_process(values, process));
-  const auto& fact = term.key == TermKey::exe      ? process.exe
-                     : term.key == TermKey::cgroup ? process.cgroup
-                     : term.key == TermKey::unit   ? process.unit
-                                                   : process.container;
+  const auto& fact = fact_of(term.key, process);
   if (!fact) return Answer::never;
   return yes_or_no(term.key == TermKey::cgroup ? matches_cgroup(values, *fact)
                                                : matches(values, *fact));

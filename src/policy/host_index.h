@@ -26,18 +26,18 @@ class HostIndex {
 
  private:
   struct Item {
-    std::uint32_t text;
-    std::uint16_t length;
-    bool below;
-    std::uint32_t term;
+    std::uint32_t text = 0;
+    std::uint16_t length = 0;
+    bool below = false;
+    std::uint32_t term = 0;
   };
   struct Posting {
     std::uint32_t first = 0;
     std::uint32_t count = 0;
   };
   struct Entry {
-    std::uint32_t text;
-    std::uint16_t length;
+    std::uint32_t text = 0;
+    std::uint16_t length = 0;
     Posting exact;
     Posting below;
   };

@@ -41,8 +41,8 @@ class NetworkIndex {
   };
   struct Item {
     Key first;
-    std::uint8_t prefix_length;
-    std::uint32_t term;
+    std::uint8_t prefix_length = 0;
+    std::uint32_t term = 0;
   };
   using Table = std::vector<Entry>;
 
