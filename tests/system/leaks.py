@@ -21,8 +21,8 @@ _MARK = "@@@"
 _LOOKS = {
     "rule4": "ip -4 rule",
     "rule6": "ip -6 rule",
-    "route4": "settled ip -4 route show table all",
-    "route6": "settled ip -6 route show table all",
+    "route4": "ip -4 route show table all",
+    "route6": "ip -6 route show table all",
     "link": "ip -o link",
     "address": "ip -o address",
     "sockets": "ss -H -tuwlna",
@@ -42,19 +42,7 @@ _LOOKS = {
 if shutil.which("bpftool", path="/usr/sbin:/usr/bin:/sbin"):
     _LOOKS["bpf"] = ("{ bpftool prog; bpftool link; bpftool map; } 2>/dev/null"
                      " | grep -i shunt | sed 's/^[0-9]*: //'")
-# A netlink dump is no snapshot, and one of routes was once seen to come out empty on a busy machine:
-# what is believed is what two in a row say.
-_SETTLED = """settled() {
-  seen=$("$@") || echo "$@ failed"
-  for _ in 1 2 3 4 5; do
-    before=$seen; seen=$("$@") || echo "$@ failed"
-    [ "$seen" = "$before" ] && break
-  done
-  printf '%s\\n' "$seen"
-}
-"""
-_SCRIPT = _SETTLED + "\n".join(f"echo {_MARK}{name}; {command}"
-                               for name, command in _LOOKS.items())
+_SCRIPT = "\n".join(f"echo {_MARK}{name}; {command}" for name, command in _LOOKS.items())
 
 # Not state but its decay: expiry times, timers, queue lengths, ephemeral kernel statistics.
 _VOLATILE = re.compile(r"\s+expires -?\d+sec|\s+valid_lft \S+|\s+preferred_lft \S+|\s+users \d+"

@@ -355,6 +355,16 @@ class Lab:
             f" ip daddr {self.BLACKHOLE[4]} drop; ip6 daddr {self.BLACKHOLE[6]} drop;"
             f" ip daddr {self.UNREACHABLE[4]} reject with icmp type host-unreachable;"
             f" ip6 daddr {self.UNREACHABLE[6]} reject with icmpv6 type addr-unreachable; }}; }}")
+        for host in self.hosts.values():
+            wait_until(lambda host=host: self._has_settled(host), f"the links of {host.name}")
+
+    @staticmethod
+    def _has_settled(host: Host) -> bool:
+        """The kernel notices a carrier up to a second late on a busy machine; until then routes are
+        marked `linkdown`, and link-local addresses and their routes are missing."""
+        links = host.run(["ip", "-o", "link", "show", "type", "veth"]).out.splitlines()
+        local = host.run(["ip", "-6", "-o", "address", "show", "scope", "link"]).out.splitlines()
+        return all(",LOWER_UP" in link for link in links) and len(local) == len(links)
 
     def url(self, host: Host | str, version: int = 4, port: int = 80, path: str = "/") -> str:
         address = host if isinstance(host, str) else host.address(version)
