@@ -196,7 +196,7 @@ def test_socks4_carries_ipv4_and_refuses_ipv6(via):
     assert via.failure(Lab.FAR[6], server.port) == "unsupported"
 
 
-@through([Kind(Microsocks, "socks5h"), Kind(Dante, "socks5h"), Kind(Dante, "socks4a")])
+@through([Kind(Microsocks, "socks5h"), Kind(Dante, "socks5h")])
 def test_socks5h_lets_the_proxy_resolve_the_name(via):
     """The address that the client connects to leads nowhere; the name does, at the proxy."""
     needs("nginx", "curl")
