@@ -19,8 +19,8 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::array kCommands = {
-    &kRunCommand,  &kGatewayCommand, &kPlanCommand, &kDoctorCommand,     &kDownCommand,
-    &kDemoCommand, &kVersionCommand, &kHelpCommand, &kCompletionCommand,
+    &kRunCommand,  &kGatewayCommand, &kCheckCommand,   &kPlanCommand, &kDoctorCommand,
+    &kDownCommand, &kDemoCommand,    &kVersionCommand, &kHelpCommand, &kCompletionCommand,
 };
 
 Error unknown_command(std::span<const std::string_view> arguments) {

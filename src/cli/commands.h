@@ -12,6 +12,7 @@ namespace shunt::cli {
 extern const Command kRunCommand;
 extern const Command kGatewayCommand;
 extern const Command kPlanCommand;
+extern const Command kCheckCommand;
 extern const Command kDoctorCommand;
 extern const Command kDownCommand;
 extern const Command kDemoCommand;

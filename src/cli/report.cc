@@ -45,19 +45,26 @@ std::string help_lines(std::string_view help, bool colour) {
   return lines(fmt::format("  {}help:{} ", style.start, style.end), "        ", help, false);
 }
 
+std::string formatted(const Error& error, std::string_view label, Style style, bool colour) {
+  const Style blue = colour ? kBlue : kPlain;
+  std::string out =
+      lines(fmt::format("{}{}:{} ", style.start, label, style.end), "  ", error.text(), false);
+  if (!error.place.empty()) {
+    out += lines(fmt::format("  {}-->{} ", blue.start, blue.end), "      ", error.place, true);
+  }
+  return out + help_lines(error.help, colour);
+}
+
 }  // namespace
 
 std::string format_error(const Error& error, bool colour) {
   const std::string label =
       error.number == 0 ? "error" : fmt::format("error[S{:03}]", error.number);
-  const Style red = colour ? kRed : kPlain;
-  const Style blue = colour ? kBlue : kPlain;
-  std::string out =
-      lines(fmt::format("{}{}:{} ", red.start, label, red.end), "  ", error.text(), false);
-  if (!error.place.empty()) {
-    out += lines(fmt::format("  {}-->{} ", blue.start, blue.end), "      ", error.place, true);
-  }
-  return out + help_lines(error.help, colour);
+  return formatted(error, label, colour ? kRed : kPlain, colour);
+}
+
+std::string format_warning(const Error& warning, bool colour) {
+  return formatted(warning, "warning", colour ? kYellow : kPlain, colour);
 }
 
 int report(const Error& error) {
@@ -66,10 +73,8 @@ int report(const Error& error) {
 }
 
 void report_warning(std::string_view message, std::string_view help) {
-  const bool colour = wants_colour(STDERR_FILENO);
-  const Style yellow = colour ? kYellow : kPlain;
-  print_error(lines(fmt::format("{}warning:{} ", yellow.start, yellow.end), "  ", message, false) +
-              help_lines(help, colour));
+  const Error warning = make_error(Kind::runtime, std::string(message), std::string(help));
+  print_error(format_warning(warning, wants_colour(STDERR_FILENO)));
 }
 
 bool wants_colour(int fd) {

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What can be seen of a configuration beside its text: rules against ways out, files that must be
+// there, and what is odd though it works.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "config/config.h"
+#include "config/config_errors.h"
+#include "egress/check_way_outs.h"
+#include "policy/check.h"
+#include "rule/parse.h"
+
+namespace shunt {
+namespace {
+
+std::string place_of(const WayOutSpec& spec, std::string_view key) {
+  return spec.place ? spec.place(key) : std::string();
+}
+
+Error secret_error(const WayOutSpec& spec, std::string message, std::string help = {}) {
+  Error error = make_error(Kind::configuration, error_number::kPasswordFile, std::move(message),
+                           std::move(help));
+  error.place = place_of(spec, "password-file");
+  return error;
+}
+
+/// A secret is looked at from outside only.
+void check_secrets(const std::vector<WayOutSpec>& specs, Mistakes& mistakes) {
+  for (const WayOutSpec& spec : specs) {
+    struct stat status{};
+    if (spec.password_file.empty() || ::stat(spec.password_file.c_str(), &status) == 0) continue;
+    Error error =
+        secret_error(spec, fmt::format("cannot find the password file {}", spec.password_file));
+    error.os_error = errno;
+    mistakes.push_back(std::move(error));
+  }
+}
+
+/// What the rules lead to, and what those ways out lead through.
+std::set<std::string, std::less<>> used_ways_out(const CheckedConfig& checked) {
+  std::set<std::string, std::less<>> used;
+  std::vector<std::string> waiting;
+  const auto use = [&](const std::string& name) {
+    if (used.insert(name).second) waiting.push_back(name);
+  };
+  for (std::uint32_t number = 0; number <= checked.rules->size(); ++number) {
+    for (const std::uint16_t way : checked.rules->verdict(number).ways) {
+      use(checked.rules->ways_out()[way]);
+    }
+  }
+  while (!waiting.empty()) {
+    const std::string name = std::move(waiting.back());
+    waiting.pop_back();
+    const WayOutSpec* spec = find_spec(checked.config.ways_out, name);
+    if (spec == nullptr) continue;  // direct
+    std::ranges::for_each(spec->via, use);
+    std::ranges::for_each(spec->members, use);
+  }
+  return used;
+}
+
+void warn_of_ways_out(const CheckedConfig& checked, std::vector<Error>& warnings) {
+  const auto used = used_ways_out(checked);
+  for (const WayOutSpec& spec : checked.config.ways_out) {
+    if (!used.contains(spec.name)) {
+      Error warning = make_error(Kind::configuration,
+                                 fmt::format("no rule leads to the way out \"{}\"", spec.name));
+      warning.place = place_of(spec, "");
+      warnings.push_back(std::move(warning));
+    }
+    struct stat status{};
+    const bool shared = !spec.password_file.empty() &&
+                        ::stat(spec.password_file.c_str(), &status) == 0 &&
+                        S_ISREG(status.st_mode) && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+    if (!shared) continue;
+    Error warning = secret_error(spec, "other users can read the password file",
+                                 fmt::format("chmod 600 {}", spec.password_file));
+    warning.number = 0;
+    warnings.push_back(std::move(warning));
+  }
+}
+
+}  // namespace
+
+std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t own_mark_bits) {
+  Mistakes mistakes;
+  if (auto ways = check_way_outs(config.ways_out, own_mark_bits); !ways) {
+    mistakes.push_back(std::move(ways).error());
+  }
+  check_secrets(config.ways_out, mistakes);
+  auto rules = Ruleset::compile(config.policy);
+  if (!rules) {
+    std::ranges::move(rules.error(), std::back_inserter(mistakes));
+  }
+  if (mistakes.size() > limits::kConfigMistakes) mistakes.resize(limits::kConfigMistakes);
+  if (!mistakes.empty()) return std::unexpected(std::move(mistakes));
+  return CheckedConfig{.config = std::move(config), .rules = *std::move(rules)};
+}
+
+std::vector<Error> config_warnings(const CheckedConfig& checked) {
+  std::vector<Error> warnings;
+  for (const Finding& finding : check(*checked.rules)) {
+    // Which ways out are used is seen better from here: others may lead through them.
+    if (finding.kind == Finding::Kind::unused_way_out) continue;
+    if (finding.rule == 0) {
+      warnings.push_back(make_error(Kind::configuration, finding.message));
+      continue;
+    }
+    const RuleMistake mistake{.first = finding.span.first,
+                              .length = finding.span.length,
+                              .message = finding.message,
+                              .suggestion = {},
+                              .help = {},
+                              .number = 0};
+    warnings.push_back(mistake_error(mistake, checked.rules->rule(finding.rule).text,
+                                     checked.rules->place(finding.rule)));
+  }
+  warn_of_ways_out(checked, warnings);
+  return warnings;
+}
+
+}  // namespace shunt
