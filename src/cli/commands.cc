@@ -19,8 +19,9 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::array kCommands = {
-    &kRunCommand,  &kGatewayCommand, &kCheckCommand,   &kPlanCommand, &kDoctorCommand,
-    &kDownCommand, &kDemoCommand,    &kVersionCommand, &kHelpCommand, &kCompletionCommand,
+    &kRunCommand,     &kGatewayCommand, &kCheckCommand,      &kExplainCommand,
+    &kPlanCommand,    &kDoctorCommand,  &kDownCommand,       &kDemoCommand,
+    &kVersionCommand, &kHelpCommand,    &kCompletionCommand,
 };
 
 Error unknown_command(std::span<const std::string_view> arguments) {

@@ -13,6 +13,7 @@ extern const Command kRunCommand;
 extern const Command kGatewayCommand;
 extern const Command kPlanCommand;
 extern const Command kCheckCommand;
+extern const Command kExplainCommand;
 extern const Command kDoctorCommand;
 extern const Command kDownCommand;
 extern const Command kDemoCommand;

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "capture/lan_interfaces.h"
+#include "cli/commands.h"
+#include "cli/config_report.h"
+#include "cli/explain_report.h"
+#include "cli/output.h"
+#include "config/config.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr std::string_view kProtocols[] = {"tcp", "udp"};
+
+constexpr Option kOptions[] = {
+    {.name = "config",
+     .short_name = 'c',
+     .type = ValueType::path,
+     .value = "FILE",
+     .help = "the configuration; without it and without --rule, /etc/shunt/shunt.toml"},
+    {.name = "rule",
+     .type = ValueType::text,
+     .value = "RULE",
+     .help = "a rule in front of those of the configuration, or instead of one",
+     .repeatable = true},
+    {.name = "client",
+     .type = ValueType::text,
+     .value = "ADDRESS",
+     .help = "who sends it, from the LAN; without it, this machine"},
+    {.name = "in",
+     .type = ValueType::interface,
+     .value = "IFACE",
+     .help = "the interface that it arrives on"},
+    {.name = "host",
+     .type = ValueType::text,
+     .value = "NAME",
+     .help = "the host name that it gives (SNI, Host)"},
+    {.name = "process",
+     .type = ValueType::text,
+     .value = "NAME",
+     .help = "the program that it belongs to, by name or path"},
+    {.name = "proto",
+     .type = ValueType::choice,
+     .value = "PROTOCOL",
+     .help = "tcp or udp",
+     .fallback = "tcp",
+     .choices = kProtocols},
+    {.name = "json", .help = "as JSON"},
+};
+
+constexpr Example kExamples[] = {
+    {"shunt explain www.example.com", "what happens to a connection of this machine's own"},
+    {"shunt explain 192.0.2.7:80 --client 192.168.1.50 --in br-lan", "and to one from the LAN"},
+};
+
+/// The configuration that is asked about; one without [capture] where only rules are given.
+std::expected<CheckedConfig, Mistakes> config_of(const Options& options, bool from_file) {
+  Config config;
+  if (from_file) {
+    const std::string file = options.value("config");
+    auto read = read_config(file.empty() ? std::string(kDefaultConfigFile) : file);
+    if (!read) return std::unexpected(std::move(read).error());
+    config = *std::move(read);
+  }
+  std::vector<RuleSource> rules;
+  for (const std::string& text : options.values("rule")) {
+    rules.push_back({.text = text, .place = {.file = "--rule", .line_text = {}}});
+  }
+  std::ranges::move(config.policy.rules, std::back_inserter(rules));
+  config.policy.rules = std::move(rules);
+  // As `run` and `gateway` call what --via names.
+  if (!from_file) config.policy.ways_out.emplace_back("via");
+  auto checked = check_config(std::move(config));
+  if (checked) return checked;
+  for (Error& mistake : checked.error()) {
+    if (mistake.place.starts_with("--rule")) mistake.kind = Kind::usage;
+  }
+  return checked;
+}
+
+/// Without `lan` the interfaces are chosen as the gateway chooses them.
+bool complete_lan(CaptureConfig& capture) {
+  if (!capture.choose_lan) return !capture.options.interfaces.empty();
+  const auto chosen = choose_lan_interfaces({});
+  if (!chosen) return true;
+  for (const LanInterface& lan : *chosen) capture.options.interfaces.push_back(lan.name);
+  return !chosen->empty();
+}
+
+Result<int> run_explain(const Options& options) {
+  const bool from_file = options.has("config") || !options.has("rule");
+  auto checked = config_of(options, from_file);
+  if (!checked) return report_mistakes(checked.error());
+  CaptureConfig& capture = checked->config.capture;
+  const Facts facts = SHUNT_TRY(
+      facts_of({.destination = options.words().front(),
+                .client = options.value("client"),
+                .host = options.value("host"),
+                .process = options.value("process"),
+                .interface = options.value("in"),
+                .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp}));
+  std::optional<CaptureAnswer> captured;
+  if (from_file) {
+    const bool any_lan = complete_lan(capture);
+    captured = capture_of(facts, capture.options, any_lan);
+  }
+  const FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
+  const ExplainedFlow flow{.rules = *checked->rules,
+                           .facts = facts,
+                           .answer = answer,
+                           .with_capture = from_file,
+                           .sniff_wait_ms = checked->config.limits.sniff_wait_ms};
+  SHUNT_CHECK(print(options.has("json") ? explain_json(flow) : explain_text(flow)));
+  return 0;
+}
+
+}  // namespace
+
+constinit const Command kExplainCommand = {
+    .name = "explain",
+    .summary = "say what happens to a connection, and why",
+    .usage = "[options] DEST",
+    .description =
+        "Says whether a connection to DEST (an address or a name, with :PORT, else port 443) is "
+        "captured, which rule decides it and why each rule before that one does not, what would "
+        "have to be waited for, and what the kernel decides by itself. Nothing is sent but the "
+        "look-up of a name.",
+    .options = kOptions,
+    .examples = kExamples,
+    .minimum_words = 1,
+    .maximum_words = 1,
+    .missing_word = "a destination",
+    .run = run_explain,
+};
+
+}  // namespace shunt::cli

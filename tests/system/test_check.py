@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`shunt check` and `shunt explain` as their users see them."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from netlab import Host
+from shunt import ROOT, shunt
+
+
+@pytest.fixture
+def host(binary):
+    made = Host("alone")
+    yield made
+    made.close()
+
+
+def write(host: Host, name: str, text: str) -> str:
+    path = f"/run/{name}"
+    host.outside(path).write_text(text)
+    return path
+
+
+def test_a_good_file_is_counted(host):
+    done = shunt(host, "check", ROOT / "examples" / "two-uplinks.toml")
+    assert done.out.endswith("two-uplinks.toml: 3 rules, 2 ways out\n")
+    assert done.err == ""
+
+
+def test_every_mistake_is_shown_in_its_place(host):
+    path = write(host, "bad.toml", "version = 1\n[capture]\nlna = []\nhost = 1\n"
+                                   "[rules]\nmatch = ['port 80 -> wan2', 'prot tcp -> drop']\n")
+    done = shunt(host, "check", path, check=False)
+    assert done.code == 3 and done.out == ""
+    assert done.err == (
+        "error[S042]: unknown key \"lna\" in [capture]\n"
+        "  --> /run/bad.toml:3:1\n"
+        "      3 | lna = []\n"
+        "        | ^^^ did you mean \"lan\"?\n"
+        "error[S043]: capture.host wants true or false\n"
+        "  --> /run/bad.toml:4:8\n"
+        "      4 | host = 1\n"
+        "        |        ^\n"
+        "error[S030]: unknown term \"prot\"\n"
+        "  --> /run/bad.toml:6:30\n"
+        "      6 | match = ['port 80 -> wan2', 'prot tcp -> drop']\n"
+        "        |                              ^^^^ did you mean \"proto\"?\n"
+        "3 mistakes\n")
+
+
+def test_a_list_that_is_not_there_is_a_mistake(host):
+    path = write(host, "list.toml", "version = 1\nrules.match = ['host @no.txt -> drop']\n")
+    done = shunt(host, "check", path, check=False)
+    assert done.code == 3 and "no.txt" in done.err
+
+
+def test_a_file_that_is_not_there_is_an_error(host):
+    done = shunt(host, "check", "/run/none.toml", check=False)
+    assert done.code == 3 and "error[S040]" in done.err
+
+
+def test_what_is_odd_is_a_warning_and_no_error(host):
+    secret = host.outside("/run/secret")
+    secret.write_text("hunter2\n")
+    secret.chmod(0o644)
+    path = write(host, "odd.toml", "version = 1\n[via.a]\nproxy = 'socks5://me@192.0.2.1'\n"
+                                   "password-file = 'secret'\n[rules]\n"
+                                   "match = ['port 80 -> direct', 'port 80 -> reject']\n")
+    done = shunt(host, "check", path)
+    assert done.out.endswith("2 rules, 1 way out, 3 warnings\n")
+    assert done.err.count("warning: ") == 3
+    assert "chmod 600 /run/secret" in done.err and "hunter2" not in done.err
+
+
+def explain(host: Host, config: str, *question: str) -> dict:
+    return json.loads(shunt(host, "explain", "-c", config, "--json", *question).out)
+
+
+def test_explain_says_which_rule_and_why_not_the_others(host):
+    config = write(host, "rules.toml", """version = 1
+[capture]
+lan = ["lan0"]
+exclude = ["port 123"]
+[rules]
+match = [
+  "port 22 -> direct",
+  "host *.corp.example -> reject",
+  "client 192.168.77.2 port 443 -> drop",
+]
+""")
+    lan = ("--client", "192.168.77.2", "--in", "lan0")
+    plain = explain(host, config, "203.0.113.7", *lan)
+    assert (plain["rule"], plain["action"], plain["waits_for"]) == (3, "drop", ["name"])
+    assert [one["outcome"] for one in plain["rules"]] == ["not_matched", "undecided", "matched"]
+    assert plain["rules"][0]["term"] == "port 22" and plain["rules"][0]["seen"] == "443"
+    named = explain(host, config, "203.0.113.7", "--host", "a.corp.example", *lan)
+    assert (named["rule"], named["action"], named["waits_for"]) == (2, "reject", [])
+    assert explain(host, config, "203.0.113.7:22", *lan)["in_kernel"] is True
+    assert explain(host, config, "203.0.113.7:123", *lan)["capture"] == 'excluded by "port 123"'
+    assert explain(host, config, "203.0.113.7")["captured"] is False
+
+
+def test_explain_takes_rules_without_a_file(host):
+    done = shunt(host, "explain", "192.0.2.1:25", "--rule", "port 25 -> reject")
+    assert "rule 1" in done.out and "reject" in done.out and "captured" not in done.out
+    done = shunt(host, "explain", "192.0.2.1", "--rule", "prot tcp -> reject", check=False)
+    assert done.code == 2 and "did you mean \"proto\"?" in done.err
+
+
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_are_good(host, example):
+    assert shunt(host, "check", Path(ROOT, "examples", example)).err == ""
