@@ -32,25 +32,26 @@ bool is_host_name(std::string_view name) {
   return true;
 }
 
-NamePeek named(std::string_view text, NameSource source) {
+std::optional<std::string> normal_name(std::string_view text) {
   std::string name(text.ends_with('.') ? text.substr(0, text.size() - 1) : text);
   std::ranges::transform(name, name.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
   });
-  if (!is_host_name(name)) return {.state = NamePeek::State::none};
-  return {.state = NamePeek::State::match, .name = std::move(name), .source = source};
+  if (!is_host_name(name)) return std::nullopt;
+  return name;
+}
+
+NamePeek named(std::optional<std::string> name, NameSource source) {
+  if (!name) return {.state = NamePeek::State::none};
+  return {.state = NamePeek::State::match, .name = *std::move(name), .source = source};
 }
 
 NamePeek peek_http(std::string_view bytes) {
   Http1Parser parser(HttpKind::request);
   const auto step = parser.feed(bytes);
   if (step.event == HttpEvent::none) return {};
-  if (step.event != HttpEvent::head || step.head.several_hosts) {
-    return {.state = NamePeek::State::none};
-  }
-  const bool connect = step.head.method == "CONNECT";
-  return named(host_without_port(connect ? step.head.target : step.head.host),
-               NameSource::http_host);
+  if (step.event != HttpEvent::head) return {.state = NamePeek::State::none};
+  return named(requested_host(step.head), NameSource::http_host);
 }
 
 NamePeek peek_tls(std::string_view bytes) {
@@ -60,7 +61,7 @@ NamePeek peek_tls(std::string_view bytes) {
   if (state == TlsHelloReader::State::stopped) return {.state = NamePeek::State::none};
   const auto hello = parse_client_hello(reader.body());
   if (!hello) return {.state = NamePeek::State::none};
-  NamePeek peek = named(hello->server_name, NameSource::tls_sni);
+  NamePeek peek = named(normal_name(hello->server_name), NameSource::tls_sni);
   peek.ech = hello->ech;
   return peek;
 }
@@ -79,6 +80,11 @@ FirstBytes identify_tls(std::string_view bytes) {
 }
 
 }  // namespace
+
+std::optional<std::string> requested_host(const HttpHead& head) {
+  if (head.several_hosts) return std::nullopt;
+  return normal_name(host_without_port(head.method == "CONNECT" ? head.target : head.host));
+}
 
 FirstBytes identify(std::string_view bytes) {
   if (bytes.empty()) return FirstBytes::need_more;

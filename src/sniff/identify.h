@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "flow/flow.h"
+#include "sniff/http1_head.h"
 
 namespace shunt {
 
@@ -27,6 +29,10 @@ struct NamePeek {
 /// that no host can have, is none. Bounded by limits::kHttpHeadBytes and kTlsHelloBytes: what is
 /// longer is none.
 [[nodiscard]] NamePeek peek_name(std::string_view bytes);
+
+/// The name that an HTTP/1 request asks for, in the form of NamePeek::name. Empty: none, or
+/// several.
+[[nodiscard]] std::optional<std::string> requested_host(const HttpHead& head);
 
 /// Bytes worth peeking at: enough for the longest head or hello that peek_name() accepts.
 [[nodiscard]] std::size_t peek_bytes();

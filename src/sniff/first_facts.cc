@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "sniff/first_facts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sniff/identify.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::uint16_t kDnsPort = 53;
+constexpr std::string_view kSshBanner = "SSH-";  // RFC 4253 section 4.2
+
+void set_app(AppProtocol app, Facts& facts) {
+  facts.app = {.state = FactState::known, .app = app};
+  if (app != AppProtocol::http) facts.http.state = FactState::never;
+}
+
+unsigned big_endian(std::string_view bytes, std::size_t at) {
+  return static_cast<unsigned>(static_cast<unsigned char>(bytes[at])) << 8 |
+         static_cast<unsigned char>(bytes[at + 1]);
+}
+
+/// A standard query with one question (RFC 1035 section 4.1.1).
+bool is_dns_query(std::string_view message) {
+  constexpr std::size_t kHeaderBytes = 12;
+  constexpr unsigned kResponseAndOpcode = 0xf800;
+  return message.size() > kHeaderBytes && (big_endian(message, 2) & kResponseAndOpcode) == 0 &&
+         big_endian(message, 4) == 1 && big_endian(message, 6) == 0;
+}
+
+/// Behind a length of two bytes (RFC 7766 section 8).
+bool is_dns_over_tcp(std::string_view bytes, const Facts& facts) {
+  return facts.destination.port == kDnsPort && bytes.size() > 2 && is_dns_query(bytes.substr(2));
+}
+
+void learn_app(std::string_view bytes, Facts& facts) {
+  if (facts.app.state != FactState::unknown) return;
+  if (bytes.starts_with(kSshBanner)) return set_app(AppProtocol::ssh, facts);
+  if (kSshBanner.starts_with(bytes)) return;
+  if (is_dns_over_tcp(bytes, facts)) return set_app(AppProtocol::dns, facts);
+  switch (identify(bytes)) {
+    case FirstBytes::http1: return set_app(AppProtocol::http, facts);
+    case FirstBytes::tls: return set_app(AppProtocol::tls, facts);
+    case FirstBytes::other: return set_app(AppProtocol::other, facts);
+    case FirstBytes::need_more:
+      if (bytes.size() >= peek_bytes()) set_app(AppProtocol::other, facts);
+  }
+}
+
+void learn_name(std::string_view bytes, Facts& facts) {
+  if (facts.name.state != FactState::unknown) return;
+  NamePeek peeked = peek_name(bytes);
+  if (peeked.state == NamePeek::State::need_more) return;
+  facts.name.state = peeked.state == NamePeek::State::match ? FactState::known : FactState::never;
+  facts.name.name = std::move(peeked.name);
+  facts.name.source = peeked.source;
+}
+
+/// "/x" of "/x?y" and of "http://a/x?y"; "/" of "http://a".
+std::string_view path_of(std::string_view target) {
+  target = target.substr(0, target.find('?'));
+  const std::size_t scheme_end = target.find("://");
+  if (target.starts_with('/') || scheme_end == std::string_view::npos) return target;
+  const std::size_t path = target.find('/', scheme_end + 3);
+  return path == std::string_view::npos ? "/" : target.substr(path);
+}
+
+void set_request(std::string_view method, std::string_view target, Facts& facts) {
+  facts.http = {.state = FactState::known,
+                .method = std::string(method),
+                .path = std::string(path_of(target))};
+}
+
+/// The first line is complete and well formed: identify() has said so.
+void learn_request_line(std::string_view bytes, Facts& facts) {
+  if (facts.http.state != FactState::unknown || facts.app.state != FactState::known) return;
+  bytes.remove_prefix(std::min(bytes.find_first_not_of("\r\n"), bytes.size()));
+  const std::string_view line = bytes.substr(0, bytes.find('\n'));
+  const std::size_t target = line.find(' ') + 1;
+  set_request(line.substr(0, target - 1), line.substr(target, line.find(' ', target) - target),
+              facts);
+}
+
+}  // namespace
+
+void learn_first_bytes(std::string_view bytes, Facts& facts) {
+  if (bytes.empty()) return;
+  learn_app(bytes, facts);
+  learn_name(bytes, facts);
+  learn_request_line(bytes, facts);
+}
+
+void learn_first_datagram(std::string_view payload, Facts& facts) {
+  if (is_quic_initial(payload)) {
+    set_app(AppProtocol::quic, facts);
+  } else if (facts.destination.port == kDnsPort && is_dns_query(payload)) {
+    set_app(AppProtocol::dns, facts);
+  } else {
+    set_app(AppProtocol::other, facts);
+  }
+  settle_first_bytes(facts);
+}
+
+void learn_request(const HttpHead& head, Facts& facts) {
+  set_request(head.method, head.target, facts);
+  auto name = requested_host(head);
+  facts.name = {.state = name ? FactState::known : FactState::never,
+                .name = std::move(name).value_or(""),
+                .source = NameSource::http_host,
+                .verified = false};
+}
+
+void settle_first_bytes(Facts& facts) {
+  for (FactState* state : {&facts.name.state, &facts.app.state, &facts.http.state}) {
+    if (*state == FactState::unknown) *state = FactState::never;
+  }
+}
+
+bool is_quic_initial(std::string_view payload) {
+  return payload.size() >= 1200 && (static_cast<unsigned char>(payload[0]) & 0xc0) == 0xc0 &&
+         payload.substr(1, 4) != std::string_view("\0\0\0\0", 4);
+}
+
+}  // namespace shunt
