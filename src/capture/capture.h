@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -46,6 +47,13 @@ Result<Endpoint> original_destination(int fd, CaptureMethod method);
 /// Where a datagram was going, from the control messages IP_ORIGDSTADDR / IPV6_ORIGDSTADDR (ip(7),
 /// ipv6(7)) of a received message.
 std::optional<Endpoint> datagram_destination(const msghdr& message);
+
+/// The interface that a connection arrived on, as its accepted socket remembers it; "": none, it is
+/// the machine's own. Empty optional: not known.
+std::optional<std::string> arrival_interface(int fd);
+/// The same of a datagram that `fd` received, once report_arrival_interface() was asked for.
+std::optional<std::string> arrival_interface(int fd, const msghdr& message);
+void report_arrival_interface(int fd);
 
 /// The Admission of a connection that is already accepted.
 std::unique_ptr<Admission> accepted_client(UniqueFd fd);

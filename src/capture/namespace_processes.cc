@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "kernel/directory.h"
 #include "kernel/namespace_members.h"
+#include "kernel/process_facts.h"
 #include "kernel/text_file.h"
 
 namespace shunt {
@@ -73,30 +74,41 @@ NamespaceProcesses::NamespaceProcesses(UniqueFd diag_socket, int netns, pid_t ho
     : diag_(std::move(diag_socket)), netns_(netns), holder_(holder) {}
 
 std::optional<ProcessInfo> NamespaceProcesses::lookup(const Flow& flow) {
+  const auto pid = process_of(flow, Patience::little);
+  return pid ? describe(*pid) : std::nullopt;
+}
+
+ProcessFact NamespaceProcesses::find(const Flow& flow, Wanted /*wanted*/) {
+  const auto pid = process_of(flow, Patience::much);
+  return pid ? process_facts(*pid) : ProcessFact{.state = FactState::never};
+}
+
+std::optional<pid_t> NamespaceProcesses::process_of(const Flow& flow, Patience patience) {
+  const std::scoped_lock lock(mutex_);
   const auto owner = diag_.find(flow.protocol, flow.source, flow.original_destination);
-  const auto pid = owner ? holder_of(owner->inode) : std::nullopt;
-  return pid ? describe(*pid) : only_process();
+  const auto pid = owner ? holder_of(owner->inode, patience) : std::nullopt;
+  return pid ? pid : only_process();
 }
 
 /// Whose a flow must be that has no socket any more, or came between two scans: the command's, if
 /// it never had a child.
-std::optional<ProcessInfo> NamespaceProcesses::only_process() const {
+std::optional<pid_t> NamespaceProcesses::only_process() const {
   const pid_t command = command_;
   if (command == 0 || has_waited_for_a_child(command)) return std::nullopt;
   int found = 0;
   for_each_descendant(command, [&found](pid_t) { ++found; });
-  return found == 1 ? describe(command) : std::nullopt;
+  return found == 1 ? std::optional(command) : std::nullopt;
 }
 
-std::optional<pid_t> NamespaceProcesses::holder_of(std::uint32_t inode) {
+std::optional<pid_t> NamespaceProcesses::holder_of(std::uint32_t inode, Patience patience) {
   const auto known = [&]() -> std::optional<pid_t> {
     const auto found = sockets_.find(inode);
     return found == sockets_.end() ? std::nullopt : std::optional(found->second);
   };
   if (const auto pid = known()) return pid;
-  descendants_.run([this] { scan_descendants(); });
+  descendants_.run(patience, [this] { scan_descendants(); });
   if (const auto pid = known()) return pid;
-  namespace_.run([this] { scan_namespace(); });
+  namespace_.run(patience, [this] { scan_namespace(); });
   return known();
 }
 
@@ -123,9 +135,9 @@ void NamespaceProcesses::collect_sockets() {
 }
 
 template <class Work>
-void NamespaceProcesses::Throttle::run(const Work& work) {
+void NamespaceProcesses::Throttle::run(Patience patience, const Work& work) {
   const auto start = steady_clock::now();
-  if (start < next_) return;
+  if (patience == Patience::little && start < next_) return;
   work();
   const auto end = steady_clock::now();
   next_ = end + (end - start) * (kShare - 1);

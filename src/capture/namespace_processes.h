@@ -6,49 +6,56 @@
 // command's descendants, and only when that does not help over all processes of the machine, to
 // find those of the namespace that lost their parents. Either is held to a share of the log
 // thread's time. A flow that comes in between goes without a name, and so does one that was refused
-// so fast that its socket is gone, unless there was never any process but the command.
+// so fast that its socket is gone, unless there was never any process but the command. A decision
+// cannot go without: for it every flow whose socket is not known yet is worth a scan.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "flow/process_finder.h"
 #include "flow/process_names.h"
 #include "kernel/sock_diag.h"
 
 namespace shunt {
 
-class NamespaceProcesses final : public ProcessNames {
+class NamespaceProcesses final : public ProcessNames, public ProcessFinder {
  public:
   /// `diag_socket` and `netns` as CaptureNamespace has them; `netns` stays the caller's. `holder`
-  /// is not looked at.
+  /// is not looked at; 0: there is none.
   NamespaceProcesses(UniqueFd diag_socket, int netns, pid_t holder);
 
   /// Any thread.
   void set_command(pid_t command) { command_ = command; }
   std::optional<ProcessInfo> lookup(const Flow& flow) override;
+  ProcessFact find(const Flow& flow, Wanted wanted) override;
 
  private:
+  enum class Patience : std::uint8_t { little, much };
   /// Spends at most a share of the time on `work`.
   class Throttle {
    public:
     template <class Work>
-    void run(const Work& work);
+    void run(Patience patience, const Work& work);
 
    private:
     std::chrono::steady_clock::time_point next_;
   };
 
-  std::optional<pid_t> holder_of(std::uint32_t inode);
-  [[nodiscard]] std::optional<ProcessInfo> only_process() const;
+  std::optional<pid_t> process_of(const Flow& flow, Patience patience);
+  std::optional<pid_t> holder_of(std::uint32_t inode, Patience patience);
+  [[nodiscard]] std::optional<pid_t> only_process() const;
   void scan_descendants();
   void scan_namespace();
   void collect_sockets();
 
+  std::mutex mutex_;  ///< of everything below but the command: workers ask, and the log's thread
   SockDiag diag_;
   int netns_;
   pid_t holder_;
