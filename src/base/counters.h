@@ -10,25 +10,31 @@
 namespace shunt {
 
 enum class Counter : std::uint8_t {
-  accepts_paused,           ///< out of descriptors: accept waited limits::kAcceptPauseMs
-  descriptors_short,        ///< a flow was turned away to keep limits::kReservedFds
-  ports_short,              ///< no local port left for an upstream socket
-  loops_refused,            ///< a flow of our own came back
-  direct_dials_refused,     ///< somebody dialled a listener of ours
-  flows_refused,            ///< the upstream could not be reached
-  flows_idle_ended,         ///< ended by an idle or half-closed timeout
-  flows_cut_by_drain,       ///< still alive when the drain deadline passed
-  sniff_waits_expired,      ///< no name within the sniff wait
-  pipes_short,              ///< no pipe for splice: the bytes were copied
-  udp_sessions_evicted,     ///< limits::kUdpSessions
-  udp_client_over_cap,      ///< limits::kUdpSessionsPerClient
-  udp_replies_evicted,      ///< limits::kUdpReplySockets
-  udp_datagrams_dropped,    ///< could not be sent on
-  http_heads_too_long,      ///< limits::kHttpHeadBytes
-  http_pipelines_too_deep,  ///< limits::kHttpPipelinedRequests
-  tls_hellos_too_long,      ///< limits::kTlsHelloBytes
-  log_lines_dropped,        ///< limits::kLogQueueLines or kLogQueueBytes
-  log_flows_forgotten,      ///< limits::kLogFlows
+  accepts_paused,            ///< out of descriptors: accept waited limits::kAcceptPauseMs
+  descriptors_short,         ///< a flow was turned away to keep limits::kReservedFds
+  ports_short,               ///< no local port left for an upstream socket
+  loops_refused,             ///< a flow of our own came back
+  direct_dials_refused,      ///< somebody dialled a listener of ours
+  flows_refused,             ///< the upstream could not be reached
+  flows_idle_ended,          ///< ended by an idle or half-closed timeout
+  flows_cut_by_drain,        ///< still alive when the drain deadline passed
+  sniff_waits_expired,       ///< no name within the sniff wait
+  name_mismatches,           ///< a name would have permitted what its address does not show
+  name_lookups_left_out,     ///< limits::kNamesToVerify or kVerifiedNames
+  requests_ended_flow,       ///< a later request that the rules decide otherwise
+  flows_rejected,            ///< by a rule
+  flows_dropped,             ///< by a rule
+  dropped_clients_given_up,  ///< limits::kDroppedClients
+  pipes_short,               ///< no pipe for splice: the bytes were copied
+  udp_sessions_evicted,      ///< limits::kUdpSessions
+  udp_client_over_cap,       ///< limits::kUdpSessionsPerClient
+  udp_replies_evicted,       ///< limits::kUdpReplySockets
+  udp_datagrams_dropped,     ///< could not be sent on
+  http_heads_too_long,       ///< limits::kHttpHeadBytes
+  http_pipelines_too_deep,   ///< limits::kHttpPipelinedRequests
+  tls_hellos_too_long,       ///< limits::kTlsHelloBytes
+  log_lines_dropped,         ///< limits::kLogQueueLines or kLogQueueBytes
+  log_flows_forgotten,       ///< limits::kLogFlows
 };
 inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::log_flows_forgotten) + 1;
 

@@ -34,8 +34,18 @@ inline constexpr int kKeepaliveProbes = 4;
 inline constexpr int kDeadPeerSeconds =
     kKeepaliveIdleSeconds + kKeepaliveIntervalSeconds * kKeepaliveProbes;
 inline constexpr std::uint32_t kDrainTimeoutMs = 10'000;
-inline constexpr std::uint32_t kSniffWaitMs = 300;   ///< reliability row 11
-inline constexpr std::uint32_t kAcceptPauseMs = 64;  ///< after EMFILE, before the next accept
+inline constexpr std::uint32_t kSniffWaitMs = 300;    ///< reliability row 11
+inline constexpr std::size_t kDroppedClients = 1024;  ///< of a worker, accepted and then dropped
+inline constexpr std::uint32_t kDroppedClientMs = 50'000;  ///< then it may get a reset
+inline constexpr std::uint32_t kAcceptPauseMs = 64;        ///< after EMFILE, before the next accept
+
+// Verification of names.
+inline constexpr std::size_t kVerifiedNames = 4096;   ///< whose addresses are remembered
+inline constexpr std::size_t kNamesToVerify = 256;    ///< that wait to be looked up
+inline constexpr unsigned kVerifierThreads = 4;       ///< lookups at the same time
+inline constexpr std::size_t kAddressesOfName = 256;  ///< the rest does not count
+inline constexpr std::uint32_t kVerifiedNameMs = 60'000;
+inline constexpr std::uint32_t kUnknownNameMs = 5'000;  ///< a name without an address
 
 // UDP.
 inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker

@@ -19,6 +19,8 @@ class AcceptedClient final : public Admission {
     fd_.reset();
   }
 
+  UniqueFd drop() override { return std::move(fd_); }
+
   [[nodiscard]] int peekable_fd() const override { return fd_.get(); }
 
  private:

@@ -28,6 +28,7 @@
 #include "cli/options.h"
 #include "cli/process_title.h"
 #include "cli/proxy_setup.h"
+#include "cli/rule_options.h"
 #include "kernel/namespace_members.h"
 #include "net/fd_passing.h"
 #include "proxy/proxy.h"
@@ -162,11 +163,13 @@ Result<void> CarrierProcess::set_up() {
 }
 
 Result<void> CarrierProcess::start_proxy() {
-  traffic_ =
-      SHUNT_TRY(set_up_traffic(options_, kNoMark, traffic_descriptor(options_), processes_.get()));
+  auto rules = SHUNT_TRY(rules_of(options_));
+  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark,
+                                      traffic_descriptor(options_), processes_.get()));
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;
+  proxy.processes = processes_.get();
   proxy.own_listeners = namespace_->listeners().own;
   proxy.reply_sockets = namespace_->reply_sockets();
   // A client in the namespace may well have the same address and port as an upstream socket in the

@@ -20,6 +20,20 @@ inline constexpr std::array kTrafficOptions = std::to_array<Option>({
      .value = "FILE",
      .help = "the proxy's password is the first line of FILE; without it, the environment "
              "variable SHUNT_VIA_PASSWORD"},
+    {.name = "rule",
+     .type = ValueType::text,
+     .value = "RULE",
+     .help = "what happens to a connection: 'host *.corp.example -> via', 'port 25 -> reject', …; "
+             "the first that matches decides (docs/rules.md)",
+     .repeatable = true},
+    {.name = "server-first",
+     .type = ValueType::count,
+     .value = "PORT",
+     .help = "on PORT the server speaks first: no connection there waits for a name, as on the "
+             "ports of FTP, SSH, SMTP, POP3, IMAP, MySQL and the like",
+     .minimum = 1,
+     .maximum = 65'535,
+     .repeatable = true},
     {.name = "json", .help = "traffic lines as JSON, one object a line"},
     {.name = "log-to",
      .type = ValueType::path,

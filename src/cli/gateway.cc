@@ -11,12 +11,14 @@
 #include "base/error_numbers.h"
 #include "base/log.h"
 #include "capture/gateway_capture.h"
+#include "capture/host_processes.h"
 #include "capture/masquerade.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/gateway_request.h"
 #include "cli/proxy_loop.h"
 #include "cli/proxy_setup.h"
+#include "cli/rule_options.h"
 #include "cli/stop_signals.h"
 #include "kernel/capabilities.h"
 #include "kernel/links.h"
@@ -76,6 +78,8 @@ constexpr Option kOptions[] = {
 
 constexpr Example kExamples[] = {
     {"sudo shunt gateway -i br-lan", "proxy what the machines behind br-lan do"},
+    {"sudo shunt gateway -i br-lan --rule 'host ads.example,*.ads.example -> reject'",
+     "refuse the LAN a host"},
     {"sudo shunt gateway --host --exclude 'to 192.168.0.0/16'",
      "this machine's own traffic too, but not what stays in the house"},
 };
@@ -130,8 +134,9 @@ void warn_of_private_sources(const GatewayRequest& request) {
 }
 
 Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const TrafficSetup& traffic,
-                                           GatewayCapture& capture) {
+                                           GatewayCapture& capture, ProcessFinder* processes) {
   ProxyOptions proxy = traffic.proxy_options(options);
+  proxy.processes = processes;
   proxy.workers = capture.take_listeners();
   proxy.method = capture.method().method;
   proxy.own_listeners = capture.own_listeners();
@@ -176,11 +181,17 @@ Result<int> run_gateway(const Options& options) {
   const auto signals = SHUNT_TRY(StopSignals::create());
   raise_descriptor_limit();
   auto capture = SHUNT_TRY(GatewayCapture::create(request.capture));
-  const auto traffic = SHUNT_TRY(set_up_traffic(options, capture.egress_mark(), STDOUT_FILENO));
-  const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture));
+  const auto traffic =
+      SHUNT_TRY(set_up_traffic(options, request.rules, capture.egress_mark(), STDOUT_FILENO));
+  std::unique_ptr<HostProcesses> processes;
+  if (request.capture.host) processes = SHUNT_TRY(HostProcesses::create());
+  const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture, processes.get()));
 
   log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
   say_method(request, capture.method());
+  if (const std::string rules = rules_text(*request.rules); !rules.empty()) {
+    log(LogLevel::info, rules);
+  }
   say_way_out(*traffic.way_out, capture.method().method);
   if (const auto loop = proxy_loop_warning(*traffic.way_out, request.capture)) {
     log(LogLevel::warning, *loop);

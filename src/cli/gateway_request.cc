@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "cli/kernel_decisions.h"
 #include "cli/options.h"
 #include "cli/place.h"
 #include "cli/proxy_setup.h"
+#include "cli/rule_options.h"
 
 namespace shunt::cli {
 namespace {
@@ -72,6 +74,7 @@ std::string GatewayRequest::captured_text() const {
 Result<GatewayRequest> gateway_request(const Options& options) {
   SHUNT_CHECK(check_consistent(options));
   GatewayRequest request;
+  request.rules = SHUNT_TRY(rules_of(options));
   request.capture = GatewayOptions{.interfaces = {},
                                    .host = options.has("host"),
                                    .loopback = options.has("loopback"),
@@ -79,6 +82,7 @@ Result<GatewayRequest> gateway_request(const Options& options) {
                                    .closed = options.value("on-exit") == "closed",
                                    .method = method_choice(options.value("method")),
                                    .exclusions = SHUNT_TRY(exclusions(options)),
+                                   .kernel_rules = kernel_decisions(*request.rules),
                                    .workers = worker_count(options.count("workers")),
                                    .mark_upstreams = !options.has("debug-unmarked")};
   request.lan = SHUNT_TRY(choose_lan_interfaces(options.values("interface")));

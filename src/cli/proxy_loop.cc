@@ -57,6 +57,16 @@ std::string named(uid_t user) {
                           : fmt::format("user {} ({})", user, escaped(found->pw_name));
 }
 
+/// What is excluded, or sent direct by a rule that no other stands before.
+std::vector<Exclusion> left_alone(const GatewayOptions& capture) {
+  std::vector<Exclusion> out = capture.exclusions;
+  for (const KernelDecision& rule : capture.kernel_rules) {
+    if (!rule.leave) break;
+    out.push_back(rule.match);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::optional<std::string> proxy_loop_warning(const WayOut& way_out,
@@ -67,11 +77,12 @@ std::optional<std::string> proxy_loop_warning(const WayOut& way_out,
       proxies, [](const Endpoint& proxy) { return is_this_machines(proxy.address); });
   if (here == proxies.end()) return std::nullopt;
   const std::vector<uid_t> users = users_behind(*here);
+  const std::vector<Exclusion> exclusions = left_alone(capture);
   const bool let_out =
-      std::ranges::all_of(users, [&](uid_t user) { return is_let_out(user, capture.exclusions); });
+      std::ranges::all_of(users, [&](uid_t user) { return is_let_out(user, exclusions); });
   if (!users.empty() && let_out) return std::nullopt;
   const bool some_user_is_let_out = std::ranges::any_of(
-      capture.exclusions, [](const Exclusion& exclusion) { return !exclusion.users.empty(); });
+      exclusions, [](const Exclusion& exclusion) { return !exclusion.users.empty(); });
   if (users.empty() && some_user_is_let_out) return std::nullopt;  // presumably that one
 
   const std::string who =

@@ -10,6 +10,8 @@
 
 #include "base/error_numbers.h"
 #include "cli/options.h"
+#include "cli/rule_options.h"
+#include "egress/direct.h"
 #include "egress/way_out_url.h"
 
 namespace shunt::cli {
@@ -55,25 +57,29 @@ unsigned worker_count(std::uint32_t requested) {
 
 ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
   ProxyOptions proxy;
-  proxy.way_out = way_out;
+  proxy.policy = policy;
   proxy.loop_guard = loop_guard;
   proxy.log = log.get();
   proxy.observe_content = log != nullptr;
   proxy.sniff_wait_ms = options.duration_ms("sniff-wait");
+  for (const std::string& port : options.values("server-first")) {
+    proxy.server_first_ports.push_back(static_cast<std::uint16_t>(std::stoul(port)));
+  }
   proxy.idle_timeout_ms = options.duration_ms("idle-timeout");
   return proxy;
 }
 
-Result<TrafficSetup> set_up_traffic(const Options& options, std::uint32_t egress_mark, int log_fd,
-                                    ProcessNames* names) {
+Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
+                                    std::uint32_t egress_mark, int log_fd, ProcessNames* names) {
   TrafficSetup setup;
   setup.loop_guard = std::make_shared<LoopGuard>();
   const WayOutChoice choice{.url = options.value("via"),
                             .password_file = options.value("via-password-file")};
-  setup.way_out = SHUNT_TRY(make_way_out(
-      choice, UpstreamOptions{.mark = egress_mark,
-                              .observer = setup.loop_guard.get(),
-                              .connect_timeout_ms = options.duration_ms("connect-timeout")}));
+  const UpstreamOptions upstream{.mark = egress_mark,
+                                 .observer = setup.loop_guard.get(),
+                                 .connect_timeout_ms = options.duration_ms("connect-timeout")};
+  setup.way_out = SHUNT_TRY(make_way_out(choice, upstream));
+  setup.policy = policy_of(std::move(rules), make_direct(upstream), setup.way_out);
   if (const std::string path = options.value("log-to"); !path.empty()) {
     setup.log_file = SHUNT_TRY(open_log(path));
     log_fd = setup.log_file.get();

@@ -13,6 +13,7 @@
 #include "flow/process_names.h"
 #include "net/unique_fd.h"
 #include "observe/traffic_log.h"
+#include "policy/ruleset.h"
 #include "proxy/loop_guard.h"
 #include "proxy/proxy.h"
 
@@ -30,7 +31,8 @@ unsigned worker_count(std::uint32_t requested);
 /// What a Proxy works with. Outlives it.
 struct TrafficSetup {
   std::shared_ptr<LoopGuard> loop_guard;
-  std::shared_ptr<const WayOut> way_out;
+  std::shared_ptr<const WayOut> way_out;  ///< of --via, or direct
+  std::shared_ptr<const Policy> policy;
   UniqueFd log_file;                ///< of --log-to
   std::unique_ptr<TrafficLog> log;  ///< null: the traffic is not shown
 
@@ -41,8 +43,9 @@ struct TrafficSetup {
 /// Reads the options of cli/common_options.h: --via, --via-password-file, --json, --log-to and the
 /// timeouts. Upstream sockets carry `egress_mark` (0: none). Without --log-to the traffic lines go
 /// to the descriptor `log_fd`, which is not closed; -1: nowhere. `names` (may be null) tells whose
-/// a flow is and outlives the setup. Starts the log's thread.
-Result<TrafficSetup> set_up_traffic(const Options& options, std::uint32_t egress_mark, int log_fd,
+/// a flow is and outlives the setup. `rules` are rules_of() the options. Starts the log's thread.
+Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
+                                    std::uint32_t egress_mark, int log_fd,
                                     ProcessNames* names = nullptr);
 
 }  // namespace shunt::cli

@@ -23,6 +23,8 @@ constexpr Example kExamples[] = {
     {"shunt run curl -L bing.com", "see what curl asks for, and what it gets"},
     {"shunt run --via socks5://127.0.0.1:1080 git clone https://example.org/repo.git",
      "carry a program that knows nothing of proxies through one"},
+    {"shunt run --via socks5://127.0.0.1:1080 --rule 'to 10.0.0.0/8 -> direct' ./fetch-all",
+     "all but one network through the proxy"},
 };
 
 // The order matters: the carrier is forked before anything is changed, and the command from a

@@ -3,7 +3,8 @@
 //
 // An accepted client is let in at once and can only be turned away by a reset. A held one (its SYN
 // is waiting in a queue) is told the true result of the dial. serve() treats both alike: it dials
-// first and then calls exactly one of admit() and refuse().
+// first and then calls exactly one of admit(), refuse() and
+// drop().
 #pragma once
 
 #include <expected>
@@ -24,6 +25,9 @@ class Admission {
   virtual Task<std::expected<UniqueFd, ConnectFailure>> admit() = 0;
   /// Turns the client away: a held one with the matching error, an accepted one with a reset.
   virtual void refuse(const ConnectFailure& failure) = 0;
+  /// Turns the client away without telling it: a held one's SYN vanishes. Of an accepted one yields
+  /// the socket, for somebody who keeps it silent.
+  virtual UniqueFd drop() = 0;
   /// The client's socket before admit(), or -1 while it is held: where a sniffer may peek.
   [[nodiscard]] virtual int peekable_fd() const = 0;
 };

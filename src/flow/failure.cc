@@ -19,6 +19,8 @@ std::string_view reason_text(ConnectReason reason) {
     case ConnectReason::unsupported: return "unsupported by way out";
     case ConnectReason::resources: return "out of resources";
     case ConnectReason::cancelled: return "cancelled";
+    case ConnectReason::rejected_by_rule: return "rejected by rule";
+    case ConnectReason::dropped_by_rule: return "dropped by rule";
   }
   return "unknown";
 }

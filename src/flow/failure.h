@@ -22,6 +22,8 @@ enum class ConnectReason : std::uint8_t {
   unsupported,          ///< this way out cannot carry it (UDP through an HTTP proxy)
   resources,            ///< out of descriptors, ports or memory on this machine
   cancelled,            ///< shunt is stopping
+  rejected_by_rule,     ///< Flow::rule says which
+  dropped_by_rule,      ///< the same; the client is told nothing
 };
 
 struct ConnectFailure {

@@ -36,6 +36,7 @@ struct Flow {
   Endpoint original_destination;  ///< where the client meant to go
   Clock::time_point started;
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
+  std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
 };
 
 /// Where a name of a flow's destination came from.

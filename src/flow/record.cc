@@ -12,6 +12,8 @@ std::string_view end_reason_text(EndReason reason) {
     case EndReason::shutdown: return "shutdown";
     case EndReason::refused: return "refused";
     case EndReason::evicted: return "evicted";
+    case EndReason::rules_changed: return "ended by new rules";
+    case EndReason::host_changed: return "ended by another request's rule";
   }
   return "unknown";
 }

@@ -22,6 +22,8 @@ enum class EndReason : std::uint8_t {
   shutdown,        ///< shunt is stopping
   refused,         ///< never relayed: see the failure
   evicted,         ///< UDP: gave way to a newer session, the table is full
+  rules_changed,   ///< the rules were replaced, and decide otherwise now
+  host_changed,    ///< a later HTTP request is one that the rules decide otherwise
 };
 
 [[nodiscard]] std::string_view end_reason_text(EndReason reason);

@@ -9,8 +9,9 @@
 
 namespace shunt {
 
-/// Watches the bytes of one flow as the relay passes them on. A tap never changes, delays or stops
-/// them, keeps bounded memory, and says how much it need not see, so that bulk can be spliced.
+/// Watches the bytes of one flow as the relay passes them on. A tap never changes or delays them,
+/// keeps bounded memory, and says how much it need not see, so that bulk can be spliced. The one
+/// thing it may do to a flow is to end it (objects()).
 class Tap {
  public:
   static constexpr std::uint64_t kEverything = std::numeric_limits<std::uint64_t>::max();
@@ -18,6 +19,8 @@ class Tap {
   virtual ~Tap() = default;
   /// These bytes came from `side`, in order, and are about to be sent on.
   virtual void observe(Side side, std::string_view bytes) = 0;
+  /// Asked after observe(): what was just shown must not be sent on, and the flow ends.
+  [[nodiscard]] virtual bool objects() const { return false; }
   /// `count` bytes from `side` passed unseen; never more than uninteresting(side) said.
   virtual void skip(Side side, std::uint64_t count) = 0;
   /// How many of the next bytes from `side` need not be shown; kEverything: none ever again.

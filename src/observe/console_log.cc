@@ -70,11 +70,26 @@ std::string tls_name(const Flow& flow, const TlsHello& hello) {
   return fmt::format("tls {}{}", destination, protocols_text(hello));
 }
 
-std::string failure_text(const FlowEnd& end) {
+/// "rejected by rule 3"; where none of them matched, the default did it.
+std::string denial_text(const Flow& flow, ConnectReason reason) {
+  if (flow.rule != 0) return fmt::format("{} {}", reason_text(reason), flow.rule);
+  return reason == ConnectReason::rejected_by_rule ? "rejected by default" : "dropped by default";
+}
+
+std::string failure_text(const Flow& flow, const FlowEnd& end) {
   if (!end.failure) return std::string(end_reason_text(end.reason));
-  std::string text(reason_text(end.failure->reason));
+  const ConnectReason reason = end.failure->reason;
+  const bool denied =
+      reason == ConnectReason::rejected_by_rule || reason == ConnectReason::dropped_by_rule;
+  std::string text = denied ? denial_text(flow, reason) : std::string(reason_text(reason));
   if (!end.failure->detail.empty()) text += fmt::format(" ({})", shown(end.failure->detail));
   return text;
+}
+
+/// "  rule 2 → wan2", or "  via direct" where no rule matched.
+std::string via_text(const Flow& flow) {
+  if (flow.rule == 0) return "  via " + shown(flow.way_out);
+  return fmt::format("  rule {} → {}", flow.rule, shown(flow.way_out));
 }
 
 /// "  ↑1.2k ↓88k  310ms  closed"
@@ -133,7 +148,7 @@ class ConsoleLog final : public TrafficLog {
     LogLine out = line(LogLine::Kind::end, flow);
     if (end.reason == EndReason::refused) {
       out.text = painted(colour_, sgr::kRed, "✗") + ' ';
-      out.note = "  " + painted(colour_, sgr::kRed, failure_text(end)) + "  " +
+      out.note = "  " + painted(colour_, sgr::kRed, failure_text(flow, end)) + "  " +
                  tight_duration(end.elapsed_ms);
     } else {
       out.text = "⇄ ";
@@ -155,7 +170,7 @@ class ConsoleLog final : public TrafficLog {
                    .name = {},
                    .note = {},
                    .via = {}};
-    if (!flow.way_out.empty()) out.via = "  via " + shown(flow.way_out);
+    if (!flow.way_out.empty()) out.via = via_text(flow);
     out.flow.way_out = {};
     return out;
   }

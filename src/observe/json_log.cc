@@ -36,6 +36,10 @@ class JsonLine {
     fmt::format_to(std::back_inserter(text_), R"(,"{}":{})", key, value);
     return *this;
   }
+  /// Left out when it is 0.
+  JsonLine& nonzero(std::string_view key, std::uint64_t value) {
+    return value == 0 ? *this : number(key, value);
+  }
   JsonLine& flag(std::string_view key, bool value) {
     fmt::format_to(std::back_inserter(text_), R"(,"{}":{})", key, value);
     return *this;
@@ -112,7 +116,8 @@ class JsonLog final : public TrafficLog {
              .always("method", request.method)
              .always("target", request.target)
              .string("host", request.host)
-             .string("way_out", flow.way_out));
+             .string("way_out", flow.way_out)
+             .nonzero("rule", flow.rule));
   }
 
   void http_response(const Flow& flow, const HttpResponse& response) override {
@@ -134,7 +139,8 @@ class JsonLog final : public TrafficLog {
              .strings("alpn_offered", hello.alpn_offered)
              .string("alpn", hello.alpn_chosen)
              .flag("ech", hello.ech)
-             .string("way_out", flow.way_out));
+             .string("way_out", flow.way_out)
+             .nonzero("rule", flow.rule));
   }
 
   void flow_end(const Flow& flow, const FlowEnd& end) override {
@@ -151,7 +157,9 @@ class JsonLog final : public TrafficLog {
     if (flow.protocol == Protocol::udp) {
       line.number("datagrams_up", end.datagrams_up).number("datagrams_down", end.datagrams_down);
     }
-    line.number("elapsed_ms", end.elapsed_ms).string("way_out", flow.way_out);
+    line.number("elapsed_ms", end.elapsed_ms)
+        .string("way_out", flow.way_out)
+        .nonzero("rule", flow.rule);
     push(LogLine::Kind::end, flow, line);
   }
 

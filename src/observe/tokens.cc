@@ -14,6 +14,8 @@ std::string_view reason_token(EndReason reason) {
     case EndReason::shutdown: return "shutdown";
     case EndReason::evicted: return "evicted";
     case EndReason::refused: return "refused";
+    case EndReason::rules_changed: return "rules_changed";
+    case EndReason::host_changed: return "host_changed";
   }
   return "unknown";
 }
@@ -32,6 +34,8 @@ std::string_view failure_token(ConnectReason reason) {
     case ConnectReason::unsupported: return "unsupported";
     case ConnectReason::resources: return "resources";
     case ConnectReason::cancelled: return "cancelled";
+    case ConnectReason::rejected_by_rule: return "rejected_by_rule";
+    case ConnectReason::dropped_by_rule: return "dropped_by_rule";
   }
   return "unknown";
 }

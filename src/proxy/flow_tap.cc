@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/flow_tap.h"
 
+#include <utility>
+
 #include "proxy/http_tap.h"
 #include "proxy/tls_tap.h"
 
@@ -11,7 +13,10 @@ constexpr char kTlsHandshakeRecord = 0x16;
 
 class FlowTap final : public Tap {
  public:
-  FlowTap(const Flow& flow, FlowLog& log) : flow_(flow), log_(log) {}
+  FlowTap(const Flow& flow, FlowLog& log, std::unique_ptr<RequestGuard> guard)
+      : flow_(flow), log_(log), guard_(std::move(guard)) {
+    if (guard_ != nullptr && guard_->strict()) follow_http();
+  }
 
   void observe(Side side, std::string_view bytes) override {
     if (over_ || bytes.empty()) return;
@@ -29,6 +34,8 @@ class FlowTap final : public Tap {
     if (protocol_) return protocol_->uninteresting(side);
     return over_ ? kEverything : 0;
   }
+
+  [[nodiscard]] bool objects() const override { return protocol_ && protocol_->objects(); }
 
   void end(Side side) override {
     if (protocol_) protocol_->end(side);
@@ -49,9 +56,11 @@ class FlowTap final : public Tap {
     } else if (first == kTlsHandshakeRecord) {
       protocol_ = std::make_unique<TlsTap>(flow_, log_);
     } else {
-      protocol_ = std::make_unique<HttpTap>(flow_, log_);
+      follow_http();
     }
   }
+
+  void follow_http() { protocol_ = std::make_unique<HttpTap>(flow_, log_, std::move(guard_)); }
 
   void drop_when_blind() {
     if (!protocol_ || protocol_->uninteresting(Side::client) != kEverything ||
@@ -63,14 +72,16 @@ class FlowTap final : public Tap {
 
   const Flow& flow_;
   FlowLog& log_;
+  std::unique_ptr<RequestGuard> guard_;  // until the protocol's tap has it
   std::unique_ptr<Tap> protocol_;
   bool over_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Tap> make_flow_tap(const Flow& flow, FlowLog& log) {
-  return std::make_unique<FlowTap>(flow, log);
+std::unique_ptr<Tap> make_flow_tap(const Flow& flow, FlowLog& log,
+                                   std::unique_ptr<RequestGuard> guard) {
+  return std::make_unique<FlowTap>(flow, log, std::move(guard));
 }
 
 }  // namespace shunt

@@ -12,10 +12,12 @@
 #include "flow/flow.h"
 #include "flow/record.h"
 #include "flow/tap.h"
+#include "proxy/request_guard.h"
 
 namespace shunt {
 
-/// The flow and the log outlive the tap.
-[[nodiscard]] std::unique_ptr<Tap> make_flow_tap(const Flow& flow, FlowLog& log);
+/// The flow and the log outlive the tap. `guard` may be null.
+[[nodiscard]] std::unique_ptr<Tap> make_flow_tap(const Flow& flow, FlowLog& log,
+                                                 std::unique_ptr<RequestGuard> guard = nullptr);
 
 }  // namespace shunt

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/http_tap.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/counters.h"
@@ -32,6 +33,7 @@ bool is_interim(int status) { return status / 100 == 1 && status != 101; }
 
 void HttpTap::observe(Side side, std::string_view bytes) {
   if (side == Side::client) {
+    if (guard_ != nullptr) guard_->see(bytes);
     observe_client(bytes);
   } else {
     observe_upstream(bytes);
@@ -39,12 +41,21 @@ void HttpTap::observe(Side side, std::string_view bytes) {
 }
 
 void HttpTap::skip(Side side, std::uint64_t count) {
-  if (uninteresting(side) == kEverything) return;
+  if (side == Side::client && guard_ != nullptr) guard_->skip(count);
+  if (unfollowed(side) == kEverything) return;
   (side == Side::client ? requests_ : responses_).skip(count);
-  observe(side, {});  // the end of a body may have been reached
+  // The end of a body may have been reached.
+  side == Side::client ? observe_client({}) : observe_upstream({});
 }
 
 std::uint64_t HttpTap::uninteresting(Side side) const {
+  const std::uint64_t unguarded =
+      side == Side::client && guard_ != nullptr ? guard_->uninteresting() : kEverything;
+  return std::min(unfollowed(side), unguarded);
+}
+
+/// What need not be seen for the log's sake.
+std::uint64_t HttpTap::unfollowed(Side side) const {
   if (over_) return kEverything;
   if (side == Side::client) return requests_over_ ? kEverything : requests_.uninteresting();
   return responses_.uninteresting();
@@ -81,7 +92,11 @@ void HttpTap::observe_upstream(std::string_view bytes) {
     const auto step = responses_.feed(bytes, awaited());
     bytes.remove_prefix(step.consumed);
     if (step.event == HttpEvent::none) return;
-    if (step.event == HttpEvent::stopped) stop(stopped_body());
+    if (step.event == HttpEvent::stopped) {
+      const BodyEnd body = stopped_body();
+      if (body == BodyEnd::complete) guard_.reset();  // what follows is the tunnel's
+      stop(body);
+    }
     if (step.event == HttpEvent::head) take_response(step.head);
     if (step.event == HttpEvent::message_end) end_response(BodyEnd::complete);
   }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "flow/record.h"
 #include "flow/tap.h"
+#include "proxy/request_guard.h"
 #include "sniff/http1.h"
 
 namespace shunt {
@@ -13,11 +16,14 @@ namespace shunt {
 /// order (RFC 9112 section 9.3.2), so a queue of unanswered ones matches them, pipelined or not.
 class HttpTap final : public Tap {
  public:
-  HttpTap(const Flow& flow, FlowLog& log) : flow_(flow), log_(log) {}
+  /// `guard` may be null. It is asked about every request until a tunnel begins (CONNECT, 101).
+  HttpTap(const Flow& flow, FlowLog& log, std::unique_ptr<RequestGuard> guard = nullptr)
+      : flow_(flow), log_(log), guard_(std::move(guard)) {}
 
   void observe(Side side, std::string_view bytes) override;
   void skip(Side side, std::uint64_t count) override;
   [[nodiscard]] std::uint64_t uninteresting(Side side) const override;
+  [[nodiscard]] bool objects() const override { return guard_ != nullptr && guard_->objects(); }
   void end(Side side) override;
   void finish() override;
 
@@ -31,6 +37,7 @@ class HttpTap final : public Tap {
     std::string reason;
   };
 
+  [[nodiscard]] std::uint64_t unfollowed(Side side) const;
   void observe_client(std::string_view bytes);
   void observe_upstream(std::string_view bytes);
   void take_request(const HttpHead& head);
@@ -44,6 +51,7 @@ class HttpTap final : public Tap {
 
   const Flow& flow_;
   FlowLog& log_;
+  std::unique_ptr<RequestGuard> guard_;
   Http1Parser requests_{HttpKind::request};
   Http1Parser responses_{HttpKind::response};
   std::vector<Unanswered> unanswered_;

@@ -30,19 +30,20 @@ LayeredRelay::~LayeredRelay() {
   resources_->allowance.give_back(kDescriptors);
 }
 
-Task<> LayeredRelay::relay_beside(WatchedFd& client, std::string early, Tap* tap,
+Task<> LayeredRelay::relay_beside(WatchedFd& client, std::string early, Tap* tap, RelayEnder* ender,
                                   Outcome& outcome) {
-  outcome = co_await relay(*resources_, client, pump_->near_end(), tap, std::move(early));
+  outcome = co_await relay(*resources_, client, pump_->near_end(), tap, std::move(early), ender);
   pump_->relay_ended(outcome.reason == EndReason::closed);
 }
 
-Task<Outcome> LayeredRelay::run(WatchedFd& client, Upstream& upstream, Tap* tap) {
+Task<Outcome> LayeredRelay::run(WatchedFd& client, Upstream& upstream, Tap* tap,
+                                RelayEnder* ender) {
   std::string early = std::move(upstream.early_data);
   if (pump_ == nullptr) {
-    co_return co_await relay(*resources_, client, upstream.socket, tap, std::move(early));
+    co_return co_await relay(*resources_, client, upstream.socket, tap, std::move(early), ender);
   }
   Outcome outcome;
-  co_await both(relay_beside(client, std::move(early), tap, outcome), pump_->run());
+  co_await both(relay_beside(client, std::move(early), tap, ender, outcome), pump_->run());
   // What the relay took for an orderly end may not have been one; the client's FIN goes out with
   // close(), so a reset can still take its place.
   if (pump_->upstream_broke() && outcome.reason == EndReason::closed) {

@@ -23,14 +23,15 @@ class LayeredRelay {
   ~LayeredRelay();
 
   /// `upstream` is the one of create(); as relay() otherwise.
-  Task<Outcome> run(WatchedFd& client, Upstream& upstream, Tap* tap);
+  Task<Outcome> run(WatchedFd& client, Upstream& upstream, Tap* tap, RelayEnder* ender = nullptr);
 
  private:
   static constexpr int kDescriptors = 2;
 
   LayeredRelay(RelayResources& resources, std::unique_ptr<LayerPump> pump)
       : resources_(&resources), pump_(std::move(pump)) {}
-  Task<> relay_beside(WatchedFd& client, std::string early, Tap* tap, Outcome& outcome);
+  Task<> relay_beside(WatchedFd& client, std::string early, Tap* tap, RelayEnder* ender,
+                      Outcome& outcome);
 
   RelayResources* resources_;
   std::unique_ptr<LayerPump> pump_;  // null: there is no layer

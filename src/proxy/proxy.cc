@@ -26,7 +26,10 @@ class RunningProxy final : public Proxy {
   explicit RunningProxy(ProxyOptions options)
       : options_(std::move(options)),
         budget_(spare_descriptors(kFdsPerWorker * static_cast<int>(options_.workers.size()))),
+        policy_(std::move(options_.policy)),
         shared_{.options = options_,
+                .policy = policy_,
+                .names = names_,
                 .loop_guard = *options_.loop_guard,
                 .log = options_.log != nullptr ? *options_.log : silent_,
                 .budget = budget_,
@@ -42,6 +45,12 @@ class RunningProxy final : public Proxy {
     for (auto& worker : workers_) worker->start();
     started_ = true;
     return {};
+  }
+
+  void replace_policy(std::shared_ptr<const Policy> policy, LiveFlows live) override {
+    policy_.replace(policy);
+    if (live == LiveFlows::keep) return;
+    for (auto& worker : workers_) worker->end_changed(policy);
   }
 
   bool drain(std::uint32_t timeout_ms) override {
@@ -88,6 +97,8 @@ class RunningProxy final : public Proxy {
   ProxyOptions options_;
   SilentLog silent_;
   FdBudget budget_;
+  CurrentPolicy policy_;
+  NameVerifier names_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::mutex mutex_;

@@ -11,9 +11,10 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "capture/capture.h"
-#include "egress/way_out.h"
+#include "flow/process_finder.h"
 #include "flow/record.h"
 #include "proxy/loop_guard.h"
+#include "proxy/policy.h"
 
 namespace shunt {
 
@@ -23,13 +24,15 @@ struct ProxyOptions {
   /// Flows to these are refused: a loop, or a direct dial. A wildcard address stands for every
   /// loopback address.
   std::vector<Endpoint> own_listeners;
-  std::shared_ptr<const WayOut> way_out;
-  /// The observer that `way_out` was made with (UpstreamOptions).
+  std::shared_ptr<const Policy> policy;
+  /// The observer that the ways out were made with (UpstreamOptions).
   std::shared_ptr<const LoopGuard> loop_guard;
   std::shared_ptr<ReplySockets> reply_sockets;  ///< null where UDP is not captured
+  ProcessFinder* processes = nullptr;           ///< for rules; outlives the proxy; may be null
   FlowLog* log = nullptr;                       ///< outlives the proxy; may be null
   bool observe_content = true;                  ///< parse HTTP and TLS for the log
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
+  std::vector<std::uint16_t> server_first_ports;  ///< where it never waits, beside the known ones
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
 };
 
@@ -40,6 +43,12 @@ class Proxy {
   /// Stops at once if it still runs.
   virtual ~Proxy() = default;
 
+  enum class LiveFlows : std::uint8_t {
+    keep,         ///< they go on as they were decided
+    end_changed,  ///< those that the new policy decides otherwise end with a reset
+  };
+  /// From now on new flows are decided by `policy`. Any thread; does not wait.
+  virtual void replace_policy(std::shared_ptr<const Policy> policy, LiveFlows live) = 0;
   /// Closes the listeners and lets live flows end by themselves; true when all did in time.
   virtual bool drain(std::uint32_t timeout_ms) = 0;
   /// Ends what is left with a reset and joins the threads.

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/serve.h"
 
-#include <sys/socket.h>
-
-#include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "base/counters.h"
-#include "base/limits.h"
-#include "base/log.h"
 #include "proxy/flow_tap.h"
 #include "proxy/layered_relay.h"
 #include "proxy/refusal.h"
-#include "sniff/identify.h"
+#include "proxy/request_guard.h"
 
 namespace shunt {
 namespace {
@@ -26,6 +23,8 @@ void count_refusal(ConnectReason reason) {
   switch (reason) {
     case ConnectReason::loop: return count(Counter::loops_refused);
     case ConnectReason::no_destination: return count(Counter::direct_dials_refused);
+    case ConnectReason::rejected_by_rule: return count(Counter::flows_rejected);
+    case ConnectReason::dropped_by_rule: return count(Counter::flows_dropped);
     default: return count(Counter::flows_refused);
   }
 }
@@ -42,46 +41,29 @@ void turn_away(ServeContext& context, Captured& captured, const ConnectFailure& 
   record_refused(context, captured.flow, failure);
 }
 
-/// What the client's first bytes say of a name, as far as they are here; nothing is taken.
-NamePeek peek(ServeContext& context, int fd) {
-  char* scratch = context.relay.scratch.get();
-  const ssize_t got = ::recv(fd, scratch, std::min(peek_bytes(), limits::kScratchBytes), MSG_PEEK);
-  if (got <= 0) return {.state = NamePeek::State::none};
-  return peek_name({scratch, static_cast<std::size_t>(got)});
+void drop(ServeContext& context, Captured& captured, const ConnectFailure& failure) {
+  context.dropped.take(captured.client->drop());
+  record_refused(context, captured.flow, failure);
 }
 
-void note_silence(const Flow& flow) {
-  count(Counter::sniff_waits_expired);
-  static RateLimitedLog silent_clients;
-  silent_clients.warn(flow.source.text() + " did not name its destination within the sniff wait: " +
-                      flow.original_destination.text() + " goes by its address");
+void deny(ServeContext& context, Captured& captured, const Verdict& verdict) {
+  ConnectFailure failure{.reason = ConnectReason::rejected_by_rule, .os_error = 0, .detail = {}};
+  if (verdict.kind == Verdict::Kind::reject) return turn_away(context, captured, failure);
+  failure.reason = ConnectReason::dropped_by_rule;
+  drop(context, captured, failure);
 }
 
-/// Waits for the client to say whom it wants, for sniff_wait_ms in all.
-Task<Hints> await_name(ServeContext& context, const Captured& captured) {
-  const int fd = captured.client->peekable_fd();
-  if (fd < 0 || server_speaks_first(captured.flow.original_destination.port)) co_return Hints{};
-  EventLoop& loop = context.relay.loop;
-  const auto slot = loop.watch(fd, 0);
-  if (!slot) co_return Hints{};
-  NamePeek peeked;
-  Wake wake = Wake::ready;
-  const Clock::time_point deadline =
-      Clock::now() + std::chrono::milliseconds(context.sniff_wait_ms);
-  while (peeked.state == NamePeek::State::need_more) {
-    (*slot)->clear(Slot::kReadable);
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    wake = Wake::timeout;
-    if (left.count() <= 0) break;
-    wake = co_await loop.readable(**slot, static_cast<std::uint32_t>(left.count()));
-    if (wake != Wake::ready) break;
-    peeked = peek(context, fd);
-    if ((*slot)->has(Slot::kPeerClosed)) break;  // no more will come
-  }
-  loop.unwatch(fd);
-  if (wake == Wake::timeout) note_silence(captured.flow);
-  if (peeked.state != NamePeek::State::match) co_return Hints{};
-  co_return Hints{.host = std::move(peeked.name), .source = peeked.source};
+/// No way out could carry it.
+void fail(ServeContext& context, Captured& captured, const Verdict& verdict,
+          const ConnectFailure& failure) {
+  verdict.drop_if_all_fail ? drop(context, captured, failure)
+                           : turn_away(context, captured, failure);
+}
+
+std::unique_ptr<Tap> tap_for(ServeContext& context, const Flow& flow, const DecidedFlow& decided) {
+  auto guard = RequestGuard::create(decided);
+  if (!context.observe_content && guard == nullptr) return nullptr;
+  return make_flow_tap(flow, context.log, std::move(guard));
 }
 
 void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
@@ -97,7 +79,7 @@ void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
 
 // The upstream is dialled before the client is let in, whether or not the client can still be told
 // the result: so a held flow and an accepted one are one story. The client's socket enters epoll
-// only then, which spares the flows that fail a system call.
+// for good only then, which spares the flows that fail a system call.
 Task<> serve(ServeContext& context, Captured captured) {
   const Flow& flow = captured.flow;
   context.log.flow_start(flow);
@@ -105,14 +87,17 @@ Task<> serve(ServeContext& context, Captured captured) {
     co_return turn_away(context, captured, *refusal);
   }
 
-  captured.flow.way_out = context.way_out.name();
-  Hints hints;
-  if (context.way_out.wants_name()) hints = co_await await_name(context, captured);
+  auto decided = co_await decide_flow(context.decide, captured);
+  if (!decided) co_return record_refused(context, flow, decided.error());
+  captured.flow.rule = decided->rule;
+  const WayOut* way_out = decided->way_out();
+  if (way_out == nullptr) co_return deny(context, captured, decided->verdict());
 
-  auto upstream = co_await context.way_out.connect(context.relay.loop, flow, hints);
-  if (!upstream) co_return turn_away(context, captured, upstream.error());
+  captured.flow.way_out = way_out->name();
+  const Hints hints = decided->hints();
+  auto upstream = co_await way_out->connect(context.relay.loop, flow, hints);
+  if (!upstream) co_return fail(context, captured, decided->verdict(), upstream.error());
   if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
-
   auto layered = LayeredRelay::create(context.relay, *upstream);
   if (!layered) co_return turn_away(context, captured, layered.error());
 
@@ -124,9 +109,9 @@ Task<> serve(ServeContext& context, Captured captured) {
     co_return record_refused(context, flow, failure_from_errno(client.error().os_error));
   }
 
-  std::unique_ptr<Tap> tap;
-  if (context.observe_content) tap = make_flow_tap(flow, context.log);
-  const Outcome outcome = co_await layered->run(*client, *upstream, tap.get());
+  const auto tap = tap_for(context, flow, *decided);
+  LiveFlows::Entry live(context.live, *decided);
+  const Outcome outcome = co_await layered->run(*client, *upstream, tap.get(), &live.ender);
   if (tap) tap->finish();  // says what it still knows before the closing line
   record(context, flow, outcome);
 }

@@ -7,17 +7,14 @@
 
 #include "base/counters.h"
 #include "net/socket.h"
+#include "policy/decide.h"
+#include "proxy/decide_flow.h"
+#include "proxy/live_flows.h"
 #include "proxy/refusal.h"
+#include "sniff/first_facts.h"
 
 namespace shunt {
 namespace {
-
-/// A client's first QUIC packet: long header, fixed bit, a version, and the size that a datagram
-/// with an Initial must have (RFC 9000 sections 14.1 and 17.2).
-bool is_quic_initial(std::string_view payload) {
-  return payload.size() >= 1200 && (static_cast<unsigned char>(payload[0]) & 0xc0) == 0xc0 &&
-         payload.substr(1, 4) != std::string_view("\0\0\0\0", 4);
-}
 
 bool is_broadcast(const Address& address) {
   return address.is_v4() && address.v4().s_addr == INADDR_BROADCAST;
@@ -27,6 +24,7 @@ Result<WatchedFd> make_listener(EventLoop& loop, UniqueFd fd) {
   const auto bound = local_endpoint(fd.get());
   if (!bound) return Failure(bound.error());
   tune_udp_receive(fd.get(), bound->address.family(), true);
+  report_arrival_interface(fd.get());
   return WatchedFd::create(loop, std::move(fd), Slot::kReadable);
 }
 
@@ -108,7 +106,7 @@ Task<> UdpServer::serve_listener(WatchedFd& listener) {
     const Wake wake = co_await loop_.readable(listener.slot());
     if (wake != Wake::ready || closing_) co_return;
     const int count = from_clients_->receive(listener.fd());
-    if (count > 0) take_batch(static_cast<std::size_t>(count));
+    if (count > 0) take_batch(listener.fd(), static_cast<std::size_t>(count));
     if (count < 0 || from_clients_->drained()) listener.slot().clear(Slot::kReadable);
     if (++batches % limits::kUdpTurnBatches == 0) co_await loop_.yield();
   }
@@ -116,9 +114,9 @@ Task<> UdpServer::serve_listener(WatchedFd& listener) {
 
 // The datagrams of one session are sent on together, in their order. A session that a later
 // datagram of the batch displaces gets nothing more.
-void UdpServer::take_batch(std::size_t count) {
+void UdpServer::take_batch(int listener_fd, std::size_t count) {
   std::array<Session, limits::kUdpBatch> sessions;
-  for (std::size_t i = 0; i < count; ++i) sessions[i] = session_of(i);
+  for (std::size_t i = 0; i < count; ++i) sessions[i] = session_of(listener_fd, i);
   for (std::size_t i = 0; i < count; ++i) {
     const Session session = std::move(sessions[i]);
     if (session == nullptr) continue;
@@ -133,7 +131,7 @@ void UdpServer::take_batch(std::size_t count) {
   }
 }
 
-UdpServer::Session UdpServer::session_of(std::size_t index) {
+UdpServer::Session UdpServer::session_of(int listener_fd, std::size_t index) {
   const Endpoint source = from_clients_->source(index);
   const auto destination = options_.original_destination(from_clients_->header(index));
   if (!destination) {
@@ -147,7 +145,7 @@ UdpServer::Session UdpServer::session_of(std::size_t index) {
             .original_destination = *destination,
             .started = {}};
   if (!admissible(flow)) return nullptr;
-  return admit(std::move(flow), is_quic_initial((*from_clients_)[index].bytes));
+  return admit(std::move(flow), listener_fd, index);
 }
 
 // Refused without a word to the sender and without a session: whoever sends straight at the
@@ -167,7 +165,7 @@ bool UdpServer::admissible(const Flow& flow) {
   return sendable;
 }
 
-UdpServer::Session UdpServer::admit(Flow flow, bool quic) {
+UdpServer::Session UdpServer::admit(Flow flow, int listener_fd, std::size_t index) {
   const Address client = flow.source.address;
   if (dialling_ >= limits::kUdpDials || table_.dials_of(client) >= limits::kUdpDialsPerClient ||
       !make_room(client)) {
@@ -176,19 +174,55 @@ UdpServer::Session UdpServer::admit(Flow flow, bool quic) {
   }
   flow.id = options_.next_flow_id();
   flow.started = Clock::now();
-  flow.way_out = options_.way_out->name();
   auto session = std::make_shared<UdpSession>(*this, &UdpServer::idle);
   session->flow = std::move(flow);
   session->descriptors = 1;
-  session->quic = quic;
+  session->quic = is_quic_initial((*from_clients_)[index].bytes);
   table_.insert(session);
   if (options_.log != nullptr) options_.log->flow_start(session->flow);
-  if (options_.way_out->carries_udp()) {
-    start(serve(session));
-  } else {
-    refuse(*session, {.reason = ConnectReason::unsupported, .os_error = 0, .detail = {}});
-  }
+  session->policy = options_.policy->get();
+  decide_session(*session, listener_fd, index);
+  begin(session);
   return session;
+}
+
+/// By what is there now: a datagram waits for nothing, and names are not looked for.
+void UdpServer::decide_session(UdpSession& session, int listener_fd, std::size_t index) {
+  const Ruleset& rules = session.policy->rules();
+  session.facts = plain_facts(session.flow, rules);
+  learn_first_datagram((*from_clients_)[index].bytes, session.facts);
+  if (rules.uses(TermKey::interface)) {
+    session.facts.interface = arrival_interface(listener_fd, from_clients_->header(index));
+  }
+  if (decide(rules, session.facts).needs.has(Needs::kProcess)) {
+    session.facts.process = process_of(session.flow, rules, options_.processes);
+  }
+  session.flow.rule = decide(rules, session.facts, Wait::over).rule;
+  session.policy->hit(session.flow.rule);
+}
+
+void UdpServer::begin(const Session& session) {
+  const WayOut* way_out = session->policy->carrier(session->flow.rule);
+  if (way_out == nullptr) {
+    const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
+    const bool rejects = verdict.kind == Verdict::Kind::reject;
+    refuse(*session,
+           {.reason = rejects ? ConnectReason::rejected_by_rule : ConnectReason::dropped_by_rule,
+            .os_error = 0,
+            .detail = {}});
+    return;
+  }
+  session->flow.way_out = way_out->name();
+  if (way_out->carries_udp()) return start(serve(session));
+  refuse(*session, {.reason = ConnectReason::unsupported, .os_error = 0, .detail = {}});
+}
+
+void UdpServer::end_changed(const Policy& policy) {
+  for (const Session& session : table_.all()) {
+    if (verdict_changes(*session->policy, session->flow.rule, session->facts, policy)) {
+      end(*session, EndReason::rules_changed);
+    }
+  }
 }
 
 /// Gives up sessions until one more fits and its descriptor is granted. A handful at most: a

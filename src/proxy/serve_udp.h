@@ -6,8 +6,9 @@
 // A session is one coroutine that waits on its upstream; the client's datagrams are forwarded by
 // the listener's coroutine, a batch at a time. Nothing is answered that was sent straight at the
 // listener, nothing from our own upstream sockets is taken, and every table and queue is bounded
-// (proxy/udp_table.h, limits.h). A way out that cannot carry UDP refuses the session: the client
-// gets an ICMP error, so that a browser turns from QUIC to TCP at once.
+// (proxy/udp_table.h, limits.h). A session is decided by its first datagram. A way out that cannot
+// carry UDP and a rule that rejects refuse the session: the client gets an ICMP error, so that a
+// browser turns from QUIC to TCP at once. What a rule drops is a session without a socket.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@
 
 #include "base/limits.h"
 #include "capture/capture.h"
-#include "egress/way_out.h"
+#include "flow/process_finder.h"
 #include "flow/record.h"
 #include "net/event_loop.h"
 #include "net/task.h"
@@ -25,13 +26,15 @@
 #include "net/watched_fd.h"
 #include "proxy/fd_budget.h"
 #include "proxy/loop_guard.h"
+#include "proxy/policy.h"
 #include "proxy/udp_replies.h"
 #include "proxy/udp_table.h"
 
 namespace shunt {
 
 struct UdpOptions {
-  std::shared_ptr<const WayOut> way_out;
+  const CurrentPolicy* policy = nullptr;  ///< needed; outlives the server
+  ProcessFinder* processes = nullptr;     ///< for rules; outlives the server; may be null
   std::shared_ptr<ReplySockets> reply_sockets;
   std::vector<Endpoint> own_listeners;    ///< datagrams to these go nowhere
   const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server
@@ -69,6 +72,8 @@ class UdpServer {
   void drain();
   /// Closes the listeners and ends every session.
   void stop();
+  /// Ends the sessions that `policy` decides otherwise.
+  void end_changed(const Policy& policy);
   [[nodiscard]] std::size_t live_sessions() const { return table_.size(); }
   [[nodiscard]] std::size_t bound_reply_sockets() const { return replies_.bound_sockets(); }
 
@@ -84,10 +89,13 @@ class UdpServer {
 
   // From clients.
   Task<> serve_listener(WatchedFd& listener);
-  void take_batch(std::size_t count);
-  Session session_of(std::size_t index);
+  void take_batch(int listener_fd, std::size_t count);
+  Session session_of(int listener_fd, std::size_t index);
   bool admissible(const Flow& flow);
-  Session admit(Flow flow, bool quic);
+  /// `index` is that of its first datagram in the batch.
+  Session admit(Flow flow, int listener_fd, std::size_t index);
+  void decide_session(UdpSession& session, int listener_fd, std::size_t index);
+  void begin(const Session& session);
   bool make_room(const Address& client);
   /// These work on datagrams_.
   void forward(UdpSession& session);
@@ -102,7 +110,8 @@ class UdpServer {
   void take_replies(UdpSession& session, std::size_t count);
   void upstream_failed(UdpSession& session, int error);
 
-  void refuse(UdpSession& session, const ConnectFailure& failure);
+  enum class Tell : std::uint8_t { client, nobody };
+  void refuse(UdpSession& session, const ConnectFailure& failure, Tell tell = Tell::client);
   void report(const UdpSession& session, Undeliverable what, std::uint32_t mtu = 0);
   void log_end(const UdpSession& session, EndReason reason, const ConnectFailure* failure);
   void end(UdpSession& session, EndReason reason);

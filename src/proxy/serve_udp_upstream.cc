@@ -23,6 +23,7 @@ bool is_query(const Flow& flow) {
 std::optional<Undeliverable> undeliverable(ConnectReason reason) {
   switch (reason) {
     case ConnectReason::refused:
+    case ConnectReason::rejected_by_rule:
     case ConnectReason::unsupported: return Undeliverable::port;
     case ConnectReason::host_unreachable:
     case ConnectReason::timed_out:
@@ -32,10 +33,25 @@ std::optional<Undeliverable> undeliverable(ConnectReason reason) {
     case ConnectReason::denied: return Undeliverable::prohibited;
     case ConnectReason::loop:
     case ConnectReason::no_destination:
+    case ConnectReason::dropped_by_rule:
     case ConnectReason::resources:
     case ConnectReason::cancelled: return std::nullopt;
   }
   return std::nullopt;
+}
+
+Counter counter_of(ConnectReason reason) {
+  switch (reason) {
+    case ConnectReason::rejected_by_rule: return Counter::flows_rejected;
+    case ConnectReason::dropped_by_rule: return Counter::flows_dropped;
+    default: return Counter::flows_refused;
+  }
+}
+
+/// Asking again cannot help.
+bool is_permanent(ConnectReason reason) {
+  return reason == ConnectReason::unsupported || reason == ConnectReason::rejected_by_rule ||
+         reason == ConnectReason::dropped_by_rule;
 }
 
 /// The ICMP error behind an errno of a connected socket (icmp_err_convert in net/ipv4/icmp.c and
@@ -60,12 +76,14 @@ Task<> UdpServer::serve(Session session) {
   const Address client = session->flow.source.address;
   ++dialling_;
   table_.dial_began(*session);
-  auto upstream = co_await options_.way_out->associate(loop_, session->flow);
+  const WayOut* way_out = session->policy->carrier(session->flow.rule);
+  auto upstream = co_await way_out->associate(loop_, session->flow);
   --dialling_;
   table_.dial_ended(client);
   if (session->state == UdpSession::State::ended) co_return;
   if (!upstream) {
-    refuse(*session, upstream.error());
+    const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
+    refuse(*session, upstream.error(), verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
     co_return;
   }
   if (!opened(*session, *std::move(upstream))) co_return;
@@ -187,15 +205,15 @@ void UdpServer::report(const UdpSession& session, Undeliverable what, std::uint3
 
 // The session stays for a moment without a socket: each of its datagrams would be a new attempt.
 // They are answered as the one that caused this was (forward()).
-void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure) {
+void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell tell) {
   if (failure.reason == ConnectReason::cancelled) return end(session, EndReason::shutdown);
-  count(Counter::flows_refused);
+  count(counter_of(failure.reason));
   log_end(session, EndReason::refused, &failure);
   const bool waiting = !session.queued.empty();
   release(session);
   session.state = UdpSession::State::refused;
-  session.permanent = failure.reason == ConnectReason::unsupported;
-  session.refusal = undeliverable(failure.reason);
+  session.permanent = is_permanent(failure.reason);
+  if (tell == Tell::client) session.refusal = undeliverable(failure.reason);
   if (session.refusal && waiting) report(session, *session.refusal);
   renew(session);
 }

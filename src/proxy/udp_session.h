@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "egress/way_out.h"
+#include "flow/facts.h"
 #include "flow/flow.h"
 #include "net/raw_udp.h"
 #include "net/timer_wheel.h"
+#include "proxy/policy.h"
 
 namespace shunt {
 
@@ -42,6 +44,8 @@ struct UdpSession {
 
   UdpServer& server;
   Flow flow;
+  std::shared_ptr<const Policy> policy;  ///< that decided it
+  Facts facts;
   State state = State::dialling;
   bool quic = false;       ///< began with a QUIC Initial: nothing of it may be fragmented
   bool replied = false;    ///< the upstream has answered at least once

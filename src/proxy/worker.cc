@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <utility>
 
 #include "base/counters.h"
 #include "base/limits.h"
@@ -30,15 +31,8 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
   worker->loop_ = SHUNT_TRY(EventLoop::create());
   worker->relay_ = std::make_unique<RelayResources>(*worker->loop_, shared.budget,
                                                     shared.options.idle_timeout_ms);
-  worker->flows_ =
-      std::make_unique<FlowSet>(ServeContext{.relay = *worker->relay_,
-                                             .way_out = *shared.options.way_out,
-                                             .loop_guard = shared.loop_guard,
-                                             .own_listeners = shared.options.own_listeners,
-                                             .log = shared.log,
-                                             .observe_content = shared.options.observe_content,
-                                             .sniff_wait_ms = shared.options.sniff_wait_ms},
-                                shared.budget);
+  worker->dropped_ = std::make_unique<DroppedClients>(*worker->loop_, shared.budget);
+  worker->flows_ = std::make_unique<FlowSet>(worker->serve_context(), shared.budget);
   worker->flows_->on_end = [raw = worker.get()] {
     if (raw->idle()) raw->shared_.idle_changed();
   };
@@ -53,9 +47,26 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
   return worker;
 }
 
+ServeContext Worker::serve_context() {
+  return {.relay = *relay_,
+          .decide = {.relay = *relay_,
+                     .policy = shared_.policy,
+                     .names = &shared_.names,
+                     .processes = shared_.options.processes,
+                     .server_first_ports = shared_.options.server_first_ports,
+                     .sniff_wait_ms = shared_.options.sniff_wait_ms},
+          .dropped = *dropped_,
+          .live = live_,
+          .loop_guard = shared_.loop_guard,
+          .own_listeners = shared_.options.own_listeners,
+          .log = shared_.log,
+          .observe_content = shared_.options.observe_content};
+}
+
 UdpOptions Worker::udp_options() {
   UdpOptions udp;
-  udp.way_out = shared_.options.way_out;
+  udp.policy = &shared_.policy;
+  udp.processes = shared_.options.processes;
   udp.reply_sockets = shared_.options.reply_sockets;
   udp.own_listeners = shared_.options.own_listeners;
   udp.loop_guard = &shared_.loop_guard;
@@ -106,7 +117,15 @@ void Worker::close_listeners() {
     closing_ = true;
     for (Slot* slot : accepting_) loop_->cancel(*slot);
     accepting_.clear();
+    dropped_->close();
     if (udp_ != nullptr) udp_->drain();
+  });
+}
+
+void Worker::end_changed(std::shared_ptr<const Policy> policy) {
+  loop_->post([this, policy = std::move(policy)] {
+    live_.end_changed(*policy);
+    if (udp_ != nullptr) udp_->end_changed(*policy);
   });
 }
 
@@ -114,6 +133,7 @@ void Worker::cancel() {
   loop_->post([this] {
     closing_ = true;
     flows_->close();
+    dropped_->close();
     if (udp_ != nullptr) udp_->stop();
     loop_->cancel_all();
   });

@@ -18,6 +18,8 @@ namespace shunt {
 /// What all workers share. Outlives them.
 struct WorkerShared {
   const ProxyOptions& options;
+  const CurrentPolicy& policy;
+  NameVerifier& names;
   const LoopGuard& loop_guard;
   FlowLog& log;
   FdBudget& budget;
@@ -36,6 +38,8 @@ class Worker {
   void start();
   /// Takes what is still in the backlogs, then listens no more. Any thread.
   void close_listeners();
+  /// Ends the flows that `policy` decides otherwise. Any thread.
+  void end_changed(std::shared_ptr<const Policy> policy);
   /// Ends every flow. Any thread.
   void cancel();
   void join();
@@ -46,6 +50,7 @@ class Worker {
  private:
   explicit Worker(WorkerShared& shared, unsigned index)
       : shared_(shared), next_flow_id_(static_cast<std::uint64_t>(index) << 40) {}
+  ServeContext serve_context();
   UdpOptions udp_options();
   void run();
   Task<> accept_flows(WatchedFd listener);
@@ -59,6 +64,8 @@ class Worker {
   WorkerShared& shared_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<RelayResources> relay_;
+  LiveFlows live_;
+  std::unique_ptr<DroppedClients> dropped_;
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;  ///< until run() hands them to their acceptors
   std::vector<Slot*> accepting_;

@@ -66,6 +66,7 @@ Pulled Mover::pull_careful() {
   sending_urgent_ = true;
   last_chunk_ = false;
   if (tap_ != nullptr) tap_->observe(side_, {&byte, 1});
+  if (tap_ != nullptr && tap_->objects()) return Pulled::objected;
   return push_bytes(&byte, 1) ? Pulled::data : Pulled::receiver_failed;
 }
 
@@ -99,6 +100,7 @@ Pulled Mover::pull_copy(std::size_t most) {
       tap_->skip(side_, size);
     } else {
       tap_->observe(side_, {scratch, size});
+      if (tap_->objects()) return Pulled::objected;
     }
   }
   large_reads_ = size >= limits::kBulkReadBytes ? large_reads_ + 1 : 0;

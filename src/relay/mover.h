@@ -18,6 +18,7 @@ enum class Pulled : std::uint8_t {
   end,              ///< FIN
   sender_failed,    ///< errno says how
   receiver_failed,  ///< something was taken and could not be sent; errno says why
+  objected,         ///< something was taken, and the tap does not let it pass
 };
 
 class Mover {

@@ -25,11 +25,23 @@ namespace {
 // quiet direction must not end a busy download.
 class Pair {
  public:
-  Pair(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap)
-      : resources_(resources), client_(client), upstream_(upstream), tap_(tap), timer_(*this) {
+  Pair(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap,
+       RelayEnder* ender)
+      : resources_(resources),
+        client_(client),
+        upstream_(upstream),
+        tap_(tap),
+        ender_(ender),
+        timer_(*this) {
+    if (ender_ != nullptr) ender_->attach(this, &Pair::end);
     touch();
     arm();
   }
+  ~Pair() {
+    if (ender_ != nullptr) ender_->attach(nullptr, nullptr);
+  }
+  Pair(const Pair&) = delete;
+  Pair& operator=(const Pair&) = delete;
 
   RelayResources& resources() { return resources_; }
   EventLoop& loop() { return resources_.loop; }
@@ -74,6 +86,8 @@ class Pair {
     Pair& pair;
   };
 
+  static void end(void* pair, EndReason reason) { static_cast<Pair*>(pair)->fail(reason); }
+
   static void expired(Timer& timer) {
     Pair& pair = static_cast<IdleTimer&>(timer).pair;
     EventLoop& loop = pair.loop();
@@ -100,6 +114,7 @@ class Pair {
   WatchedFd& client_;
   WatchedFd& upstream_;
   Tap* tap_;
+  RelayEnder* ender_;
   IdleTimer timer_;
   Tick last_active_ = 0;
   Outcome outcome_;
@@ -161,6 +176,7 @@ Task<bool> move_all(Pair& pair, Side from, Mover& mover) {
       case Pulled::end: co_return true;
       case Pulled::sender_failed: pair.fail_reset_by(from); co_return false;
       case Pulled::receiver_failed: pair.fail_reset_by(other(from)); co_return false;
+      case Pulled::objected: pair.fail(EndReason::host_changed); co_return false;
     }
     pair.touch();
     if (mover.pending()) {
@@ -195,8 +211,8 @@ Task<> direction(Pair& pair, Side from, std::string first) {
 }  // namespace
 
 Task<Outcome> relay(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap,
-                    std::string early_down) {
-  Pair pair(resources, client, upstream, tap);
+                    std::string early_down, RelayEnder* ender) {
+  Pair pair(resources, client, upstream, tap, ender);
   co_await both(direction(pair, Side::client, {}),
                 direction(pair, Side::upstream, std::move(early_down)));
   co_return pair.outcome();

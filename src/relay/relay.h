@@ -40,10 +40,28 @@ struct RelayResources {
   RelayResources(EventLoop& the_loop, FdAllowance& the_allowance, std::uint32_t idle_ms);
 };
 
+/// Ends a relay from outside, as a failure does: with a reset on both sides. Outlives the relay
+/// that it was given to; before and after that it does nothing. Of the loop's thread.
+class RelayEnder {
+ public:
+  void end(EndReason reason) {
+    if (end_ != nullptr) end_(relay_, reason);
+  }
+  /// For relay() alone.
+  void attach(void* relay, void (*end)(void* relay, EndReason reason)) {
+    relay_ = relay;
+    end_ = end;
+  }
+
+ private:
+  void* relay_ = nullptr;
+  void (*end_)(void* relay, EndReason reason) = nullptr;
+};
+
 /// Runs until both directions have ended, one side failed, the pair was idle for too long, or the
 /// loop cancelled it. After a failure both sockets are set to close with a reset. `early_down` is
-/// upstream data that was read before (behind a proxy's reply). `tap` may be null.
+/// upstream data that was read before (behind a proxy's reply). `tap` and `ender` may be null.
 Task<Outcome> relay(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap,
-                    std::string early_down);
+                    std::string early_down, RelayEnder* ender = nullptr);
 
 }  // namespace shunt

@@ -145,6 +145,26 @@ TEST_F(Console, failures_say_what_they_were) {
   EXPECT_EQ(without_time(all[2]), " 192.0.2.10  ✗ tcp 198.51.100.7:443  loop  3ms");
 }
 
+TEST_F(Console, rule_that_decided_stands_on_the_lines_of_its_flow) {
+  start(false);
+  Flow flow = make_flow(1);
+  flow.rule = 2;
+  flow.way_out = "wan2";
+  log_->flow_end(flow, ended(1200, 88'000, 310));
+  flow = make_flow(2);
+  flow.way_out = {};
+  flow.rule = 3;
+  log_->flow_end(flow, refused(ConnectReason::rejected_by_rule, 0, ""));
+  log_->flow_end(flow, refused(ConnectReason::dropped_by_rule, 0, ""));
+  flow.rule = 0;
+  log_->flow_end(flow, refused(ConnectReason::rejected_by_rule, 0, ""));
+  const auto all = lines();
+  EXPECT_TRUE(all[0].ends_with("310ms  closed  rule 2 → wan2")) << all[0];
+  EXPECT_TRUE(all[1].ends_with("  rejected by rule 3  3ms")) << all[1];
+  EXPECT_TRUE(all[2].ends_with("  dropped by rule 3  3ms")) << all[2];
+  EXPECT_TRUE(all[3].ends_with("  rejected by default  3ms")) << all[3];
+}
+
 TEST_F(Console, udp_session_has_a_closing_line_with_packets) {
   start(false);
   Flow flow = make_flow(1, "192.0.2.10:5353", "192.0.2.53:53");

@@ -33,11 +33,13 @@ void log_every_event(TrafficLog& log) {
            .version = 0x0303,
            .ech = true};
   log.tls_hello(flow, hello);
-  for (int reason = 0; reason <= static_cast<int>(ConnectReason::cancelled); ++reason) {
+  for (int reason = 0; reason <= static_cast<int>(ConnectReason::dropped_by_rule); ++reason) {
     log.flow_end(flow, refused(static_cast<ConnectReason>(reason), reason, "why \x1b"));
   }
   flow.protocol = Protocol::udp;
-  for (int reason = 0; reason <= static_cast<int>(EndReason::evicted); ++reason) {
+  flow.way_out = "wan2";
+  flow.rule = 2;
+  for (int reason = 0; reason <= static_cast<int>(EndReason::host_changed); ++reason) {
     FlowEnd end = ended(1, 2, 3);
     end.reason = static_cast<EndReason>(reason);
     log.flow_end(flow, end);

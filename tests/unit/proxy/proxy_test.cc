@@ -1,127 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The whole proxy without a capture: plain listeners on loopback, and a way out that knows where
-// to go. What a capture adds is tested in tests/system.
-#include "proxy/proxy.h"
-
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include <mutex>
-#include <set>
 #include <thread>
 
 #include "base/counters.h"
-#include "egress/direct.h"
-#include "net/socket.h"
-#include "unit/support/tcp_pair.h"
+#include "unit/proxy/proxy_fixture.h"
 
 namespace shunt {
 namespace {
 
-using test::listen_on_loopback;
-using test::receive;
-using test::receive_to_end;
-using test::send_all;
-using test::wait_for;
+using namespace test;
 
-/// Dials one fixed endpoint, whatever the original destination.
-class FixedWayOut final : public WayOut {
- public:
-  FixedWayOut(Endpoint target, UpstreamObserver* observer)
-      : target_(target), direct_(make_direct({.observer = observer})) {}
-  [[nodiscard]] std::string_view name() const override { return "fixed"; }
-  [[nodiscard]] bool wants_name() const override { return false; }
-  [[nodiscard]] bool carries_udp() const override { return false; }
-  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
-                                                        const Hints& hints) const override {
-    Flow there = flow;
-    there.original_destination = target_;
-    co_return co_await direct_->connect(loop, there, hints);
-  }
-  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& /*loop*/,
-                                                             const Flow& /*flow*/) const override {
-    co_return std::unexpected(ConnectFailure{.reason = ConnectReason::unsupported, .detail = {}});
-  }
-
- private:
-  Endpoint target_;
-  std::shared_ptr<const WayOut> direct_;
-};
-
-class RecordingLog final : public FlowLog {
- public:
-  void http_request(const Flow& /*flow*/, const HttpRequest& /*request*/) override {}
-  void http_response(const Flow& /*flow*/, const HttpResponse& /*response*/) override {}
-  void tls_hello(const Flow& /*flow*/, const TlsHello& /*hello*/) override {}
-  void flow_end(const Flow& flow, const FlowEnd& end) override {
-    const std::scoped_lock lock(mutex_);
-    ids_.insert(flow.id);
-    ends_.push_back(end);
-  }
-  std::vector<FlowEnd> wait_for_ends(std::size_t count) {
-    for (int i = 0; i < test::kDeadlineMs / 5; ++i) {
-      {
-        const std::scoped_lock lock(mutex_);
-        if (ends_.size() >= count) return ends_;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    ADD_FAILURE() << "only " << ends_.size() << " of " << count << " flows ended";
-    return ends_;
-  }
-  std::size_t distinct_ids() {
-    const std::scoped_lock lock(mutex_);
-    return ids_.size();
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<FlowEnd> ends_;
-  std::set<std::uint64_t> ids_;
-};
-
-UniqueFd dial(const Endpoint& endpoint) {
-  UniqueFd fd = std::move(make_socket(endpoint.address.family(), SocketType::stream)).value();
-  test::make_blocking(fd.get());
-  const SocketAddress address(endpoint);
-  EXPECT_EQ(::connect(fd.get(), address.get(), address.size()), 0) << strerror(errno);
-  return fd;
-}
-
-UniqueFd accept_one(const UniqueFd& listener) {
-  EXPECT_TRUE(wait_for(listener.get(), POLLIN));
-  return UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-}
-
-void expect_reset(const UniqueFd& peer) {
-  int error = 0;
-  receive_to_end(peer.get(), &error);
-  EXPECT_EQ(error, ECONNRESET);
-}
-
-class RunningProxyTest : public ::testing::Test {
- protected:
-  void start(std::optional<Endpoint> target = std::nullopt, bool own = false) {
-    ProxyOptions options;
-    UniqueFd listener = listen_on_loopback();
-    front_ = *local_endpoint(listener.get());
-    options.workers.emplace_back();
-    options.workers.back().tcp.push_back(std::move(listener));
-    if (own) options.own_listeners = {front_};
-    auto guard = std::make_shared<LoopGuard>();
-    options.loop_guard = guard;
-    options.way_out =
-        std::make_shared<FixedWayOut>(target.value_or(*local_endpoint(server_.get())), guard.get());
-    options.log = &log_;
-    options.observe_content = false;
-    proxy_ = std::move(Proxy::start(std::move(options))).value();
-  }
-
-  UniqueFd server_ = listen_on_loopback();
-  Endpoint front_;
-  RecordingLog log_;
-  std::unique_ptr<Proxy> proxy_;
-};
+using RunningProxyTest = ProxyTest;
 
 TEST_F(RunningProxyTest, carries_a_flow_and_records_it) {
   start();
@@ -167,7 +58,7 @@ TEST_F(RunningProxyTest, loop_ends_after_one_hop) {
   options.workers.back().tcp.push_back(std::move(listener));
   auto guard = std::make_shared<LoopGuard>();
   options.loop_guard = guard;
-  options.way_out = std::make_shared<FixedWayOut>(front_, guard.get());
+  options.policy = Policy::always(std::make_shared<FixedWayOut>(front_, guard.get()));
   options.log = &log_;
   proxy_ = std::move(Proxy::start(std::move(options))).value();
   const UniqueFd client = dial(front_);

@@ -17,8 +17,9 @@ using test::LoopThread;
 
 struct Story {
   bool wants_name = false;  // the way out does, and the client may be peeked at
-  std::vector<std::string> steps;
-  std::optional<ConnectFailure> refused_with;
+  std::vector<std::string> rules = {};
+  std::vector<std::string> steps = {};
+  std::optional<ConnectFailure> refused_with = {};
 };
 
 class HeldClient final : public Admission {
@@ -34,6 +35,10 @@ class HeldClient final : public Admission {
   void refuse(const ConnectFailure& failure) override {
     story_.steps.emplace_back("refuse");
     story_.refused_with = failure;
+  }
+  UniqueFd drop() override {
+    story_.steps.emplace_back("drop");
+    return {};
   }
   [[nodiscard]] int peekable_fd() const override { return story_.wants_name ? fd_.get() : -1; }
 
@@ -70,23 +75,45 @@ class EndLog final : public FlowLog {
   void http_request(const Flow& /*flow*/, const HttpRequest& /*request*/) override {}
   void http_response(const Flow& /*flow*/, const HttpResponse& /*response*/) override {}
   void tls_hello(const Flow& /*flow*/, const TlsHello& /*hello*/) override {}
-  void flow_end(const Flow& /*flow*/, const FlowEnd& end) override { last = end; }
+  void flow_end(const Flow& flow, const FlowEnd& end) override {
+    last = end;
+    rule = flow.rule;
+  }
   std::optional<FlowEnd> last;
+  std::uint32_t rule = 0;
 };
+
+/// By rules that may name the way out "reporting"; without any, everything goes there.
+std::shared_ptr<const Policy> policy_of(Story& story) {
+  PolicySource source;
+  source.ways_out = {"reporting"};
+  source.fallback.text = "reporting";
+  for (const std::string& text : story.rules) source.rules.push_back({.text = text, .place = {}});
+  return Policy::create(Ruleset::compile(std::move(source)).value(),
+                        {make_direct({}), std::make_shared<ReportingWayOut>(story)});
+}
 
 Task<int> serve_held(EventLoop& loop, Story& story, EndLog& log, Endpoint destination,
                      UniqueFd client) {
   FdBudget budget(100);
   RelayResources relay(loop, budget, 60'000);
-  const ReportingWayOut way_out(story);
+  const CurrentPolicy policy(policy_of(story));
+  DroppedClients dropped(loop, budget);
+  LiveFlows live;
   LoopGuard guard;
   ServeContext context{.relay = relay,
-                       .way_out = way_out,
+                       .decide = {.relay = relay,
+                                  .policy = policy,
+                                  .names = nullptr,
+                                  .processes = nullptr,
+                                  .server_first_ports = {},
+                                  .sniff_wait_ms = 300},
+                       .dropped = dropped,
+                       .live = live,
                        .loop_guard = guard,
                        .own_listeners = {},
                        .log = log,
-                       .observe_content = false,
-                       .sniff_wait_ms = 300};
+                       .observe_content = false};
   Captured captured{.flow = {.id = 1,
                              .source = *Endpoint::parse("192.0.2.2:4000"),
                              .original_destination = destination,
@@ -135,7 +162,7 @@ std::vector<std::string> steps_after(std::string_view text, bool fin) {
   LoopThread thread;
   const UniqueFd server = test::listen_on_loopback();
   auto client = test::tcp_pair();
-  Story story{.wants_name = true, .steps = {}, .refused_with = {}};
+  Story story{.wants_name = true, .rules = {}, .steps = {}, .refused_with = {}};
   EndLog log;
   test::send_all(client.near.get(), text);
   if (fin) ::shutdown(client.near.get(), SHUT_WR);
@@ -171,6 +198,66 @@ TEST(Serve, held_client_that_went_away_meanwhile_is_recorded_and_not_refused) {
       .get();
   EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dialled", "admit"}));
   EXPECT_EQ(log.last.value().failure.value().detail, "gone");
+}
+
+TEST(Serve, held_client_is_refused_by_a_rule_and_nothing_is_dialled) {
+  LoopThread thread;
+  Story story{.rules = {"port 9 -> direct", "to 192.0.2.0/24 -> reject"}};
+  EndLog log;
+  thread
+      .start<int>([&] {
+        return serve_held(thread.loop(), story, log, *Endpoint::parse("192.0.2.7:80"), {});
+      })
+      .get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"refuse"}));
+  EXPECT_EQ(reason_errno(story.refused_with.value().reason), ECONNREFUSED);
+  EXPECT_EQ(log.last.value().failure.value().reason, ConnectReason::rejected_by_rule);
+  EXPECT_EQ(log.rule, 2U);
+}
+
+TEST(Serve, held_client_that_a_rule_drops_is_told_nothing) {
+  LoopThread thread;
+  Story story{.rules = {"-> drop"}};
+  EndLog log;
+  thread
+      .start<int>([&] {
+        return serve_held(thread.loop(), story, log, *Endpoint::parse("192.0.2.7:80"), {});
+      })
+      .get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"drop"}));
+  EXPECT_EQ(log.last.value().failure.value().reason, ConnectReason::dropped_by_rule);
+}
+
+TEST(Serve, held_client_whose_ways_out_all_fail_may_be_told_nothing) {
+  LoopThread thread;
+  UniqueFd closed = test::listen_on_loopback();
+  const Endpoint nobody = *local_endpoint(closed.get());
+  closed.reset();
+  Story story{.rules = {"-> reporting else drop"}};
+  EndLog log;
+  thread.start<int>([&] { return serve_held(thread.loop(), story, log, nobody, {}); }).get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"dial", "dial failed", "drop"}));
+  EXPECT_EQ(log.last.value().failure.value().reason, ConnectReason::refused);
+}
+
+TEST(Serve, held_client_is_let_in_first_where_a_rule_needs_its_name) {
+  LoopThread thread;
+  const UniqueFd server = test::listen_on_loopback();
+  auto client = test::tcp_pair();
+  test::send_all(client.near.get(), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+  Story story{.rules = {"host a.example -> reject"}};
+  EndLog log;
+  thread
+      .start<int>([&] {
+        return serve_held(thread.loop(), story, log, *local_endpoint(server.get()),
+                          std::move(client.far));
+      })
+      .get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"admit"}));
+  int error = 0;
+  test::receive_to_end(client.near.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+  EXPECT_EQ(log.rule, 1U);
 }
 
 }  // namespace

@@ -169,8 +169,9 @@ class ServeUdpTest : public testing::TestWithParam<Family> {
   ServeUdpTest()
       : server(Address::loopback(GetParam())),
         way_out(std::make_shared<ToServer>(server.endpoint())),
+        policy(Policy::always(way_out)),
         replies(std::make_shared<LoopbackReplies>()) {
-    options.way_out = way_out;
+    options.policy = &policy;
     options.reply_sockets = replies;
     options.loop_guard = &guard;
     options.log = &log;
@@ -225,6 +226,7 @@ class ServeUdpTest : public testing::TestWithParam<Family> {
 
   Peer server;
   std::shared_ptr<ToServer> way_out;
+  CurrentPolicy policy;
   std::shared_ptr<LoopbackReplies> replies;
   LoopGuard guard;
   EndsLog log;

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "proxy/decide_flow.h"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <optional>
+#include <utility>
+
+#include "base/counters.h"
+#include "base/log.h"
+#include "capture/capture.h"
+#include "policy/decide.h"
+#include "proxy/client_peek.h"
+#include "proxy/refusal.h"
+#include "sniff/first_facts.h"
+
+namespace shunt {
+namespace {
+
+using Gathered = std::expected<void, ConnectFailure>;
+
+void note_silence(const Flow& flow) {
+  count(Counter::sniff_waits_expired);
+  static RateLimitedLog silent_clients;
+  silent_clients.warn(flow.source.text() + " did not name its destination within the sniff wait: " +
+                      flow.original_destination.text() + " goes by its address");
+}
+
+void note_mismatch(const Flow& flow, const NameFact& name) {
+  count(Counter::name_mismatches);
+  static RateLimitedLog mismatches;
+  mismatches.warn(flow.source.text() + " says " + name.name + " and goes to " +
+                  flow.original_destination.text() +
+                  ", which no lookup ties to it: the name permits nothing");
+}
+
+class Decider {
+ public:
+  Decider(const DecideContext& context, Captured& captured, DecidedFlow& out)
+      : context_(context), captured_(captured), out_(out) {}
+
+  Task<Gathered> run();
+
+ private:
+  [[nodiscard]] bool server_first() const;
+  Task<Gathered> gather(Needs needs);
+  Task<Gathered> see_first_bytes();
+  Task<Gathered> begin_looking();
+  Task<> verify_name();
+  Task<> name_for_way_out();
+  [[nodiscard]] std::uint32_t left_ms() const;
+
+  const DecideContext& context_;
+  Captured& captured_;
+  DecidedFlow& out_;
+  std::optional<ClientPeek> peek_;
+  Wait wait_ = Wait::possible;
+  Clock::time_point deadline_ = Clock::now() + std::chrono::milliseconds(context_.sniff_wait_ms);
+};
+
+std::uint32_t Decider::left_ms() const {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
+  return static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
+}
+
+Task<Gathered> Decider::run() {
+  const Ruleset& rules = out_.policy->rules();
+  Decision decision = decide(rules, out_.facts, wait_);
+  while (decision.needs.any()) {
+    const auto gathered = co_await gather(decision.needs);
+    if (!gathered) co_return gathered;
+    decision = decide(rules, out_.facts, wait_);
+  }
+  out_.rule = decision.rule;
+  out_.policy->hit(decision.rule);
+  if (decision.name_mismatch) note_mismatch(captured_.flow, out_.facts.name);
+  const WayOut* way_out = out_.way_out();
+  if (way_out != nullptr && way_out->wants_name()) co_await name_for_way_out();
+  co_return Gathered{};
+}
+
+// Each call settles something, so that the loop around it ends.
+Task<Gathered> Decider::gather(Needs needs) {
+  if (needs.has(Needs::kProcess)) {
+    out_.facts.process = process_of(captured_.flow, out_.policy->rules(), context_.processes);
+    co_return Gathered{};
+  }
+  if (needs.first_bytes()) {
+    out_.by_first_bytes = !server_first();
+    co_return co_await see_first_bytes();
+  }
+  co_await verify_name();
+  co_return Gathered{};
+}
+
+// All other facts are settled by then: decide() asks for this one last.
+Task<> Decider::verify_name() {
+  NameFact& name = out_.facts.name;
+  if (context_.names != nullptr) {
+    const Address address = out_.facts.destination.address;
+    name.verified =
+        co_await context_.names->verify(context_.relay.loop, name.name, address, left_ms());
+  }
+  if (!name.verified) wait_ = Wait::over;
+}
+
+bool Decider::server_first() const {
+  const std::uint16_t port = captured_.flow.original_destination.port;
+  return server_speaks_first(port) ||
+         std::ranges::find(context_.server_first_ports, port) != context_.server_first_ports.end();
+}
+
+Task<Gathered> Decider::see_first_bytes() {
+  if (server_first()) {
+    settle_first_bytes(out_.facts);
+    co_return Gathered{};
+  }
+  if (!peek_) {
+    const auto begun = co_await begin_looking();
+    if (!begun) co_return begun;
+  }
+  const bool more = co_await peek_->learn_more(out_.facts);
+  if (!more && peek_->timed_out()) note_silence(captured_.flow);
+  co_return Gathered{};
+}
+
+// A held client says nothing before it is let in. From then on it is one that was accepted.
+Task<Gathered> Decider::begin_looking() {
+  if (captured_.client->peekable_fd() < 0) {
+    auto admitted = co_await captured_.client->admit();
+    if (!admitted) co_return std::unexpected(std::move(admitted).error());
+    captured_.client = accepted_client(*std::move(admitted));
+  }
+  peek_.emplace(context_.relay, captured_.client->peekable_fd(), left_ms());
+  co_return Gathered{};
+}
+
+// No held client is let in for that: it is told the true outcome of a dial by its address.
+Task<> Decider::name_for_way_out() {
+  if (server_first() || captured_.client->peekable_fd() < 0) co_return;
+  while (out_.facts.name.state == FactState::unknown) (void)co_await see_first_bytes();
+}
+
+}  // namespace
+
+Hints DecidedFlow::hints() const {
+  if (facts.name.state != FactState::known) return {};
+  return {.host = facts.name.name, .source = facts.name.source};
+}
+
+Facts plain_facts(const Flow& flow, const Ruleset& rules) {
+  Facts facts{
+      .client = flow.source, .destination = flow.original_destination, .protocol = flow.protocol};
+  if (rules.uses_time()) facts.minute_of_week = minute_of_week(std::time(nullptr));
+  return facts;
+}
+
+ProcessFact process_of(const Flow& flow, const Ruleset& rules, ProcessFinder* processes) {
+  if (processes == nullptr) return {.state = FactState::never};
+  constexpr std::array kOfTheProcess = {TermKey::process, TermKey::exe,  TermKey::gid,
+                                        TermKey::cgroup,  TermKey::unit, TermKey::container};
+  const bool all = std::ranges::any_of(kOfTheProcess, [&](TermKey key) { return rules.uses(key); });
+  return processes->find(flow, all ? ProcessFinder::Wanted::all : ProcessFinder::Wanted::owner);
+}
+
+Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext& context,
+                                                             Captured& captured) {
+  DecidedFlow out;
+  out.policy = context.policy.get();
+  out.names = context.names;
+  const Ruleset& rules = out.policy->rules();
+  out.facts = plain_facts(captured.flow, rules);
+  if (const int fd = captured.client->peekable_fd(); fd >= 0 && rules.uses(TermKey::interface)) {
+    out.facts.interface = arrival_interface(fd);
+  }
+  Decider decider(context, captured, out);
+  const auto decided = co_await decider.run();
+  if (!decided) co_return std::unexpected(decided.error());
+  co_return out;
+}
+
+}  // namespace shunt

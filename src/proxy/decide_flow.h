@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Decides about one TCP flow: gathers the facts that the rules ask for, and only those, until they
+// say what happens to it.
+//
+//   process         looked up at once, on the worker: a millisecond at most
+//   first bytes     awaited for sniff_wait_ms in all, never where the server speaks first; a held
+//                   client is let in for them, and can then only be turned away by a reset
+//   verification    a lookup of the name (proxy/name_verifier.h), within the same time
+//
+// What does not come in time never comes: decide() is then asked for what it makes of that.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+
+#include "flow/admission.h"
+#include "flow/facts.h"
+#include "flow/process_finder.h"
+#include "net/task.h"
+#include "proxy/name_verifier.h"
+#include "proxy/policy.h"
+#include "relay/relay.h"
+
+namespace shunt {
+
+/// What decide_flow() needs of its worker. Outlives every flow of it.
+struct DecideContext {
+  RelayResources& relay;
+  const CurrentPolicy& policy;
+  NameVerifier* names;                                ///< null: no name is ever verified
+  ProcessFinder* processes;                           ///< null: no flow has a process
+  std::span<const std::uint16_t> server_first_ports;  ///< beside server_speaks_first()
+  std::uint32_t sniff_wait_ms;
+};
+
+/// What was decided, by what, and what is known of the flow.
+struct DecidedFlow {
+  std::shared_ptr<const Policy> policy;
+  Facts facts;
+  std::uint32_t rule = 0;
+  bool by_first_bytes = false;    ///< another first request might have been decided otherwise
+  NameVerifier* names = nullptr;  ///< as in DecideContext
+
+  [[nodiscard]] const Verdict& verdict() const { return policy->rules().verdict(rule); }
+  /// Null where the verdict denies; lives as long as `policy`.
+  [[nodiscard]] const WayOut* way_out() const { return policy->carrier(rule); }
+  [[nodiscard]] Hints hints() const;
+};
+
+/// The facts that are there from the beginning.
+[[nodiscard]] Facts plain_facts(const Flow& flow, const Ruleset& rules);
+
+/// Whose the flow is, as far as the rules ask for it. `processes` may be null.
+[[nodiscard]] ProcessFact process_of(const Flow& flow, const Ruleset& rules,
+                                     ProcessFinder* processes);
+
+/// Fails where a held client that had to be let in was gone: nothing is left to refuse then. Counts
+/// the hit.
+Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext& context,
+                                                             Captured& captured);
+
+}  // namespace shunt

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include "proxy/decide_flow.h"
+#include "relay/relay.h"
+
+namespace shunt {
+
+/// The TCP flows of one worker that were decided and are being carried, so that a change of the
+/// rules can end those that it concerns. On the worker's thread.
+class LiveFlows {
+ public:
+  /// Stands in the list as long as it lives; `decided` outlives it.
+  class Entry {
+   public:
+    Entry(LiveFlows& flows, const DecidedFlow& decided);
+    ~Entry();
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    RelayEnder ender;  ///< to be given to the relay
+
+   private:
+    friend class LiveFlows;
+    LiveFlows& flows_;
+    const DecidedFlow& decided_;
+    Entry* next_;
+    Entry* previous_ = nullptr;
+  };
+
+  /// Ends what `policy` decides otherwise, by the facts that are known of each flow.
+  void end_changed(const Policy& policy);
+
+ private:
+  Entry* first_ = nullptr;
+};
+
+/// Whether the verdict on a flow is another one under `policy`, with what is known of it.
+[[nodiscard]] bool verdict_changes(const Policy& old_policy, std::uint32_t old_rule,
+                                   const Facts& facts, const Policy& policy);
+
+}  // namespace shunt
