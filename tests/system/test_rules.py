@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Rules as clients and logs see them: `--rule` of `shunt gateway` and `shunt run`."""
+from __future__ import annotations
+
+import itertools
+import re
+import socket
+import ssl
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from netlab import Lab, family_of, needs_users
+from peers import TcpServer, UdpEcho, banner, echo_bytes, free_port
+from runners import AS_ROOT, AS_USER, Runner
+from shunt import ROOT, Gateway, flow_ends, read_log, shunt
+
+METHODS = pytest.mark.parametrize("method", ["tproxy", "redirect"])
+VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["v4", "v6"])
+WHO = pytest.mark.parametrize("who", [AS_ROOT, AS_USER])
+_logs = itertools.count()
+
+
+def gateway_with(lab: Lab, *rules: str, options: tuple[object, ...] = ()) -> Gateway:
+    return Gateway(lab.gateway, "-i", "lan0", *options, *map("--rule={}".format, rules))
+
+
+def request(host: str, method: str = "GET", path: str = "/") -> bytes:
+    return f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+
+def client_hello(name: str) -> bytes:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    session = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        session.do_handshake()
+    return outgoing.read()
+
+
+def exchange(sock: socket.socket, *pieces: bytes) -> str:
+    """What a client of an echo server sees that sends the pieces in a segment each."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        for number, piece in enumerate(pieces):
+            if number > 0:
+                time.sleep(0.02)  # a segment of its own: nothing tells when the first was taken
+            sock.sendall(piece)
+        wanted = b"".join(pieces)
+        return "answer" if sock.recv(len(wanted), socket.MSG_WAITALL) == wanted else "end"
+    except ConnectionError:
+        return "reset"
+    except TimeoutError:
+        return "silence"
+
+
+def ask(lab: Lab, address: str, port: int, *pieces: bytes, timeout: float = 10.0) -> str:
+    with lab.client.connect((address, port), timeout=timeout) as sock:
+        return exchange(sock, *pieces)
+
+
+@METHODS
+@VERSIONS
+def test_each_kind_of_term_decides(lab, method, version):
+    far = Lab.FAR[version]
+    main, by_client, by_app = (TcpServer(lab.server, echo_bytes) for _ in range(3))
+    hello = client_hello("a.tls.example")
+    cases = [
+        ("host denied.example", main, (request("denied.example"),)),
+        ("host *.tls.example app tls", main, (hello[:20], hello[20:])),
+        (f"client {lab.client.address(version)} port {by_client.port}", by_client, (b"x",)),
+        (f"to {far} proto tcp app ssh port {by_app.port}", by_app, (b"SSH-2.0-x\r\n",)),
+        ("method POST path /api/*", main, (request("fine.example", "POST", "/api/x?y"),)),
+        ("host ~\"^b[0-9]+[.]\" in lan0,eth9", main, (request("b12.example"),)),
+    ]
+    gateway = gateway_with(lab, *(f"{terms} -> reject" for terms, _, _ in cases),
+                           options=("--method", method))
+    for number, (terms, server, pieces) in enumerate(cases, 1):
+        assert ask(lab, far, server.port, *pieces) == "reset", terms
+        end = flow_ends(gateway.log_path, lambda end, number=number:
+                        end.entry.get("rule") == number)
+        assert (end.reason, end.failure) == ("refused", "rejected_by_rule"), terms
+    assert ask(lab, far, main.port, request("fine.example")) == "answer"
+    passed = flow_ends(gateway.log_path, lambda end: end.bytes_up > 0)
+    assert "rule" not in passed.entry
+    assert len(main.accepted) == 1
+    assert gateway.stop() == 0
+
+
+@METHODS
+@VERSIONS
+def test_a_dropped_client_hears_nothing(lab, method, version):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, "host denied.example -> drop", f"port {free_port()} -> reject",
+                           options=("--method", method))
+    far = Lab.FAR[version]
+    assert ask(lab, far, server.port, request("denied.example"), timeout=1.5) == "silence"
+    assert ask(lab, far, server.port, request("fine.example")) == "answer"
+    end = flow_ends(gateway.log_path, lambda end: end.entry.get("rule") == 1)
+    assert end.failure == "dropped_by_rule"
+    assert gateway.stop(timeout=5) == 0  # nobody waits for the dropped
+
+
+@VERSIONS
+def test_datagrams_are_rejected_and_dropped(lab, version):
+    rejected, dropped, passed = (UdpEcho(lab.server, family=family_of(Lab.FAR[version]))
+                                 for _ in range(3))
+    gateway = gateway_with(lab, f"proto udp port {rejected.port} in lan0 -> reject",
+                           f"proto udp port {dropped.port} -> drop")
+
+    def say(echo: UdpEcho) -> str:
+        with lab.client.socket(family_of(Lab.FAR[version]), socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1.0)
+            sock.connect((Lab.FAR[version], echo.port))
+            try:
+                sock.send(b"hello")
+                return "answer" if sock.recv(100) else "end"
+            except ConnectionRefusedError:
+                return "refused"
+            except TimeoutError:
+                return "silence"
+
+    assert [say(echo) for echo in (rejected, dropped, passed)] == ["refused", "silence", "answer"]
+    for rule, failure in ((1, "rejected_by_rule"), (2, "dropped_by_rule")):
+        entry = gateway.wait_log(lambda entry, rule=rule: entry.get("rule") == rule)
+        assert (entry["event"], entry["failure"]) == ("end", failure)
+    assert gateway.stop() == 0
+
+
+@VERSIONS
+def test_the_next_way_out_carries_what_the_first_cannot(lab, version):
+    server = TcpServer(lab.server, echo_bytes)
+    nobody = f"socks5://{Lab.LAN[4]}:{free_port()}"
+    gateway = gateway_with(lab, "host a.example -> via else direct",
+                           options=("--via", nobody))
+    far = Lab.FAR[version]
+    assert ask(lab, far, server.port, request("a.example")) == "answer"
+    end = flow_ends(gateway.log_path, lambda end: end.entry.get("rule") == 1)
+    assert (end.reason, end.entry["way_out"]) == ("closed", "direct")
+    assert ask(lab, far, server.port, request("b.example")) == "reset"  # via alone
+    assert gateway.stop() == 0
+
+
+@METHODS
+@VERSIONS
+def test_a_name_permits_only_the_addresses_that_it_has(lab, method, version):
+    far, near = Lab.FAR[version], lab.server.address(version)
+    server = TcpServer(lab.server, echo_bytes)
+    lab.gateway.file("/etc/hosts", f"{far} good.example\n{near} other.example\n")
+    gateway = gateway_with(lab, "host good.example,made-up.example -> direct", "-> reject",
+                           options=("--method", method, "--sniff-wait", "2s"))
+    seen = {(host, address): ask(lab, address, server.port, request(host))
+            for host in ("good.example", "made-up.example", "other.example")
+            for address in (far, near)}
+    answered = {question for question, outcome in seen.items() if outcome == "answer"}
+    assert answered == {("good.example", far)}
+    assert gateway.said("permits nothing")
+    assert gateway.stop() == 0
+
+
+@VERSIONS
+def test_a_name_denies_unverified(lab, version):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, "host denied.example -> reject")
+    assert ask(lab, Lab.FAR[version], server.port, request("Denied.Example.")) == "reset"
+    assert not server.accepted
+    assert gateway.stop() == 0
+
+
+@METHODS
+def test_a_later_request_for_a_denied_host_does_not_pass(lab, method):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, "host denied.example -> reject", options=("--method", method))
+    with lab.client.connect((Lab.FAR[4], server.port)) as sock:
+        assert exchange(sock, request("fine.example")) == "answer"
+        assert exchange(sock, request("also-fine.example")) == "answer"
+        assert exchange(sock, request("denied.example")) == "reset"
+    end = flow_ends(gateway.log_path, lambda end: end.reason == "host_changed")
+    assert end.bytes_up == len(request("fine.example") + request("also-fine.example"))
+    assert gateway.stop() == 0
+
+
+def banner_seconds(lab: Lab, port: int) -> float:
+    times = []
+    for _ in range(7):
+        began = time.monotonic()
+        with lab.client.connect((Lab.FAR[4], port)) as sock:
+            assert sock.recv(100) == b"220 ready\r\n"
+        times.append(time.monotonic() - began)
+    return statistics.median(times)
+
+
+@pytest.mark.figures
+@METHODS
+def test_servers_that_speak_first_are_not_kept_waiting_by_name_rules(lab, method):
+    known, told, unknown = 25, free_port(), free_port()
+    for port in (known, told, unknown):
+        TcpServer(lab.server, banner, port=port)
+    direct = banner_seconds(lab, known)
+    gateway = gateway_with(lab, "host denied.example -> reject",
+                           options=("--method", method, "--server-first", told))
+    assert banner_seconds(lab, known) <= direct + 0.050
+    assert banner_seconds(lab, told) <= direct + 0.050
+    assert 0.3 <= banner_seconds(lab, unknown) <= direct + 0.3 + 0.100  # ticks of 64 ms
+    assert gateway.said("did not name its destination")
+    assert gateway.stop() == 0
+
+
+@METHODS
+def test_the_gateways_own_processes_are_told_apart(lab, method):
+    needs_users()
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = Gateway(lab.gateway, "--host", "-i", "lan0", "--method", method,
+                      "--rule", "process python3 host a.example -> reject",
+                      "--rule", "uid 4711 host b.example -> reject")
+    script = ("import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),10);"
+              "s.sendall(f'GET / HTTP/1.1\\r\\nHost: {sys.argv[3]}\\r\\n\\r\\n'.encode())\n"
+              "try: print('answer' if s.recv(10) else 'end')\nexcept OSError: print('reset')")
+
+    def say(host: str, user: int | None = None) -> str:
+        return lab.gateway.run(["/usr/bin/python3", "-c", script, Lab.FAR[4], str(server.port),
+                                host], user=user).out.strip()
+
+    assert say("a.example") == "reset"
+    assert say("b.example") == "answer"
+    assert say("b.example", user=4711) == "reset"
+    assert say("c.example", user=4711) == "answer"
+    assert ask(lab, Lab.FAR[4], server.port, request("a.example")) == "answer"  # forwarded
+    assert gateway.stop() == 0
+
+
+def run_rules(lab: Lab, who: str, rules: tuple[str, ...], verb: str, address: str,
+              port: int) -> tuple[str, list[dict]]:
+    runner = Runner(lab.client, who)
+    inside = f"/tmp/rules-log-{next(_logs)}"
+    options = map("--rule={}".format, rules)
+    clients = str(Path(__file__).with_name("clients.py"))
+    done = runner.run([*options, "--json", "--log-to", inside, "--", "/usr/bin/python3",
+                       lab.client.install(clients), verb, address, port])
+    return done.out.strip(), read_log(lab.client.outside(inside))
+
+
+@WHO
+@VERSIONS
+def test_a_command_is_refused_by_its_name(lab, who, version):
+    server = TcpServer(lab.server, echo_bytes)
+    rules = (f"port {server.port} process python3 exe /usr/bin/python3* -> reject",)
+    said, _ = run_rules(lab, who, rules, "ask", Lab.FAR[version], server.port)
+    assert said in ("reset", "refused")
+    assert not server.accepted
+    rules = ("process somebody-else -> reject", f"uid {Runner(lab.client, who).uid} -> direct",
+             "-> reject")
+    said, _ = run_rules(lab, who, rules, "ask", Lab.FAR[version], server.port)
+    assert said == f"{Lab.FAR[version]} {server.port}"
+
+
+def test_a_mistake_in_a_rule_is_shown_where_it_is(lab):
+    for command in (("gateway", "-i", "lan0"), ("run", "true")):
+        done = shunt(lab.gateway, command[0], "--rule", "prot tcp -> reject", *command[1:],
+                     check=False)
+        assert done.code == 2, done
+        assert "error[S030]" in done.err and "^^^^" in done.err, done.err
+    done = shunt(lab.gateway, "gateway", "-i", "lan0", "--rule", "port 80 -> vai", check=False)
+    assert done.code == 2 and "error[S012]" in done.err, done.err
+
+
+def test_the_plan_shows_what_the_kernel_decides(lab):
+    plan = shunt(lab.gateway, "plan", "gateway", "-i", "lan0", "--rule", "port 22 -> direct",
+                 "--rule", "host a.example -> reject").out
+    assert "rule_1" in plan and "dport 22" in plan
+
+
+def documented_rules() -> list[str]:
+    """The lines of the first code block of docs/rules.md, and what stands behind a --rule."""
+    text = (ROOT / "docs" / "rules.md").read_text()
+    block = re.findall(r"```\n(.*?)```", text, re.DOTALL)[0]
+    on_command_lines = re.findall(r"--rule[= ]'([^']*->[^']*)'",
+                                  text + (ROOT / "README.md").read_text())
+    return [line for line in block.splitlines() if "->" in line] + on_command_lines
+
+
+def test_the_documented_rules_are_rules(lab):
+    rules = documented_rules()
+    assert len(rules) >= 7
+    lists = lab.gateway.outside("/run/lists")
+    lists.mkdir()
+    (lists / "ads.txt").write_text("ads.example\n")
+    known = [re.sub(r"\b(office|wan2)\b(?=( else|$))", "via", rule) for rule in rules]
+    shunt(lab.gateway, "plan", "gateway", "-i", "lan0", "--via", "socks5://127.0.0.1:1",
+          *map("--rule={}".format, known), cwd="/run/lists")
