@@ -177,4 +177,34 @@ Result<void> GatewayCapture::let_new_flows_pass() {
   return {};
 }
 
+std::string GatewayCapture::control_socket() const { return state_->instance.control_socket(); }
+
+/// The closed table first, as at the start: what is blocked without shunt is never less than what
+/// shunt captures.
+Result<void> GatewayCapture::replace_rules(std::vector<Exclusion> exclusions,
+                                           std::vector<KernelDecision> kernel_rules) {
+  State& state = *state_;
+  GatewayOptions options = state.options;
+  options.exclusions = std::move(exclusions);
+  options.kernel_rules = std::move(kernel_rules);
+  GatewayPlan plan = plan_gateway(options, state.method.method, state.instance.allotment(),
+                                  state.plan.spec.port, state.plan.spec.ipv6);
+  const bool same_closed = plan.closed_table_body == state.plan.closed_table_body;
+  if (auto& closed = state.closed_table; closed && !same_closed) {
+    SHUNT_CHECK(closed->replace(plan.closed_table_body));
+  }
+  if (auto& table = state.table; table && plan.table_body != state.plan.table_body) {
+    if (auto replaced = table->replace(plan.table_body); !replaced) {
+      if (auto& closed = state.closed_table; closed && !same_closed) {
+        (void)closed->replace(state.plan.closed_table_body);
+      }
+      return Failure(std::move(replaced).error());
+    }
+  }
+  plan.sysctls = std::move(state.plan.sysctls);  // raised by now, so none would be left to plan
+  state.plan = std::move(plan);
+  state.options = std::move(options);
+  return {};
+}
+
 }  // namespace shunt

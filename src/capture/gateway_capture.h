@@ -49,6 +49,12 @@ class GatewayCapture {
   /// Puts back rules, routes and the device where others deleted them.
   void restore_deleted();
   Result<void> let_new_flows_pass();
+  /// Other exclusions and kernel rules for the same capture, from one packet to the next. On
+  /// failure the old ones stay.
+  Result<void> replace_rules(std::vector<Exclusion> exclusions,
+                             std::vector<KernelDecision> kernel_rules);
+  /// Where this instance's control socket belongs.
+  [[nodiscard]] std::string control_socket() const;
 
  private:
   struct State;

@@ -105,7 +105,7 @@ Result<MethodDecision> decide_method(MethodChoice choice, const Features& featur
 }
 
 std::string record_of(const GatewayOptions& options) {
-  std::string text = "gateway";
+  std::string text = options.serves ? "serve" : "gateway";
   for (const std::string& name : options.interfaces) text += " -i " + name;
   return options.host ? text + " --host" : text;
 }
@@ -113,7 +113,7 @@ std::string record_of(const GatewayOptions& options) {
 Result<void> check_others(const GatewayOptions& options, const std::vector<LiveInstance>& running) {
   for (const LiveInstance& other : running) {
     const std::string theirs = other.command + " ";
-    if (!theirs.starts_with("gateway ")) continue;
+    if (!theirs.starts_with("gateway ") && !theirs.starts_with("serve ")) continue;
     std::string same;
     for (const std::string& name : options.interfaces) {
       if (theirs.contains(fmt::format(" -i {} ", name))) same = name;

@@ -19,6 +19,7 @@ namespace shunt {
 enum class MethodChoice : std::uint8_t { automatic, tproxy, redirect };
 
 struct GatewayOptions {
+  bool serves = false;  ///< for `shunt serve`: part of what others know the capture by
   std::vector<std::string> interfaces;  ///< of the LAN; see lan_interfaces.h
   bool host = false;
   bool loopback = false;  ///< only with host

@@ -194,7 +194,7 @@ void Instance::leave() {
   if (!lock_.valid()) return;  // moved from, or a forked child
   // Without the state lock nothing is undone: the next start or `shunt down` does it.
   const auto state = StateLock::take(run_);
-  if (state) ::unlink(record_path(directory_, allotment_.number).c_str());
+  if (state) remove_record(record_path(directory_, allotment_.number));
   lock_.reset();
   if (!state) {
     log(LogLevel::warning, state.error().text());
@@ -205,6 +205,10 @@ void Instance::leave() {
   for (const auto& line : sysctls.left) log(LogLevel::info, line);
   for (const auto& line : sysctls.failed) log(LogLevel::warning, line);
   ::rmdir(directory_.c_str());
+}
+
+std::string Instance::control_socket() const {
+  return control_socket_path(directory_, allotment_.number);
 }
 
 Result<void> Instance::raise_sysctl(std::string_view path, std::string_view value) {

@@ -5,6 +5,7 @@
 //   RUN/lock                     held for the milliseconds that anything below changes
 //   RUN/BOOT-NETNS/              BOOT: boot id, NETNS: SO_NETNS_COOKIE of the namespace
 //     instance.N                 key = value; flocked by the instance for as long as it lives
+//     control.N                  the socket that commands ask it by, if it has one (control/)
 //     sysctls                    SysctlJournal, shared; undone by the last instance to leave
 //
 // RUN is $SHUNT_RUN_DIR if set; else the first that can be written of /run/shunt (root),
@@ -51,6 +52,7 @@ struct LiveInstance {
   pid_t pid = 0;
   std::string command{};
   Allotment allotment{};
+  std::string control_socket{};  ///< where its control socket is, if it has one
 };
 
 class Instance {
@@ -71,6 +73,8 @@ class Instance {
   ~Instance();
 
   [[nodiscard]] const Allotment& allotment() const { return allotment_; }
+  /// Where its control socket belongs: beside the record, and removed with it.
+  [[nodiscard]] std::string control_socket() const;
   /// Journals, then writes; nothing if the value is there already. `path` as in sysctl.h.
   Result<void> raise_sysctl(std::string_view path, std::string_view value);
   /// Removes the closed tables that dead instances left. Call it when this instance's own capture

@@ -174,7 +174,7 @@ Result<NftTable> NftTable::create(std::string name, std::string_view body, Table
   if (!loaded) {
     return Failure(with_context(std::move(loaded).error(), fmt::format("table inet {}", name)));
   }
-  return NftTable(std::move(context), std::move(name));
+  return NftTable(std::move(context), std::move(name), lifetime);
 }
 
 NftTable& NftTable::operator=(NftTable&& other) noexcept {
@@ -182,12 +182,22 @@ NftTable& NftTable::operator=(NftTable&& other) noexcept {
     static_cast<void>(remove());
     context_ = std::move(other.context_);
     name_ = std::exchange(other.name_, {});
+    lifetime_ = other.lifetime_;
   }
   return *this;
 }
 
 NftTable::NftTable(NftTable&& other) noexcept
-    : context_(std::move(other.context_)), name_(std::exchange(other.name_, {})) {}
+    : context_(std::move(other.context_)),
+      name_(std::exchange(other.name_, {})),
+      lifetime_(other.lifetime_) {}
+
+Result<void> NftTable::replace(std::string_view body) {
+  auto replaced = context_.run(
+      fmt::format("delete table inet {}\n{}", name_, nft_table_text(name_, body, lifetime_)));
+  if (replaced) return {};
+  return Failure(with_context(std::move(replaced).error(), fmt::format("table inet {}", name_)));
+}
 
 NftTable::~NftTable() { static_cast<void>(remove()); }
 

@@ -72,16 +72,20 @@ class NftTable {
   [[nodiscard]] const std::string& name() const { return name_; }
   /// Further commands by the owner, one transaction (`add element inet NAME …`).
   Result<std::string> run(std::string_view commands) { return context_.run(commands); }
+  /// Puts another body in the place of the one it has, in one transaction: no packet meets neither
+  /// or both, and on failure everything is as it was. Counters begin anew.
+  Result<void> replace(std::string_view body);
   /// Gives the table up: a persistent one stays when this goes. An owned one goes all the same.
   void leave_in_place() { name_.clear(); }
   /// Deletes it now and says whether that worked.
   Result<void> remove();
 
  private:
-  NftTable(NftContext context, std::string name)
-      : context_(std::move(context)), name_(std::move(name)) {}
+  NftTable(NftContext context, std::string name, TableLifetime lifetime)
+      : context_(std::move(context)), name_(std::move(name)), lifetime_(lifetime) {}
   NftContext context_;
   std::string name_;  // empty: nothing to delete
+  TableLifetime lifetime_;
 };
 
 /// One-shot: for a namespace that dies with its processes, where nothing needs an owner.

@@ -16,6 +16,7 @@ namespace shunt {
 namespace {
 
 constexpr std::string_view kPrefix = "instance.";
+constexpr std::string_view kControlPrefix = "control.";
 
 std::vector<std::string> entries_of(const std::string& directory) {
   std::vector<std::string> names;
@@ -115,6 +116,19 @@ std::string record_path(std::string_view directory, unsigned number) {
   return fmt::format("{}/{}{}", directory, kPrefix, number);
 }
 
+std::string control_socket_path(std::string_view directory, unsigned number) {
+  return fmt::format("{}/{}{}", directory, kControlPrefix, number);
+}
+
+void remove_record(const std::string& path) {
+  const std::size_t prefix = path.rfind(kPrefix);
+  if (prefix != std::string::npos) {
+    const std::string number = path.substr(prefix + kPrefix.size());
+    ::unlink(fmt::format("{}{}{}", path.substr(0, prefix), kControlPrefix, number).c_str());
+  }
+  ::unlink(path.c_str());
+}
+
 Records read_records(const std::string& directory) {
   Records records;
   for (const auto& name : entries_of(directory)) {
@@ -127,6 +141,7 @@ Records read_records(const std::string& directory) {
     const auto text = read_text_file(path);
     auto instance = text ? decode_record(*text) : std::nullopt;
     if (instance) {
+      instance->control_socket = control_socket_path(directory, instance->allotment.number);
       records.live.push_back(std::move(*instance));
     } else {
       ++records.unreadable;
@@ -141,7 +156,7 @@ void tidy_run_directory(const std::string& run) {
   for (const auto& name : entries_of(run)) {
     if (!is_namespace_directory(name)) continue;
     const auto directory = fmt::format("{}/{}", run, name);
-    for (const auto& dead : read_records(directory).dead) ::unlink(dead.c_str());
+    for (const auto& dead : read_records(directory).dead) remove_record(dead);
     if (!name.starts_with(boot->substr(0, 8))) {
       ::unlink(fmt::format("{}/sysctls", directory).c_str());
     }

@@ -16,6 +16,9 @@ std::string encode_record(const LiveInstance& instance);
 std::optional<LiveInstance> decode_record(std::string_view text);
 
 std::string record_path(std::string_view directory, unsigned number);
+std::string control_socket_path(std::string_view directory, unsigned number);
+/// A record and the control socket that belongs to it.
+void remove_record(const std::string& path);
 
 /// The records of one namespace, by whether their owner holds its lock. Read under StateLock.
 struct Records {

@@ -120,7 +120,7 @@ Result<SweepReport> sweep_rules_and_sysctls(const std::string& directory, const 
     report.kept.push_back(
         fmt::format("{}: {}", rule.text(), owner ? whose(*owner) : "its table is in use"));
   }
-  for (const auto& path : records.dead) ::unlink(path.c_str());
+  for (const auto& path : records.dead) remove_record(path);
   if (nobody_lives(records)) {
     auto sysctls = SysctlJournal(directory + "/sysctls").restore();
     append(report.removed, std::move(sysctls.restored));

@@ -7,6 +7,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "kernel/state_lock.h"
 #include "takeover.h"
@@ -28,6 +30,19 @@ TEST(Record, survives_the_file) {
 TEST(Record, that_is_unfinished_is_none) {
   EXPECT_FALSE(decode_record("pid=7\ncommand=x\n").has_value());
   EXPECT_FALSE(decode_record("").has_value());
+}
+
+TEST(Record, takes_its_control_socket_along) {
+  std::string folder = testing::TempDir() + "record.XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const std::string record = record_path(folder, 3);
+  const std::string others[] = {control_socket_path(folder, 3), control_socket_path(folder, 30)};
+  for (const std::string& path : {record, others[0], others[1]}) std::ofstream(path) << "x";
+  remove_record(record);
+  EXPECT_FALSE(std::filesystem::exists(record));
+  EXPECT_FALSE(std::filesystem::exists(others[0]));
+  EXPECT_TRUE(std::filesystem::exists(others[1]));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(RunDirectory, of_somebody_else_is_refused) {
