@@ -19,8 +19,8 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::array kCommands = {
-    &kRunCommand,     &kGatewayCommand, &kCheckCommand,      &kExplainCommand,
-    &kPlanCommand,    &kDoctorCommand,  &kDownCommand,       &kDemoCommand,
+    &kRunCommand,     &kGatewayCommand, &kServeCommand,      &kReloadCommand, &kCheckCommand,
+    &kExplainCommand, &kPlanCommand,    &kDoctorCommand,     &kDownCommand,   &kDemoCommand,
     &kVersionCommand, &kHelpCommand,    &kCompletionCommand,
 };
 

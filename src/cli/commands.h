@@ -12,6 +12,8 @@ namespace shunt::cli {
 extern const Command kRunCommand;
 extern const Command kGatewayCommand;
 extern const Command kPlanCommand;
+extern const Command kServeCommand;
+extern const Command kReloadCommand;
 extern const Command kCheckCommand;
 extern const Command kExplainCommand;
 extern const Command kDoctorCommand;

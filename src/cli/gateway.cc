@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <utility>
@@ -12,16 +11,15 @@
 #include "base/log.h"
 #include "capture/gateway_capture.h"
 #include "capture/host_processes.h"
-#include "capture/masquerade.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/gateway_request.h"
+#include "cli/gateway_steps.h"
 #include "cli/proxy_loop.h"
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
 #include "cli/stop_signals.h"
 #include "kernel/capabilities.h"
-#include "kernel/links.h"
 
 namespace shunt::cli {
 namespace {
@@ -92,20 +90,6 @@ Error without_privilege(const Options& options) {
                   command_line(options)));
 }
 
-void say_method(const GatewayRequest& request, const MethodDecision& decision) {
-  if (decision.method == CaptureMethod::tproxy) {
-    log(LogLevel::info, "by TPROXY: TCP and UDP, IPv4 and IPv6");
-    return;
-  }
-  const bool chosen = request.capture.method == MethodChoice::redirect;
-  log(LogLevel::info,
-      fmt::format("by REDIRECT{}",
-                  chosen ? "" : ", since TPROXY does not work here: " + decision.why_not_tproxy));
-  log(LogLevel::warning,
-      "UDP is not captured (REDIRECT cannot tell where a datagram was going): DNS and QUIC pass "
-      "beside the proxy");
-}
-
 void say_way_out(const WayOut& way_out, CaptureMethod method) {
   if (way_out.name() == "direct") return;
   log(LogLevel::info, fmt::format("via {}", way_out.name()));
@@ -117,22 +101,6 @@ void say_way_out(const WayOut& way_out, CaptureMethod method) {
   }
 }
 
-/// What is not captured leaves as the kernel forwards it: with the client's own address.
-void warn_of_private_sources(const GatewayRequest& request) {
-  if (request.lan.empty() || request.capture.masquerade) return;
-  const auto addresses = list_addresses();
-  const bool has_private =
-      addresses && std::ranges::any_of(*addresses, [&](const InterfaceAddress& entry) {
-        return entry.address.is_private() &&
-               std::ranges::find(request.lan, entry.interface, &LanInterface::name) !=
-                   request.lan.end();
-      });
-  if (!has_private || someone_masquerades().value_or(true)) return;
-  log(LogLevel::warning,
-      "nothing masquerades here: what is not captured (ICMP, what is excluded) leaves with private "
-      "addresses and gets no answer; --masquerade mends that while shunt runs");
-}
-
 Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const TrafficSetup& traffic,
                                            GatewayCapture& capture, ProcessFinder* processes) {
   ProxyOptions proxy = traffic.proxy_options(options);
@@ -142,25 +110,6 @@ Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const Traffic
   proxy.own_listeners = capture.own_listeners();
   proxy.reply_sockets = capture.reply_sockets();
   return Proxy::start(std::move(proxy));
-}
-
-/// Drains until nothing lives, the deadline passes, or a second SIGINT comes.
-void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,
-           std::uint32_t timeout_ms) {
-  constexpr std::uint32_t kSliceMs = 50;
-  if (const auto passing = capture.let_new_flows_pass(); !passing) {
-    log(LogLevel::warning, passing.error().text());
-  }
-  for (std::uint32_t waited = 0;; waited += kSliceMs) {
-    if (proxy.drain(std::min(kSliceMs, timeout_ms - waited))) return;
-    capture.restore_deleted();
-    if (signals.interrupted_again() || waited + kSliceMs >= timeout_ms) break;
-    if (waited == 0) {
-      log(LogLevel::info, fmt::format("waiting for {} connections to end; Ctrl-C ends them now",
-                                      proxy.live_flows()));
-    }
-  }
-  log(LogLevel::info, fmt::format("ending {} connections", proxy.live_flows()));
 }
 
 Result<void> run_until_stopped(GatewayCapture& capture, const StopSignals& signals) {
@@ -188,7 +137,7 @@ Result<int> run_gateway(const Options& options) {
   const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture, processes.get()));
 
   log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
-  say_method(request, capture.method());
+  say_method(request.capture.method, capture.method());
   if (const std::string rules = rules_text(*request.rules); !rules.empty()) {
     log(LogLevel::info, rules);
   }

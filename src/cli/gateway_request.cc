@@ -59,6 +59,20 @@ Error nothing_to_capture() {
                     "own traffic: --host");
 }
 
+/// `named`: the interfaces asked for; none: those that look like a LAN.
+Result<GatewayRequest> with_lan(GatewayRequest request, const std::vector<std::string>& named) {
+  request.lan = SHUNT_TRY(choose_lan_interfaces(named));
+  for (const LanInterface& lan : request.lan) request.capture.interfaces.push_back(lan.name);
+  if (request.lan.empty() && !request.capture.host) return Failure(nothing_to_capture());
+  if (request.lan.size() >= Allotment::kPriorities) {
+    return Failure(
+        make_error(Kind::usage, error_number::kNothingToCapture,
+                   fmt::format("{} interfaces are more than one gateway takes", request.lan.size()),
+                   "shunt gateway -i IFACE"));
+  }
+  return request;
+}
+
 }  // namespace
 
 std::string GatewayRequest::captured_text() const {
@@ -85,15 +99,22 @@ Result<GatewayRequest> gateway_request(const Options& options) {
                                    .kernel_rules = kernel_decisions(*request.rules),
                                    .workers = worker_count(options.count("workers")),
                                    .mark_upstreams = !options.has("debug-unmarked")};
-  request.lan = SHUNT_TRY(choose_lan_interfaces(options.values("interface")));
-  for (const LanInterface& lan : request.lan) request.capture.interfaces.push_back(lan.name);
-  if (request.lan.empty() && !request.capture.host) return Failure(nothing_to_capture());
-  if (request.lan.size() >= Allotment::kPriorities) {
-    return Failure(
-        make_error(Kind::usage, error_number::kNothingToCapture,
-                   fmt::format("{} interfaces are more than one gateway takes", request.lan.size()),
-                   "shunt gateway -i IFACE"));
+  return with_lan(std::move(request), options.values("interface"));
+}
+
+Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
+  const CaptureConfig& asked = checked.config.capture;
+  GatewayRequest request;
+  request.rules = checked.rules;
+  request.capture = asked.options;
+  request.capture.serves = true;
+  request.capture.interfaces.clear();
+  request.capture.kernel_rules = kernel_decisions(*checked.rules);
+  request.capture.workers = worker_count(checked.config.limits.workers);
+  if (asked.choose_lan || !asked.options.interfaces.empty()) {
+    return with_lan(std::move(request), asked.options.interfaces);
   }
+  if (!request.capture.host) return Failure(nothing_to_capture());
   return request;
 }
 

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "capture/gateway_plan.h"
 #include "capture/lan_interfaces.h"
+#include "config/config.h"
 #include "policy/ruleset.h"
 
 namespace shunt::cli {
@@ -26,5 +27,7 @@ struct GatewayRequest {
 
 /// Looks at the machine's interfaces where none is named; reads what the rules name.
 Result<GatewayRequest> gateway_request(const Options& options);
+/// The same of a configuration file.
+Result<GatewayRequest> gateway_request(const CheckedConfig& checked);
 
 }  // namespace shunt::cli

@@ -16,8 +16,8 @@ namespace {
 
 constexpr Option kOptions[] = {{.name = "man", .help = "print the man page, for man -l"}};
 
-constexpr std::string_view kTopics[] = {"run",     "gateway",    "check",  "explain",
-                                        "plan",    "doctor",     "down",   "demo",
+constexpr std::string_view kTopics[] = {"run",     "gateway",    "serve",  "reload",    "check",
+                                        "explain", "plan",       "doctor", "down",      "demo",
                                         "version", "completion", "errors", "exit-codes"};
 
 Error unknown_topic(const std::string& topic) {

@@ -9,10 +9,12 @@
 #include "base/suggest.h"
 #include "capture/gateway_plan.h"
 #include "cli/commands.h"
+#include "cli/config_report.h"
 #include "cli/gateway_request.h"
 #include "cli/help_text.h"
 #include "cli/output.h"
 #include "cli/place.h"
+#include "config/config.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
@@ -21,10 +23,11 @@
 namespace shunt::cli {
 namespace {
 
-constexpr std::string_view kSubjects[] = {"gateway"};
+constexpr std::string_view kSubjects[] = {"gateway", "serve"};
 
 constexpr Example kExamples[] = {
     {"shunt plan gateway -i br-lan --host", "the rules, routes and sysctls of that gateway"},
+    {"shunt plan serve -c shunt.toml", "and of a configuration file"},
 };
 
 /// A port that is free now; the gateway takes one that is free then.
@@ -42,8 +45,7 @@ MethodDecision expected_method(MethodChoice choice) {
 }
 
 /// Everything that is no command goes behind a #, as all tools of the plan take it.
-Result<int> plan_gateway_command(const Options& options) {
-  const auto request = SHUNT_TRY(gateway_request(options));
+Result<int> print_plan(const GatewayRequest& request) {
   const bool privileged = has_capability(CAP_NET_ADMIN);
   const bool ipv6 = kernel_has_ipv6();
   auto decision = expected_method(request.capture.method);
@@ -69,10 +71,25 @@ Result<int> plan_gateway_command(const Options& options) {
   return 0;
 }
 
+Result<int> plan_gateway_command(const Options& options) {
+  const auto request = SHUNT_TRY(gateway_request(options));
+  return print_plan(request);
+}
+
+Result<int> plan_serve_command(const Options& options) {
+  auto config = read_config(options.value("config"));
+  if (!config) return report_mistakes(config.error());
+  const auto checked = check_config(*std::move(config));
+  if (!checked) return report_mistakes(checked.error());
+  const auto request = SHUNT_TRY(gateway_request(*checked));
+  return print_plan(request);
+}
+
 Error no_such_plan(const std::vector<std::string>& words) {
-  Error error = make_error(Kind::usage, error_number::kUnexpectedWord,
-                           fmt::format("there is no plan of \"{}\"", words.front()),
-                           "shunt plan gateway [the gateway's options]");
+  Error error =
+      make_error(Kind::usage, error_number::kUnexpectedWord,
+                 fmt::format("there is no plan of \"{}\"", words.front()),
+                 "shunt plan gateway [the gateway's options], or shunt plan serve [-c FILE]");
   const std::vector<std::string_view> arguments(words.begin(), words.end());
   error.place = point_at(kPlanCommand.name, arguments,
                          {.argument = 0, .first = 0, .length = words.front().size()},
@@ -82,13 +99,15 @@ Error no_such_plan(const std::vector<std::string>& words) {
 
 Result<int> run_plan(const Options& options) {
   const std::vector<std::string>& words = options.words();
-  if (words.front() != kGatewayCommand.name) {
-    return Failure(no_such_plan(words));
-  }
+  const bool serve = words.front() == kServeCommand.name;
+  if (!serve && words.front() != kGatewayCommand.name) return Failure(no_such_plan(words));
+  const Command& subject = serve ? kServeCommand : kGatewayCommand;
   const std::vector<std::string_view> arguments(words.begin() + 1, words.end());
-  const Options gateway = SHUNT_TRY(parse(kGatewayCommand, arguments));
-  if (!gateway.wants_help()) return plan_gateway_command(gateway);
-  SHUNT_CHECK(print(command_help(kGatewayCommand)));
+  const Options planned = SHUNT_TRY(parse(subject, arguments));
+  if (!planned.wants_help()) {
+    return serve ? plan_serve_command(planned) : plan_gateway_command(planned);
+  }
+  SHUNT_CHECK(print(command_help(subject)));
   return 0;
 }
 
@@ -97,7 +116,7 @@ Result<int> run_plan(const Options& options) {
 constinit const Command kPlanCommand = {
     .name = "plan",
     .summary = "show what a gateway would change, and change nothing",
-    .usage = "gateway [the gateway's options]",
+    .usage = "gateway|serve [the command's options]",
     .description =
         "Prints the nftables text, the routing rules, the routes and the sysctls that the command "
         "would apply, exactly as it would apply them.",

@@ -17,7 +17,7 @@
 namespace shunt::cli {
 namespace {
 
-Result<UniqueFd> open_log(const std::string& path) {
+Result<UniqueFd> open_file(const std::string& path) {
   // Not truncated and not blocking: a FIFO without a reader is an error rather than a hang.
   UniqueFd fd(::open(path.c_str(),
                      O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640));
@@ -29,12 +29,6 @@ Result<UniqueFd> open_log(const std::string& path) {
   // The log's thread waits for a slow reader by itself.
   ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) & ~O_NONBLOCK);
   return fd;
-}
-
-std::unique_ptr<TrafficLog> make_log(const Options& options, int fd, ProcessNames* names) {
-  if (fd < 0) return nullptr;
-  const TrafficLogOptions log{.fd = fd, .colour = shunt::wants_colour(fd), .names = names};
-  return options.has("json") ? make_json_log(log) : make_console_log(log);
 }
 
 }  // namespace
@@ -69,6 +63,18 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
   return proxy;
 }
 
+Result<void> TrafficSetup::open_log(const std::string& path, bool json, int fd,
+                                    ProcessNames* names) {
+  if (!path.empty()) {
+    log_file = SHUNT_TRY(open_file(path));
+    fd = log_file.get();
+  }
+  if (fd < 0) return {};
+  const TrafficLogOptions options{.fd = fd, .colour = shunt::wants_colour(fd), .names = names};
+  log = json ? make_json_log(options) : make_console_log(options);
+  return {};
+}
+
 Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
                                     std::uint32_t egress_mark, int log_fd, ProcessNames* names) {
   TrafficSetup setup;
@@ -80,11 +86,7 @@ Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<cons
                                  .connect_timeout_ms = options.duration_ms("connect-timeout")};
   setup.way_out = SHUNT_TRY(make_way_out(choice, upstream));
   setup.policy = policy_of(std::move(rules), make_direct(upstream), setup.way_out);
-  if (const std::string path = options.value("log-to"); !path.empty()) {
-    setup.log_file = SHUNT_TRY(open_log(path));
-    log_fd = setup.log_file.get();
-  }
-  setup.log = make_log(options, log_fd, names);
+  SHUNT_CHECK(setup.open_log(options.value("log-to"), options.has("json"), log_fd, names));
   return setup;
 }
 

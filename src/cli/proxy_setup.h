@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "base/result.h"
 #include "egress/way_out.h"
@@ -38,6 +39,9 @@ struct TrafficSetup {
 
   /// Everything in ProxyOptions that does not depend on the capture.
   [[nodiscard]] ProxyOptions proxy_options(const Options& options) const;
+  /// The traffic lines go to the file `path`, or where that is "" to the descriptor `fd`, which is
+  /// not closed (-1: nowhere). Starts the log's thread.
+  Result<void> open_log(const std::string& path, bool json, int fd, ProcessNames* names);
 };
 
 /// Reads the options of cli/common_options.h: --via, --via-password-file, --json, --log-to and the

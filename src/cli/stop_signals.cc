@@ -37,7 +37,9 @@ Result<StopSignals> StopSignals::create() {
   return StopSignals(std::move(fd));
 }
 
-bool StopSignals::take() const { return next_signal(fd_.get()) != 0; }
+unsigned StopSignals::next() const { return next_signal(fd_.get()); }
+
+bool StopSignals::take() const { return next() != 0; }
 
 bool StopSignals::interrupted_again() const {
   bool interrupted = false;

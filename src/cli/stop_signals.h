@@ -17,6 +17,8 @@ class StopSignals {
 
   /// Readable when a signal waits.
   [[nodiscard]] int fd() const { return fd_.get(); }
+  /// Takes one signal and yields its number; 0 if none waits.
+  [[nodiscard]] unsigned next() const;
   /// Takes one signal; false if none waits.
   bool take() const;
   /// Takes all that wait; true if SIGINT was among them.

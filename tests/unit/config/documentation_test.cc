@@ -52,8 +52,9 @@ std::map<std::string, Documented> documented() {
   bool in_keys = false;
   for (std::string line; std::getline(file, line);) {
     if (line.starts_with("## ")) {
-      table = line.contains('[') ? table_of(line) : "";
-      in_keys = line.contains('[') || line.contains("top of the file");
+      const bool names_table = line.contains("`[");
+      table = names_table ? table_of(line) : "";
+      in_keys = names_table || line.contains("top of the file");
     }
     if (!in_keys || !line.starts_with("| `")) continue;
     const auto row = cells(line);

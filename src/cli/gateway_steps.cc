@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/gateway_steps.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "capture/masquerade.h"
+#include "kernel/links.h"
+
+namespace shunt::cli {
+
+void say_method(MethodChoice choice, const MethodDecision& decision) {
+  if (decision.method == CaptureMethod::tproxy) {
+    log(LogLevel::info, "by TPROXY: TCP and UDP, IPv4 and IPv6");
+    return;
+  }
+  const bool chosen = choice == MethodChoice::redirect;
+  log(LogLevel::info,
+      fmt::format("by REDIRECT{}",
+                  chosen ? "" : ", since TPROXY does not work here: " + decision.why_not_tproxy));
+  log(LogLevel::warning,
+      "UDP is not captured (REDIRECT cannot tell where a datagram was going): DNS and QUIC pass "
+      "beside the proxy");
+}
+
+void warn_of_private_sources(const GatewayRequest& request) {
+  if (request.lan.empty() || request.capture.masquerade) return;
+  const auto addresses = list_addresses();
+  const bool has_private =
+      addresses && std::ranges::any_of(*addresses, [&](const InterfaceAddress& entry) {
+        return entry.address.is_private() &&
+               std::ranges::find(request.lan, entry.interface, &LanInterface::name) !=
+                   request.lan.end();
+      });
+  if (!has_private || someone_masquerades().value_or(true)) return;
+  log(LogLevel::warning,
+      "nothing masquerades here: what is not captured (ICMP, what is excluded) leaves with private "
+      "addresses and gets no answer; --masquerade mends that while shunt runs");
+}
+
+void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,
+           std::uint32_t timeout_ms) {
+  constexpr std::uint32_t kSliceMs = 50;
+  if (const auto passing = capture.let_new_flows_pass(); !passing) {
+    log(LogLevel::warning, passing.error().text());
+  }
+  for (std::uint32_t waited = 0;; waited += kSliceMs) {
+    if (proxy.drain(std::min(kSliceMs, timeout_ms - waited))) return;
+    capture.restore_deleted();
+    if (signals.interrupted_again() || waited + kSliceMs >= timeout_ms) break;
+    if (waited == 0) {
+      log(LogLevel::info, fmt::format("waiting for {} connections to end; Ctrl-C ends them now",
+                                      proxy.live_flows()));
+    }
+  }
+  log(LogLevel::info, fmt::format("ending {} connections", proxy.live_flows()));
+}
+
+}  // namespace shunt::cli

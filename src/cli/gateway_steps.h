@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What `gateway` and `serve` do alike, beside cli/proxy_setup.h.
+#pragma once
+
+#include <cstdint>
+
+#include "capture/gateway_capture.h"
+#include "cli/gateway_request.h"
+#include "cli/stop_signals.h"
+#include "proxy/proxy.h"
+
+namespace shunt::cli {
+
+/// Logs how the traffic is captured, and what is not.
+void say_method(MethodChoice choice, const MethodDecision& decision);
+
+/// What is not captured leaves as the kernel forwards it: with the client's own address.
+void warn_of_private_sources(const GatewayRequest& request);
+
+/// Drains until nothing lives, the deadline passes, or a second SIGINT comes.
+void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,
+           std::uint32_t timeout_ms);
+
+}  // namespace shunt::cli

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/service.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+#include "cli/kernel_decisions.h"
+#include "config/config_errors.h"
+
+namespace shunt::cli {
+namespace {
+
+std::string counted(std::size_t count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
+std::multiset<std::string> texts_of(const Ruleset& rules) {
+  std::multiset<std::string> texts;
+  for (std::uint32_t number = 1; number <= rules.size(); ++number) {
+    texts.insert(rules.rule(number).text);
+  }
+  return texts;
+}
+
+/// How many rules of `a` have no like in `b`.
+std::size_t only_in(const std::multiset<std::string>& a, const std::multiset<std::string>& b) {
+  std::vector<std::string> out;
+  std::ranges::set_difference(a, b, std::back_inserter(out));
+  return out.size();
+}
+
+std::string change_text(const Ruleset& before, const Ruleset& after) {
+  const auto old_texts = texts_of(before);
+  const auto new_texts = texts_of(after);
+  return fmt::format("{} new, {} gone", only_in(new_texts, old_texts),
+                     only_in(old_texts, new_texts));
+}
+
+Error restart_error(const std::vector<std::string>& keys) {
+  return make_error(Kind::configuration, error_number::kNeedsRestart,
+                    fmt::format("nothing was changed: {} cannot be changed while shunt runs",
+                                fmt::join(keys, ", ")),
+                    "systemctl restart shunt");
+}
+
+}  // namespace
+
+std::vector<std::string> needs_restart(const Config& before, const Config& after) {
+  std::vector<std::string> keys;
+  const auto differs = [&keys](bool different, const char* key) {
+    if (different) keys.emplace_back(key);
+  };
+  const GatewayOptions& old_capture = before.capture.options;
+  const GatewayOptions& capture = after.capture.options;
+  differs(before.capture.choose_lan != after.capture.choose_lan ||
+              old_capture.interfaces != capture.interfaces,
+          "capture.lan");
+  differs(old_capture.host != capture.host, "capture.host");
+  differs(old_capture.loopback != capture.loopback, "capture.loopback");
+  differs(old_capture.method != capture.method, "capture.method");
+  differs(old_capture.closed != capture.closed, "capture.on-exit");
+  differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
+  differs(before.limits.workers != after.limits.workers, "limits.workers");
+  differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
+  differs(before.limits.idle_timeout_ms != after.limits.idle_timeout_ms, "limits.idle-timeout");
+  differs(before.log.json != after.log.json, "log.format");
+  differs(before.log.to != after.log.to, "log.to");
+  return keys;
+}
+
+Service::Service(CheckedConfig checked, GatewayRequest request)
+    : checked_(std::move(checked)), request_(std::move(request)) {}
+
+Service::~Service() = default;
+
+Result<std::unique_ptr<Service>> Service::create(CheckedConfig checked) {
+  auto request = SHUNT_TRY(gateway_request(checked));
+  std::unique_ptr<Service> service(new Service(std::move(checked), std::move(request)));
+  SHUNT_CHECK(service->start());
+  return service;
+}
+
+Result<void> Service::start() {
+  const Config& config = checked_.config;
+  capture_ = std::make_unique<GatewayCapture>(SHUNT_TRY(GatewayCapture::create(request_.capture)));
+  traffic_.loop_guard = std::make_shared<LoopGuard>();
+  SHUNT_CHECK(traffic_.open_log(config.log.to, config.log.json, STDOUT_FILENO, nullptr));
+  auto made = SHUNT_TRY(make(checked_));
+  traffic_.policy = std::move(made.policy);
+  checker_ = std::move(made.checker);
+  if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
+
+  ProxyOptions options;
+  options.policy = traffic_.policy;
+  options.loop_guard = traffic_.loop_guard;
+  options.log = traffic_.log.get();
+  options.observe_content = traffic_.log != nullptr;
+  options.sniff_wait_ms = config.limits.sniff_wait_ms;
+  options.idle_timeout_ms = config.limits.idle_timeout_ms;
+  options.processes = processes_.get();
+  options.workers = capture_->take_listeners();
+  options.method = capture_->method().method;
+  options.own_listeners = capture_->own_listeners();
+  options.reply_sockets = capture_->reply_sockets();
+  proxy_ = SHUNT_TRY(Proxy::start(std::move(options)));
+  seen_files_ = look();
+  return {};
+}
+
+Result<Service::Made> Service::make(const CheckedConfig& checked) const {
+  const WayOutContext context{
+      .options = {.mark = capture_->egress_mark(),
+                  .observer = traffic_.loop_guard.get(),
+                  .connect_timeout_ms = checked.config.limits.connect_timeout_ms},
+      .own_mark_bits = capture_->plan().spec.marks.mask};
+  const WaysOut made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
+  std::vector<std::shared_ptr<const WayOut>> ways;
+  for (const std::string& name : checked.rules->ways_out()) ways.push_back(made.find(name));
+  return Made{.policy = Policy::create(checked.rules, std::move(ways)),
+              .checker = SHUNT_TRY(HealthChecker::start(made.groups))};
+}
+
+std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveFlows live) {
+  auto made = make(checked);
+  if (!made) return std::unexpected(Mistakes{std::move(made).error()});
+  if (auto replaced = capture_->replace_rules(checked.config.capture.options.exclusions,
+                                              kernel_decisions(*checked.rules));
+      !replaced) {
+    return std::unexpected(Mistakes{std::move(replaced).error()});
+  }
+  proxy_->replace_policy(made->policy, live);
+  traffic_.policy = std::move(made->policy);
+  checker_ = std::move(made->checker);
+  checked_ = std::move(checked);
+  return {};
+}
+
+std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
+  auto config = read_config(checked_.config.source->file());
+  if (!config) return std::unexpected(std::move(config).error());
+  if (const auto keys = needs_restart(checked_.config, *config); !keys.empty()) {
+    return std::unexpected(Mistakes{restart_error(keys)});
+  }
+  auto checked = check_config(*std::move(config), capture_->plan().spec.marks.mask);
+  if (!checked) return std::unexpected(std::move(checked).error());
+  const std::string change = change_text(*checked_.rules, *checked->rules);
+  if (auto applied = apply(*std::move(checked), live); !applied) {
+    return std::unexpected(std::move(applied).error());
+  }
+  seen_files_ = look();
+  return fmt::format("reloaded: {} ({})", text(), change);
+}
+
+std::string Service::look() const {
+  std::string text;
+  for (const FileStamp& file : checked_.rules->files()) {
+    struct stat found{};
+    if (::stat(file.path.c_str(), &found) != 0) {
+      text += "none\n";
+      continue;
+    }
+    text += fmt::format("{} {} {} {}\n", found.st_ino, found.st_size, found.st_mtim.tv_sec,
+                        found.st_mtim.tv_nsec);
+  }
+  return text;
+}
+
+void Service::look_at_files() {
+  const bool old = checked_.rules->outdated();
+  if (!old) return;
+  std::string now = look();
+  if (now == seen_files_) return;  // a state that was refused
+  seen_files_ = std::move(now);
+  auto checked = check_config(checked_.config, capture_->plan().spec.marks.mask);
+  std::expected<void, Mistakes> applied;
+  if (checked) {
+    applied = apply(*std::move(checked), Proxy::LiveFlows::keep);
+  } else {
+    applied = std::unexpected(std::move(checked).error());
+  }
+  if (applied) {
+    log(LogLevel::info, fmt::format("read changed lists again: {}", text()));
+    return;
+  }
+  const Error& first = applied.error().front();
+  log(LogLevel::error, fmt::format("a changed list is not used, the old rules stay: {}{}{}",
+                                   first.text(), first.place.empty() ? "" : " at ",
+                                   first.place.substr(0, first.place.find('\n'))));
+}
+
+std::string Service::text() const {
+  return fmt::format("{}, {}", counted(checked_.rules->size(), "rule", "rules"),
+                     counted(checked_.config.ways_out.size(), "way out", "ways out"));
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What `shunt serve` runs: the capture, the proxy and the rules of one configuration file, and how
+// another state of the file takes their place.
+//
+// A reload parses, checks and makes everything new before it touches anything; then the kernel's
+// rules change in one transaction and the proxy's policy with one pointer. A flow that is being
+// carried keeps the verdict that it has. Whatever goes wrong on the way, the old state stays.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/gateway_capture.h"
+#include "capture/host_processes.h"
+#include "cli/gateway_request.h"
+#include "cli/proxy_setup.h"
+#include "config/config.h"
+#include "control/message.h"
+#include "egress/health_checker.h"
+#include "egress/way_out_spec.h"
+#include "proxy/proxy.h"
+
+namespace shunt::cli {
+
+class Service {
+ public:
+  static constexpr int kLookMs = 2000;  ///< how often list files are looked at
+
+  /// Takes an instance, opens the listeners and starts the proxy; nothing is captured yet. Before
+  /// any other thread is started.
+  static Result<std::unique_ptr<Service>> create(CheckedConfig checked);
+  ~Service();
+
+  /// From here on traffic is captured. Yields what could not be done and is not essential.
+  Result<std::vector<std::string>> install() { return capture_->install(); }
+  /// Reads the file again. On success a line on what is new.
+  std::expected<std::string, Mistakes> reload(Proxy::LiveFlows live);
+  /// Reads the rules' lists and databases again where one of their files has changed. A file that
+  /// is bad is logged once, and the old rules stay.
+  void look_at_files();
+
+  [[nodiscard]] GatewayCapture& capture() { return *capture_; }
+  [[nodiscard]] Proxy& proxy() { return *proxy_; }
+  [[nodiscard]] TrafficLog* traffic_log() const { return traffic_.log.get(); }
+  [[nodiscard]] const GatewayRequest& request() const { return request_; }
+  [[nodiscard]] std::uint32_t drain_timeout_ms() const {
+    return checked_.config.limits.drain_timeout_ms;
+  }
+  /// "12 rules, 2 ways out".
+  [[nodiscard]] std::string text() const;
+
+ private:
+  Service(CheckedConfig checked, GatewayRequest request);
+  Result<void> start();
+  /// The ways out of a configuration, and what looks after them.
+  struct Made {
+    std::shared_ptr<const Policy> policy;
+    std::unique_ptr<HealthChecker> checker;
+  };
+  [[nodiscard]] Result<Made> make(const CheckedConfig& checked) const;
+  std::expected<void, Mistakes> apply(CheckedConfig checked, Proxy::LiveFlows live);
+  /// What stat(2) says of the files that the rules were read from.
+  [[nodiscard]] std::string look() const;
+
+  CheckedConfig checked_;
+  GatewayRequest request_;
+  std::unique_ptr<GatewayCapture> capture_;
+  std::unique_ptr<HostProcesses> processes_;
+  TrafficSetup traffic_;
+  std::unique_ptr<HealthChecker> checker_;
+  std::unique_ptr<Proxy> proxy_;
+  std::string seen_files_;  // what look() said when the rules were last read
+};
+
+/// What was changed between two configurations that only a restart can apply: "capture.lan", ….
+/// Pure.
+[[nodiscard]] std::vector<std::string> needs_restart(const Config& before, const Config& after);
+
+}  // namespace shunt::cli

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace shunt::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+Config config(const std::string& text) {
+  auto parsed = parse_config("shunt.toml", "version = 1\n" + text);
+  EXPECT_TRUE(parsed) << text;
+  return parsed ? *std::move(parsed) : Config{};
+}
+
+TEST(Reload, takes_rules_ways_out_exclusions_and_drain_timeout_while_shunt_runs) {
+  const Config before = config("capture.lan = ['a']\n");
+  const Config after = config(
+      "capture.lan = ['a']\ncapture.exclude = ['port 22']\nlimits.drain-timeout = '1s'\n"
+      "limits.connect-timeout = '1s'\nvia.b.interface = 'b'\nrules.match = ['-> b']\n");
+  EXPECT_THAT(needs_restart(before, after), IsEmpty());
+}
+
+TEST(Reload, names_every_key_that_needs_a_restart) {
+  const Config before = config("");
+  struct Case {
+    const char* text;
+    const char* key;
+  };
+  for (const auto& [text, key] :
+       {Case{"capture.lan = []", "capture.lan"}, Case{"capture.lan = ['a']", "capture.lan"},
+        Case{"capture.host = true", "capture.host"},
+        Case{"capture.method = 'redirect'", "capture.method"},
+        Case{"capture.on-exit = 'closed'", "capture.on-exit"},
+        Case{"capture.masquerade = true", "capture.masquerade"},
+        Case{"limits.workers = 7", "limits.workers"},
+        Case{"limits.sniff-wait = '1s'", "limits.sniff-wait"},
+        Case{"limits.idle-timeout = '1s'", "limits.idle-timeout"},
+        Case{"log.format = 'json'", "log.format"}, Case{"log.to = 'x'", "log.to"}}) {
+    EXPECT_THAT(needs_restart(before, config(text)), ElementsAre(key)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace shunt::cli
