@@ -12,9 +12,9 @@ namespace {
 /// are not yet there.
 void add_never_captured(std::vector<std::string>& out, std::string_view address_types) {
   out.push_back(fmt::format("fib daddr type {} return", address_types));
-  out.push_back("ip daddr 169.254.0.0/16 return");
-  out.push_back("ip6 daddr fe80::/10 return");
-  out.push_back("udp dport { 67, 68, 546, 547 } return");
+  out.emplace_back("ip daddr 169.254.0.0/16 return");
+  out.emplace_back("ip6 daddr fe80::/10 return");
+  out.emplace_back("udp dport { 67, 68, 546, 547 } return");
 }
 
 void add_exclusions(std::vector<std::string>& out, const std::vector<std::string>& matches) {

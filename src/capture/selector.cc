@@ -25,6 +25,7 @@ std::string nft_set(const std::vector<std::string>& elements) {
 
 std::string nft_ranges(const std::vector<NumberRange>& ranges) {
   std::vector<std::string> texts;
+  texts.reserve(ranges.size());
   for (const auto& [low, high] : ranges) {
     texts.push_back(low == high ? fmt::format("{}", low) : fmt::format("{}-{}", low, high));
   }
@@ -57,6 +58,7 @@ struct Draft {
 
 void add_addresses(Draft& draft, const Term& term, std::string_view side) {
   std::vector<Network> blocks;
+  blocks.reserve(term.values.size());
   for (const Value& value : term.values) blocks.push_back(value.network);
   std::vector<std::string> v4;
   std::vector<std::string> v6;
@@ -163,6 +165,7 @@ Parsed<void> check_term(const Term& term) {
                       "\"not\"");
   }
   std::vector<std::string_view> names;
+  names.reserve(kKernelKeys.size());
   for (const TermKey key : kKernelKeys) names.push_back(key_name(key));
   if (std::ranges::find(kKernelKeys, term.key) != kKernelKeys.end()) {
     return mistake_at(term.span, "a rule that keeps traffic in the kernel takes no file");

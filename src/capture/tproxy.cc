@@ -44,7 +44,7 @@ std::string forwarded_chains(const CaptureSpec& spec) {
                      fmt::format("ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
   decide.push_back(marks.set(marks.forwarded, "ct"));
-  decide.push_back("goto take_forwarded");
+  decide.emplace_back("goto take_forwarded");
   text += nft_chain(kNewForwarded, "", decide);
   auto take = to_listener(spec, marks.set(marks.forwarded) + " ");
   take.push_back(
@@ -83,7 +83,7 @@ std::string closed_forwarded(const CaptureSpec& spec) {
        fmt::format("meta l4proto udp {} drop", captured(spec, marks.forwarded)),
        fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
-  decide.push_back("drop");
+  decide.emplace_back("drop");
   return text + nft_chain(kNewForwarded, "", decide);
 }
 
@@ -98,7 +98,7 @@ std::string closed_own(const CaptureSpec& spec) {
        fmt::format("meta l4proto udp {} drop", captured(spec, marks.own)),
        fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
   auto decide = own_let_go(spec);
-  decide.push_back("drop");
+  decide.emplace_back("drop");
   return text + nft_chain(kNewOwn, "", decide);
 }
 

@@ -34,7 +34,7 @@ class AddressBook {
   /// Outlives the book while a look-up is under way, which the resolver may draw out.
   struct State {
     std::string host;
-    std::uint16_t port;
+    std::uint16_t port = 0;
     Resolver resolver;
     std::atomic<Addresses> addresses;
     std::atomic<std::int64_t> not_before_ms = 0;

@@ -21,6 +21,7 @@ namespace {
 
 Result<std::string> password_for(const WayOutChoice& choice) {
   if (!choice.password_file.empty()) return read_password_file(choice.password_file);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): read before the workers start
   const char* password = ::getenv(kPasswordVariable);
   if (password == nullptr) {
     return Failure(make_error(

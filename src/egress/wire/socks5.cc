@@ -45,11 +45,11 @@ Decoded<T> complete(T value, std::size_t size) {
 Endpoint endpoint_from(std::string_view bytes) {
   Endpoint endpoint;
   if (bytes.size() == sizeof(in_addr) + 2) {
-    in_addr v4;
+    in_addr v4{};
     std::memcpy(&v4, bytes.data(), sizeof v4);
     endpoint.address = Address(v4);
   } else {
-    in6_addr v6;
+    in6_addr v6{};
     std::memcpy(&v6, bytes.data(), sizeof v6);
     endpoint.address = Address(v6);
   }
@@ -82,7 +82,7 @@ Decoded<std::optional<Endpoint>> decode_address(std::string_view bytes) {
 }  // namespace
 
 std::string greeting(bool offer_none, bool offer_password) {
-  std::string out{kVersion, static_cast<char>(offer_none + offer_password)};
+  std::string out{kVersion, static_cast<char>((offer_none ? 1 : 0) + (offer_password ? 1 : 0))};
   if (offer_none) out += static_cast<char>(Method::none);
   if (offer_password) out += static_cast<char>(Method::password);
   return out;
