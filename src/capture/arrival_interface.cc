@@ -30,7 +30,7 @@ cmsghdr* next_header(const msghdr& message, cmsghdr* header) {
 
 template <class T>
 T value_of(const cmsghdr& header) {
-  T value;
+  T value{};
   std::memcpy(&value, CMSG_DATA(&header), sizeof value);
   return value;
 }
