@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/group.h"
 
+#include <algorithm>
 #include <deque>
 #include <set>
 
