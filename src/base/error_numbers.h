@@ -45,6 +45,13 @@ inline constexpr int kAddressDatabase = 32;
 inline constexpr int kBadWayOut = 33;
 inline constexpr int kWayOutCycle = 34;
 inline constexpr int kMarkTaken = 35;
+inline constexpr int kConfigFile = 40;
+inline constexpr int kNotToml = 41;
+inline constexpr int kUnknownKey = 42;
+inline constexpr int kBadKeyValue = 43;
+inline constexpr int kConfigVersion = 44;
+inline constexpr int kNotRunning = 45;
+inline constexpr int kNeedsRestart = 46;
 }  // namespace error_number
 
 struct NumberedError {
@@ -88,6 +95,13 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kBadWayOut, "what is said of a way out is impossible or contradicts itself"},
     {error_number::kWayOutCycle, "a way out leads through itself"},
     {error_number::kMarkTaken, "a way out's mark meets the bits that shunt uses itself"},
+    {error_number::kConfigFile, "the configuration file cannot be read"},
+    {error_number::kNotToml, "the configuration file is not TOML"},
+    {error_number::kUnknownKey, "the configuration has a key that shunt does not know"},
+    {error_number::kBadKeyValue, "a key of the configuration has a value of another kind"},
+    {error_number::kConfigVersion, "the version of the configuration's format is not known"},
+    {error_number::kNotRunning, "no `shunt serve` runs here, or it does not answer"},
+    {error_number::kNeedsRestart, "what was changed takes effect only when shunt is restarted"},
 });
 
 }  // namespace shunt

@@ -99,6 +99,10 @@ inline constexpr std::size_t kListFileBytes = 64 << 20;     ///< of `host @FILE`
 inline constexpr std::size_t kListEntries = 2'000'000;      ///< of one file
 inline constexpr std::size_t kMmdbBytes = 512 << 20;        ///< of a country or ASN database
 
+// The configuration file.
+inline constexpr std::size_t kConfigBytes = 32 << 20;  ///< of the file; long lists have their own
+inline constexpr std::size_t kConfigMistakes = 20;     ///< reported at once
+
 // Kernel state.
 inline constexpr std::size_t kHeldFds = 64;  ///< descriptors that hold kernel state (held_fd.h)
 inline constexpr std::size_t kTextFileBytes = 1024 * 1024;  ///< of /proc and of shunt's records

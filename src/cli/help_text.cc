@@ -10,7 +10,6 @@
 #include "base/error_numbers.h"
 #include "cli/commands.h"
 #include "cli/place.h"
-#include "config/config_errors.h"
 
 namespace shunt::cli {
 namespace {
@@ -118,9 +117,6 @@ std::string command_help(const Command& command) {
 std::string error_list() {
   std::string out = "The numbers in error[SN]:\n\n";
   for (const NumberedError& error : kNumberedErrors) {
-    out += entry(fmt::format("S{:03}", error.number), 10, error.meaning);
-  }
-  for (const NumberedError& error : kNumberedConfigErrors) {
     out += entry(fmt::format("S{:03}", error.number), 10, error.meaning);
   }
   return out;

@@ -8,7 +8,6 @@
 #include "base/error_numbers.h"
 #include "cli/commands.h"
 #include "cli/help_text.h"
-#include "config/config_errors.h"
 
 namespace shunt::cli {
 namespace {
@@ -100,9 +99,6 @@ std::string man_page() {
   out += tagged("SHUNT_VIA_PASSWORD", "the password for the proxy of --via");
   out += ".SH DIAGNOSTICS\n";
   for (const NumberedError& error : kNumberedErrors) {
-    out += tagged(fmt::format("error[S{:03}]", error.number), error.meaning);
-  }
-  for (const NumberedError& error : kNumberedConfigErrors) {
     out += tagged(fmt::format("error[S{:03}]", error.number), error.meaning);
   }
   return out + examples();

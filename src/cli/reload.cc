@@ -5,10 +5,10 @@
 #include <string>
 #include <utility>
 
+#include "base/error_numbers.h"
 #include "cli/commands.h"
 #include "cli/config_report.h"
 #include "cli/output.h"
-#include "config/config_errors.h"
 #include "control/client.h"
 #include "kernel/instance.h"
 
@@ -25,7 +25,7 @@ constexpr Option kOptions[] = {
 Error nobody_there() {
   return make_error(Kind::unreachable, error_number::kNotRunning,
                     "no `shunt serve` of this user runs in this network namespace",
-                    "systemctl start shunt, or sudo shunt reload");
+                    "start one with `shunt serve`; if it runs as another user: sudo shunt reload");
 }
 
 /// Of the instances here, the one that serves.

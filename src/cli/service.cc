@@ -10,9 +10,9 @@
 #include <set>
 #include <utility>
 
+#include "base/error_numbers.h"
 #include "base/log.h"
 #include "cli/kernel_decisions.h"
-#include "config/config_errors.h"
 
 namespace shunt::cli {
 namespace {
@@ -47,7 +47,7 @@ Error restart_error(const std::vector<std::string>& keys) {
   return make_error(Kind::configuration, error_number::kNeedsRestart,
                     fmt::format("nothing was changed: {} cannot be changed while shunt runs",
                                 fmt::join(keys, ", ")),
-                    "systemctl restart shunt");
+                    "stop `shunt serve` and start it again");
 }
 
 }  // namespace

@@ -10,8 +10,9 @@
 #include <set>
 #include <utility>
 
+#include "base/error_numbers.h"
+#include "base/limits.h"
 #include "config/config.h"
-#include "config/config_errors.h"
 #include "egress/check_way_outs.h"
 #include "policy/check.h"
 #include "rule/parse.h"

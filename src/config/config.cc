@@ -7,7 +7,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "config/config_errors.h"
+#include "base/error_numbers.h"
+#include "base/limits.h"
 #include "config/schema.h"
 #include "config/section.h"
 #include "config/toml_text.h"
@@ -247,6 +248,7 @@ std::expected<Config, Mistakes> read_config(const std::string& file) {
     Error error = std::move(read).error();
     error.kind = Kind::configuration;
     error.number = error_number::kConfigFile;
+    error.help = "-c FILE names another; docs/configuration.md says what may stand in it";
     return std::unexpected(Mistakes{std::move(error)});
   }
   return parse_config(file, std::move(read->bytes));

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "capture/gateway_plan.h"
-#include "config/config_limits.h"
 #include "config/source_text.h"
 #include "egress/way_out_spec.h"
 #include "policy/ruleset.h"

@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/error_numbers.h"
+#include "base/limits.h"
 #include "base/suggest.h"
 #include "base/units.h"
-#include "config/config_errors.h"
-#include "config/config_limits.h"
 #include "net/endpoint.h"
 
 namespace shunt {

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/error_numbers.h"
+
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_ENABLE_WINDOWS_COMPAT 0
@@ -11,8 +13,6 @@
 #include <algorithm>
 #include <numeric>
 #include <utility>
-
-#include "config/config_errors.h"
 
 namespace shunt {
 namespace {
