@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The other half of dns/message.h: messages of our own.
+#include <algorithm>
+#include <string>
+
+#include "dns/message.h"
+
+namespace shunt::dns {
+namespace {
+
+constexpr std::uint16_t kResponse = 0x8000;
+constexpr std::uint16_t kOpcode = 0x7800;
+constexpr std::uint16_t kTruncated = 0x0200;
+constexpr std::uint16_t kRecursionDesired = 0x0100;
+constexpr std::uint16_t kRecursionAvailable = 0x0080;
+constexpr std::uint16_t kCheckingDisabled = 0x0010;
+constexpr std::uint8_t kBadVersion = 1;        // BADVERS is 16: the upper eight bits of twelve
+constexpr std::uint16_t kToQuestion = 0xc00c;  // a pointer to the name behind the header
+
+void append_word(std::string& out, std::size_t value) {
+  out += static_cast<char>(value >> 8 & 0xff);
+  out += static_cast<char>(value & 0xff);
+}
+
+void append_long(std::string& out, std::uint32_t value) {
+  append_word(out, value >> 16);
+  append_word(out, value & 0xffff);
+}
+
+std::uint16_t flags_of(std::string_view message) {
+  return static_cast<std::uint16_t>(static_cast<unsigned char>(message[2]) << 8 |
+                                    static_cast<unsigned char>(message[3]));
+}
+
+void append_edns(std::string& out, std::size_t udp_bytes, bool dnssec_ok, std::uint8_t high_rcode) {
+  out += '\0';
+  append_word(out, type::kOpt);
+  append_word(out, udp_bytes);
+  append_long(out, static_cast<std::uint32_t>(high_rcode) << 24 | (dnssec_ok ? 0x8000U : 0U));
+  append_word(out, 0);
+}
+
+bool append_record(std::string& out, const Message& query, const Record& record) {
+  std::string owner;
+  if (record.owner == query.question.name) {
+    append_word(owner, kToQuestion);
+  } else if (auto wire = name_to_wire(record.owner)) {
+    owner = *std::move(wire);
+  } else {
+    return false;
+  }
+  const bool is_address = record.type == type::kA || record.type == type::kAaaa;
+  const auto data = is_address ? std::string(record.address.bytes()) : name_to_wire(record.target);
+  if (!data) return false;
+  out += owner;
+  append_word(out, record.type);
+  append_word(out, kInternet);
+  append_long(out, record.ttl_s);
+  append_word(out, data->size());
+  out += *data;
+  return true;
+}
+
+/// Header and question. The counts of records are zero.
+std::string begin_answer(std::string_view query_bytes, const Message& query, std::uint16_t bits) {
+  constexpr std::uint16_t kKept = kOpcode | kRecursionDesired | kCheckingDisabled;
+  std::string out(query_bytes.substr(0, 2));
+  append_word(out, kResponse | kRecursionAvailable | (flags_of(query_bytes) & kKept) | bits);
+  append_word(out, 1);
+  out.append(6, '\0');
+  out += query_bytes.substr(kHeaderBytes, query.question_end - kHeaderBytes);
+  return out;
+}
+
+void set_count(std::string& message, std::size_t offset, std::size_t count) {
+  message[offset] = static_cast<char>(count >> 8 & 0xff);
+  message[offset + 1] = static_cast<char>(count & 0xff);
+}
+
+void finish(std::string& out, const Message& query, std::uint8_t high_rcode) {
+  if (!query.edns) return;
+  append_edns(out, kOwnUdpBytes, query.edns->dnssec_ok, high_rcode);
+  set_count(out, 10, 1);
+}
+
+}  // namespace
+
+std::optional<std::string> make_query(std::uint16_t id, const Question& question,
+                                      std::uint16_t udp_bytes) {
+  const auto name = name_to_wire(question.name);
+  if (!name) return std::nullopt;
+  std::string out;
+  append_word(out, id);
+  append_word(out, kRecursionDesired);
+  append_word(out, 1);
+  out.append(4, '\0');
+  append_word(out, udp_bytes == 0 ? 0 : 1);
+  out += *name;
+  append_word(out, question.type);
+  append_word(out, question.dns_class);
+  if (udp_bytes != 0) append_edns(out, udp_bytes, false, 0);
+  return out;
+}
+
+std::string make_answer(std::string_view query_bytes, const Message& query, Rcode rcode,
+                        std::span<const Record> records) {
+  if (query.edns && query.edns->version != 0) {
+    std::string out = begin_answer(query_bytes, query, 0);
+    finish(out, query, kBadVersion);
+    return out;
+  }
+  std::string out = begin_answer(query_bytes, query, static_cast<std::uint8_t>(rcode));
+  std::size_t written = 0;
+  for (const Record& record : records) {
+    if (append_record(out, query, record)) ++written;
+  }
+  set_count(out, 6, written);
+  finish(out, query, 0);
+  return out;
+}
+
+std::string make_truncated(std::string_view query_bytes, const Message& query) {
+  std::string out = begin_answer(query_bytes, query, kTruncated);
+  finish(out, query, 0);
+  return out;
+}
+
+std::optional<std::string> make_format_error(std::string_view query_bytes) {
+  if (query_bytes.size() < kHeaderBytes) return std::nullopt;
+  const std::uint16_t flags = flags_of(query_bytes);
+  if ((flags & kResponse) != 0) return std::nullopt;
+  std::string out(query_bytes.substr(0, 2));
+  append_word(out, kResponse | (flags & (kOpcode | kRecursionDesired)) |
+                       static_cast<std::uint8_t>(Rcode::format_error));
+  out.append(8, '\0');
+  return out;
+}
+
+std::string framed(std::string_view message) {
+  std::string out;
+  out.reserve(message.size() + 2);
+  append_word(out, message.size());
+  out += message;
+  return out;
+}
+
+std::optional<std::string_view> first_framed(std::string_view stream) {
+  if (stream.size() < 2) return std::nullopt;
+  const std::size_t size = static_cast<std::size_t>(static_cast<unsigned char>(stream[0])) << 8 |
+                           static_cast<unsigned char>(stream[1]);
+  if (stream.size() < 2 + size) return std::nullopt;
+  return stream.substr(2, size);
+}
+
+}  // namespace shunt::dns

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "dns/name.h"
+
+#include <cstdint>
+
+#include "dns/message.h"
+
+namespace shunt::dns {
+namespace {
+
+constexpr std::uint8_t kPointerBits = 0xc0;
+
+std::uint8_t byte_at(std::string_view message, std::size_t offset) {
+  return static_cast<std::uint8_t>(message[offset]);
+}
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+void append_label(std::string& text, std::string_view label) {
+  for (const char c : label) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '.' || c == '\\') {
+      text += '\\';
+      text += c;
+    } else if (byte > 0x20 && byte < 0x7f) {
+      text += lower(c);
+    } else {
+      text += '\\';
+      text += static_cast<char>('0' + byte / 100);
+      text += static_cast<char>('0' + byte / 10 % 10);
+      text += static_cast<char>('0' + byte % 10);
+    }
+  }
+}
+
+/// The byte that an escape at the front of `text` stands for; takes it off.
+std::optional<char> take_escaped(std::string_view& text) {
+  if (text.size() < 2) return std::nullopt;
+  if (!is_digit(text[1])) {
+    const char byte = text[1];
+    text.remove_prefix(2);
+    return byte;
+  }
+  if (text.size() < 4 || !is_digit(text[2]) || !is_digit(text[3])) return std::nullopt;
+  const int value = (text[1] - '0') * 100 + (text[2] - '0') * 10 + (text[3] - '0');
+  if (value > 255) return std::nullopt;
+  text.remove_prefix(4);
+  return static_cast<char>(value);
+}
+
+/// The next label of `text`, without the dot behind it.
+std::optional<std::string> take_label(std::string_view& text) {
+  std::string label;
+  while (!text.empty() && text.front() != '.') {
+    if (text.front() == '\\') {
+      const auto byte = take_escaped(text);
+      if (!byte) return std::nullopt;
+      label += *byte;
+    } else {
+      label += text.front();
+      text.remove_prefix(1);
+    }
+  }
+  if (label.empty() || label.size() > kLongestLabel) return std::nullopt;
+  return label;
+}
+
+}  // namespace
+
+std::optional<std::size_t> name_end(std::string_view message, std::size_t offset) {
+  while (offset < message.size()) {
+    const std::uint8_t length = byte_at(message, offset);
+    if (length == 0) return offset + 1;
+    if ((length & kPointerBits) == kPointerBits) {
+      if (offset + 2 > message.size()) return std::nullopt;
+      return offset + 2;
+    }
+    if (length > kLongestLabel) return std::nullopt;
+    offset += 1 + length;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> read_name(std::string_view message, std::size_t offset) {
+  std::string text;
+  std::size_t bytes = 1;  // the root label
+  std::size_t part = offset;
+  for (std::size_t pointers = 0; offset < message.size();) {
+    const std::uint8_t length = byte_at(message, offset);
+    if (length == 0) return text;
+    if ((length & kPointerBits) == kPointerBits) {
+      if (offset + 2 > message.size() || ++pointers > kMostPointers) return std::nullopt;
+      offset = (length & ~kPointerBits & 0xffU) << 8 | byte_at(message, offset + 1);
+      if (offset < kHeaderBytes || offset >= part) return std::nullopt;
+      part = offset;
+      continue;
+    }
+    bytes += 1 + length;
+    if (length > kLongestLabel || bytes > kLongestName) return std::nullopt;
+    if (offset + 1 + length > message.size()) return std::nullopt;
+    if (!text.empty()) text += '.';
+    append_label(text, message.substr(offset + 1, length));
+    offset += 1 + length;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> name_to_wire(std::string_view name) {
+  std::string wire;
+  while (!name.empty()) {
+    const auto label = take_label(name);
+    if (!label) return std::nullopt;
+    wire += static_cast<char>(label->size());
+    wire += *label;
+    if (wire.size() + 1 > kLongestName) return std::nullopt;
+    if (name.empty()) break;
+    name.remove_prefix(1);
+    if (name.empty()) return std::nullopt;  // a final dot
+  }
+  wire += '\0';
+  return wire;
+}
+
+}  // namespace shunt::dns
