@@ -166,9 +166,10 @@ void EventLoop::run_posted() {
 
 void EventLoop::refresh_clock() { tick_ = (monotonic_ms() - start_ms_) / kTickMs; }
 
+// By the clock and not by tick_, which is as old as this batch of events: so a deadline is late by
+// one tick at most. The millisecond that monotonic_ms() leaves out of its answer is put on top.
 Tick EventLoop::in(std::uint32_t ms) const {
-  // One tick more than the quotient: the current tick is partly over already.
-  return tick_ + (Tick{ms} + kTickMs - 1) / kTickMs + 1;
+  return (monotonic_ms() - start_ms_ + ms + 1 + kTickMs - 1) / kTickMs;
 }
 
 void EventLoop::arm_timerfd() {

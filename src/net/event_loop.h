@@ -85,7 +85,7 @@ class EventLoop {
   void stop();                                      ///< any thread
   void post(std::move_only_function<void()> work);  ///< any thread; runs on the loop's thread
 
-  /// The tick that lies at least `ms` milliseconds ahead.
+  /// The first tick that lies at least `ms` milliseconds ahead of now.
   [[nodiscard]] Tick in(std::uint32_t ms) const;
   [[nodiscard]] Tick now_tick() const { return tick_; }  ///< as of this batch of events
   TimerWheel& timers() { return timers_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// A hashed timing wheel: 512 buckets of one 64 ms tick. Arming and disarming are O(1); a deadline
-// further away than one turn (32.8 s) stays in its bucket and is passed over once a turn. Moving a
+// A hashed timing wheel: 512 buckets of one 32 ms tick. Arming and disarming are O(1); a deadline
+// further away than one turn (16.4 s) stays in its bucket and is passed over once a turn. Moving a
 // deadline later is a single store: the timer is found in its old bucket and put where it belongs.
 #pragma once
 
@@ -12,7 +12,7 @@
 namespace shunt {
 
 using Tick = std::uint64_t;
-inline constexpr std::uint32_t kTickMs = 64;
+inline constexpr std::uint32_t kTickMs = 32;
 
 /// Embedded in what waits; disarms itself when destroyed. Not movable: the wheel points at it.
 class Timer {
