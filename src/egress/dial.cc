@@ -37,7 +37,7 @@ std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination
     if (error == EADDRNOTAVAIL) count(Counter::ports_short);
     return unexpected(failure_from_errno(error));
   }
-  ReportedUpstream reported(options.observer, fd->get());
+  ReportedUpstream reported(options.observer, fd->get(), destination);
   return Attempt{.fd = std::move(*fd), .reported = std::move(reported), .connected = result == 0};
 }
 

@@ -5,7 +5,7 @@
 
 namespace shunt {
 
-ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd) {
+ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote) {
   if (observer == nullptr) return;
   const auto local = local_endpoint(fd);
   if (!local) {
@@ -14,7 +14,8 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd) {
   }
   observer_ = observer;
   local_ = *local;
-  observer_->opened(local_);
+  remote_ = remote;
+  observer_->opened(local_, remote_);
 }
 
 }  // namespace shunt

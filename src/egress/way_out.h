@@ -29,31 +29,36 @@ class UpstreamObserver {
   virtual void opening() = 0;
   /// Right after connect() returned, before the answer is awaited: the SYN may already be on its
   /// way back to one of our own listeners.
-  virtual void opened(const Endpoint& local) = 0;
+  virtual void opened(const Endpoint& local, const Endpoint& remote) = 0;
   virtual void not_opened() = 0;
-  virtual void closed(const Endpoint& local) = 0;
+  virtual void closed(const Endpoint& local, const Endpoint& remote) = 0;
 };
 
 /// Reports opened() once and closed() when it goes; belongs beside the socket it speaks of.
 class ReportedUpstream {
  public:
   ReportedUpstream() = default;
-  /// `observer` may be null. Asks the socket for its local endpoint.
-  ReportedUpstream(UpstreamObserver* observer, int fd);
+  /// `observer` may be null. `remote` is what connect() was given; asks the socket for its local
+  /// endpoint.
+  ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote);
   ReportedUpstream(ReportedUpstream&& other) noexcept
-      : observer_(std::exchange(other.observer_, nullptr)), local_(other.local_) {}
+      : observer_(std::exchange(other.observer_, nullptr)),
+        local_(other.local_),
+        remote_(other.remote_) {}
   ReportedUpstream& operator=(ReportedUpstream&& other) noexcept {
     std::swap(observer_, other.observer_);
     std::swap(local_, other.local_);
+    std::swap(remote_, other.remote_);
     return *this;
   }
   ~ReportedUpstream() {
-    if (observer_ != nullptr) observer_->closed(local_);
+    if (observer_ != nullptr) observer_->closed(local_, remote_);
   }
 
  private:
   UpstreamObserver* observer_ = nullptr;
   Endpoint local_;
+  Endpoint remote_;
 };
 
 /// A TCP upstream: connected, handshakes done, tuned (tune_relayed_tcp), registered with the loop.

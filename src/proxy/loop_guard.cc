@@ -3,6 +3,7 @@
 
 #include <ifaddrs.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <thread>
@@ -14,9 +15,26 @@ namespace {
 // has waited longer goes on; a loop then costs one hop more.
 constexpr std::chrono::milliseconds kLongestConnect{20};
 
-std::uint32_t word(const Address& address) {
-  const auto hash = std::hash<std::string_view>{}(address.bytes());
+std::uint32_t word(std::uint64_t hash) {
   return static_cast<std::uint32_t>(hash ^ (hash >> 32)) | 1U;  // 0 means: nobody
+}
+
+std::uint32_t word(const Address& address) {
+  return word(std::hash<std::string_view>{}(address.bytes()));
+}
+
+/// Of the address that the kernel takes it for: connect() to the wildcard is one to loopback.
+std::uint64_t hash_of(const Endpoint& endpoint) {
+  const Address& address = endpoint.address;
+  const Address meant = address.is_any() ? Address::loopback(address.family()) : address;
+  return std::hash<std::string_view>{}(meant.bytes()) + endpoint.port;
+}
+
+/// The finalizer of MurmurHash3: endpoints that differ in one bit differ everywhere.
+std::uint64_t mixed(std::uint64_t value) {
+  value = (value ^ (value >> 33)) * 0xff51afd7ed558ccdULL;
+  value = (value ^ (value >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+  return value ^ (value >> 33);
 }
 
 }  // namespace
@@ -51,28 +69,43 @@ void LoopGuard::opening() { connects_begun_.fetch_add(1); }
 
 void LoopGuard::not_opened() { connects_over_.fetch_add(1); }
 
-void LoopGuard::opened(const Endpoint& local) {
-  by_port_[local.port].store(word(local.address), std::memory_order_release);
+LoopGuard::Pair LoopGuard::pair_of(const Endpoint& local, const Endpoint& remote) {
+  const std::uint64_t hash = mixed(mixed(hash_of(local)) + hash_of(remote));
+  return {.line = hash % kLines, .hash = word(hash / kLines)};
+}
+
+void LoopGuard::opened(const Endpoint& local, const Endpoint& remote) {
+  const Pair pair = pair_of(local, remote);
+  for (auto& place : lines_[pair.line].pairs) {
+    std::uint32_t nobody = 0;
+    if (place.compare_exchange_strong(nobody, pair.hash, std::memory_order_release)) break;
+  }
   learn(local.address);
   connects_over_.fetch_add(1);
 }
 
-void LoopGuard::closed(const Endpoint& local) {
-  std::uint32_t expected = word(local.address);
-  by_port_[local.port].compare_exchange_strong(expected, 0, std::memory_order_relaxed);
+void LoopGuard::closed(const Endpoint& local, const Endpoint& remote) {
+  const Pair pair = pair_of(local, remote);
+  for (auto& place : lines_[pair.line].pairs) {
+    std::uint32_t expected = pair.hash;
+    if (place.compare_exchange_strong(expected, 0, std::memory_order_relaxed)) break;
+  }
 }
 
-bool LoopGuard::matches(const Endpoint& source) const {
-  return by_port_[source.port].load(std::memory_order_acquire) == word(source.address);
+bool LoopGuard::has(Pair pair) const {
+  return std::ranges::any_of(lines_[pair.line].pairs, [pair](const auto& place) {
+    return place.load(std::memory_order_acquire) == pair.hash;
+  });
 }
 
-bool LoopGuard::is_own(const Endpoint& source) const {
-  if (matches(source)) return true;
+bool LoopGuard::is_own(const Endpoint& source, const Endpoint& destination) const {
+  const Pair pair = pair_of(source, destination);
+  if (has(pair)) return true;
   if (!maybe_ours(source.address)) return false;
   const std::uint64_t begun = connects_begun_.load();
   const auto deadline = Clock::now() + kLongestConnect;
   while (connects_over_.load() < begun && Clock::now() < deadline) std::this_thread::yield();
-  return matches(source);
+  return has(pair);
 }
 
 }  // namespace shunt

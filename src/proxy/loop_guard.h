@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The third guard against loops, for when the mark does not help (a rule of somebody else's
-// rewrites it, or the traffic comes back from another host): a flow whose source is one of our own
-// upstream sockets is one that went out of here and came back in.
+// rewrites it, or the traffic comes back from another host): a flow between the very two endpoints
+// of one of our own upstream sockets is one that went out of here and came back in. The source
+// alone would not do: connect() gives one local port to many sockets as long as they lead elsewhere
+// (__inet_hash_connect), to other programs' as well.
 //
-// One word for each local port, holding a hash of the address: a lookup is one load, and nothing is
-// allocated. Two upstream sockets on one port with different addresses overwrite each other; the
-// guard then misses one of them for that moment, and finds it one hop later.
+// A table of words, each the hash of a pair of endpoints: a lookup is a few loads of one cache
+// line, and nothing is allocated. Where a pair's line is full the guard misses it, and finds the
+// loop one hop later; with 10,000 upstreams that is one pair in 10 million. Two pairs share place
+// and hash once in 2^43.
 //
 // On loopback a looped connection can be accepted by another worker while connect() has not yet
 // returned in the one that made it, so its port is not known. A flow from one of this machine's
@@ -27,18 +30,28 @@ class LoopGuard final : public UpstreamObserver {
   LoopGuard();
   void opening() override;
   void not_opened() override;
-  void opened(const Endpoint& local) override;
-  void closed(const Endpoint& local) override;
-  /// Whether a flow from here is our own upstream's. Any thread.
-  [[nodiscard]] bool is_own(const Endpoint& source) const;
+  void opened(const Endpoint& local, const Endpoint& remote) override;
+  void closed(const Endpoint& local, const Endpoint& remote) override;
+  /// Whether a flow from here to there is our own upstream's. Any thread.
+  [[nodiscard]] bool is_own(const Endpoint& source, const Endpoint& destination) const;
 
  private:
   static constexpr std::size_t kAddresses = 256;
-  [[nodiscard]] bool matches(const Endpoint& source) const;
+  static constexpr std::size_t kLines = 4096;
+  /// A cache line: where pairs with one index are kept, 0 where there is none.
+  struct alignas(64) Line {
+    std::array<std::atomic<std::uint32_t>, 16> pairs{};
+  };
+  struct Pair {
+    std::size_t line;
+    std::uint32_t hash;
+  };
+  static Pair pair_of(const Endpoint& local, const Endpoint& remote);
+  [[nodiscard]] bool has(Pair pair) const;
   void learn(const Address& address);
   [[nodiscard]] bool maybe_ours(const Address& address) const;
 
-  std::array<std::atomic<std::uint32_t>, 65536> by_port_{};
+  std::array<Line, kLines> lines_{};
   std::array<std::atomic<std::uint32_t>, kAddresses> our_addresses_{};
   std::atomic<std::uint64_t> connects_begun_ = 0;
   std::atomic<std::uint64_t> connects_over_ = 0;

@@ -30,7 +30,7 @@ std::optional<ConnectFailure> own_flow_refusal(const Flow& flow,
   if (destination.port == 0 || destination.address.is_multicast()) {
     return ConnectFailure{.reason = ConnectReason::no_destination, .detail = {}};
   }
-  if (guard.is_own(flow.source)) {
+  if (guard.is_own(flow.source, destination)) {
     return ConnectFailure{.reason = ConnectReason::loop,
                           .detail = "the client is one of shunt's own upstream sockets"};
   }

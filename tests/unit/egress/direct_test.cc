@@ -28,8 +28,10 @@ struct CountingObserver : UpstreamObserver {
   void not_opened() override { ++failed; }
   int begun = 0;
   int failed = 0;
-  void opened(const Endpoint& local) override { ++live[local], ++total; }
-  void closed(const Endpoint& local) override { --live[local]; }
+  void opened(const Endpoint& local, const Endpoint& /*remote*/) override {
+    ++live[local], ++total;
+  }
+  void closed(const Endpoint& local, const Endpoint& /*remote*/) override { --live[local]; }
   [[nodiscard]] int open_now() const {
     int sum = 0;
     for (const auto& [endpoint, count] : live) sum += count;

@@ -94,7 +94,7 @@ TEST_P(ServeUdp, datagrams_without_an_original_destination_go_nowhere) {
 TEST_P(ServeUdp, our_own_upstream_coming_back_is_refused) {
   start();
   Peer client(Address::loopback(GetParam()));
-  guard.opened(client.endpoint());
+  guard.opened(client.endpoint(), *destination_of({}));
   const auto before = counted(Counter::loops_refused);
   for (int i = 0; i < 10; ++i) client.send(listener, "round and round");
   EXPECT_TRUE(eventually([&] { return counted(Counter::loops_refused) == before + 10; }));
