@@ -149,10 +149,11 @@ Hints DecidedFlow::hints() const {
   return {.host = facts.name.name, .source = facts.name.source};
 }
 
-Facts plain_facts(const Flow& flow, const Ruleset& rules) {
-  Facts facts{
-      .client = flow.source, .destination = flow.original_destination, .protocol = flow.protocol};
-  if (rules.uses_time()) facts.minute_of_week = minute_of_week(std::time(nullptr));
+Facts plain_facts(const Flow& flow) {
+  Facts facts{.client = flow.source,
+              .destination = flow.original_destination,
+              .protocol = flow.protocol,
+              .minute_of_week = minute_of_week(std::time(nullptr))};
   return facts;
 }
 
@@ -170,7 +171,7 @@ Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext
   out.policy = context.policy.get();
   out.names = context.names;
   const Ruleset& rules = out.policy->rules();
-  out.facts = plain_facts(captured.flow, rules);
+  out.facts = plain_facts(captured.flow);
   if (const int fd = captured.client->peekable_fd(); fd >= 0 && rules.uses(TermKey::interface)) {
     out.facts.interface = arrival_interface(fd);
   }

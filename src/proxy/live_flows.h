@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <memory>
+
 #include "proxy/decide_flow.h"
 #include "relay/relay.h"
 
 namespace shunt {
 
-/// The TCP flows of one worker that were decided and are being carried, so that a change of the
-/// rules can end those that it concerns. On the worker's thread.
+/// The TCP flows of one worker that were decided, and are being connected or carried, so that a
+/// change of the rules can end those that it concerns. On the worker's thread.
 class LiveFlows {
  public:
-  /// Stands in the list as long as it lives; `decided` outlives it.
+  /// Stands in the list as long as it lives; `decided` outlives it. Is ended from the beginning if
+  /// the flow was being decided by older rules when end_changed() came.
   class Entry {
    public:
     Entry(LiveFlows& flows, const DecidedFlow& decided);
@@ -28,13 +31,15 @@ class LiveFlows {
   };
 
   /// Ends what `policy` decides otherwise, by the facts that are known of each flow.
-  void end_changed(const Policy& policy);
+  void end_changed(std::shared_ptr<const Policy> policy);
 
  private:
   Entry* first_ = nullptr;
+  std::shared_ptr<const Policy> changed_;  // what end_changed() was last given
 };
 
-/// Whether the verdict on a flow is another one under `policy`, with what is known of it.
+/// Whether the verdict on a flow is another one under `policy`, with what is known of it. Not where
+/// `policy` asks for what was not looked at when the flow began: it keeps its verdict then.
 [[nodiscard]] bool verdict_changes(const Policy& old_policy, std::uint32_t old_rule,
                                    const Facts& facts, const Policy& policy);
 

@@ -73,7 +73,7 @@ const Entry* NameVerifier::State::fresh(const std::string& name) const {
   return usable ? &found->second : nullptr;
 }
 
-/// Drops answers: the old ones, or any. False: all are still asked for.
+/// Drops answers: all that are old, or else the oldest. False: all are still asked for.
 bool NameVerifier::State::make_room() {
   if (entries.size() < limits::kVerifiedNames) return true;
   const auto now = Clock::now();
@@ -81,9 +81,12 @@ bool NameVerifier::State::make_room() {
     return each.second.answered && each.second.expires <= now;
   });
   if (entries.size() < limits::kVerifiedNames) return true;
-  const auto some = std::ranges::find_if(entries, [](const auto& e) { return e.second.answered; });
-  if (some == entries.end()) return false;
-  entries.erase(some);
+  const auto expiry = [](const auto& each) {
+    return each.second.answered ? each.second.expires : Clock::time_point::max();
+  };
+  const auto oldest = std::ranges::min_element(entries, {}, expiry);
+  if (oldest == entries.end() || !oldest->second.answered) return false;
+  entries.erase(oldest);
   return true;
 }
 

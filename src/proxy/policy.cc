@@ -2,6 +2,7 @@
 #include "proxy/policy.h"
 
 #include <algorithm>
+#include <atomic>
 #include <string>
 #include <utility>
 
@@ -9,7 +10,17 @@
 
 namespace shunt {
 
-Policy::Policy(std::shared_ptr<const Ruleset> rules) : rules_(std::move(rules)), hits_(*rules_) {}
+namespace {
+
+std::uint64_t next_serial() {
+  static std::atomic<std::uint64_t> last = 0;
+  return ++last;
+}
+
+}  // namespace
+
+Policy::Policy(std::shared_ptr<const Ruleset> rules)
+    : serial_(next_serial()), rules_(std::move(rules)), hits_(*rules_) {}
 
 std::shared_ptr<const Policy> Policy::create(std::shared_ptr<const Ruleset> rules,
                                              std::vector<std::shared_ptr<const WayOut>> ways_out) {

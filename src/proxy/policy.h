@@ -23,6 +23,8 @@ class Policy {
   static std::shared_ptr<const Policy> always(std::shared_ptr<const WayOut> way_out);
 
   [[nodiscard]] const Ruleset& rules() const { return *rules_; }
+  /// Made later than the other.
+  [[nodiscard]] bool newer_than(const Policy& other) const { return serial_ > other.serial_; }
   /// What carries the flows that a rule (0: none) decided: its way out, or a group of those that
   /// its `else`s name. Null where the rule denies.
   [[nodiscard]] const WayOut* carrier(std::uint32_t rule) const { return carriers_[rule]; }
@@ -37,6 +39,7 @@ class Policy {
   explicit Policy(std::shared_ptr<const Ruleset> rules);
   const WayOut* carrier_of(const Verdict& verdict);
 
+  std::uint64_t serial_;
   std::shared_ptr<const Ruleset> rules_;
   std::vector<std::shared_ptr<const WayOut>> ways_out_;
   std::vector<std::vector<std::uint16_t>> chains_;     // what each of groups_ stands for

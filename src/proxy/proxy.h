@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The running proxy: one worker thread for each ListenerSet, each with its own event loop, nothing
-// shared between them but counters and the loop guard. Commands make a capture, start a Proxy on
+// The running proxy: one worker thread for each ListenerSet, each with its own event loop, little
+// shared between them (ARCHITECTURE.md). Commands make a capture, start a Proxy on
 // its listeners, and stop it in the reverse order.
 #pragma once
 

@@ -93,13 +93,14 @@ Task<> serve(ServeContext& context, Captured captured) {
   const WayOut* way_out = decided->way_out();
   if (way_out == nullptr) co_return deny(context, captured, decided->verdict());
 
+  LiveFlows::Entry live(context.live, *decided);
   captured.flow.way_out = way_out->name();
   const Hints hints = decided->hints();
   auto upstream = co_await way_out->connect(context.relay.loop, flow, hints);
   if (!upstream) co_return fail(context, captured, decided->verdict(), upstream.error());
   if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
   auto layered = LayeredRelay::create(context.relay, *upstream);
-  if (!layered) co_return turn_away(context, captured, layered.error());
+  if (!layered) co_return fail(context, captured, decided->verdict(), layered.error());
 
   auto admitted = co_await captured.client->admit();
   if (!admitted) co_return record_refused(context, flow, admitted.error());
@@ -110,7 +111,6 @@ Task<> serve(ServeContext& context, Captured captured) {
   }
 
   const auto tap = tap_for(context, flow, *decided);
-  LiveFlows::Entry live(context.live, *decided);
   const Outcome outcome = co_await layered->run(*client, *upstream, tap.get(), &live.ender);
   if (tap) tap->finish();  // says what it still knows before the closing line
   record(context, flow, outcome);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <utility>
 
 #include "base/counters.h"
@@ -189,7 +190,7 @@ UdpServer::Session UdpServer::admit(Flow flow, int listener_fd, std::size_t inde
 /// By what is there now: a datagram waits for nothing, and names are not looked for.
 void UdpServer::decide_session(UdpSession& session, int listener_fd, std::size_t index) {
   const Ruleset& rules = session.policy->rules();
-  session.facts = plain_facts(session.flow, rules);
+  session.facts = plain_facts(session.flow);
   learn_first_datagram((*from_clients_)[index].bytes, session.facts);
   if (rules.uses(TermKey::interface)) {
     session.facts.interface = arrival_interface(listener_fd, from_clients_->header(index));
@@ -249,10 +250,17 @@ void UdpServer::forward(UdpSession& session) {
     case UdpSession::State::open: return send_up(session);
     case UdpSession::State::refused:
       if (session.refusal) report(session, *session.refusal);
-      if (session.permanent) renew(session);
+      if (session.permanent && !outdated(session)) renew(session);
       [[fallthrough]];
     case UdpSession::State::ended: count(Counter::udp_datagrams_dropped, datagrams_.size());
   }
+}
+
+/// What refused it for good might decide otherwise by now.
+bool UdpServer::outdated(const UdpSession& session) const {
+  if (session.policy != options_.policy->get()) return true;
+  return session.policy->rules().uses_time() &&
+         session.facts.minute_of_week != minute_of_week(std::time(nullptr));
 }
 
 void UdpServer::queue(UdpSession& session) {

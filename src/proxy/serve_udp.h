@@ -99,6 +99,7 @@ class UdpServer {
   bool make_room(const Address& client);
   /// These work on datagrams_.
   void forward(UdpSession& session);
+  [[nodiscard]] bool outdated(const UdpSession& session) const;
   void queue(UdpSession& session);
   void send_up(UdpSession& session);
 

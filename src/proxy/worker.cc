@@ -124,7 +124,7 @@ void Worker::close_listeners() {
 
 void Worker::end_changed(std::shared_ptr<const Policy> policy) {
   loop_->post([this, policy = std::move(policy)] {
-    live_.end_changed(*policy);
+    live_.end_changed(policy);
     if (udp_ != nullptr) udp_->end_changed(*policy);
   });
 }

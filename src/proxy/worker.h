@@ -55,10 +55,9 @@ class Worker {
   void run();
   Task<> accept_flows(WatchedFd listener);
   Task<> serve_udp();
-  /// One connection of the backlog; false when there was none, or no room for it.
+  /// One connection of the backlog.
   enum class Accepted { one, none, no_room };
   Accepted accept_one(WatchedFd& listener);
-  void started_task() { tasks_.fetch_add(1); }
   void ended_task();
 
   WorkerShared& shared_;

@@ -213,6 +213,10 @@ Task<> direction(Pair& pair, Side from, std::string first) {
 Task<Outcome> relay(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap,
                     std::string early_down, RelayEnder* ender) {
   Pair pair(resources, client, upstream, tap, ender);
+  if (ender != nullptr && ender->ended()) {
+    pair.fail(*ender->ended());
+    co_return pair.outcome();
+  }
   co_await both(direction(pair, Side::client, {}),
                 direction(pair, Side::upstream, std::move(early_down)));
   co_return pair.outcome();

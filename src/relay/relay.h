@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/limits.h"
@@ -40,13 +41,16 @@ struct RelayResources {
   RelayResources(EventLoop& the_loop, FdAllowance& the_allowance, std::uint32_t idle_ms);
 };
 
-/// Ends a relay from outside, as a failure does: with a reset on both sides. Outlives the relay
-/// that it was given to; before and after that it does nothing. Of the loop's thread.
+/// Ends a relay from outside, as a failure does: with a reset on both sides; one that has yet to
+/// begin ends as it begins. Outlives the relay that it was given to. Of the loop's thread.
 class RelayEnder {
  public:
   void end(EndReason reason) {
+    reason_ = reason;
     if (end_ != nullptr) end_(relay_, reason);
   }
+  /// Why, once end() was called.
+  [[nodiscard]] std::optional<EndReason> ended() const { return reason_; }
   /// For relay() alone.
   void attach(void* relay, void (*end)(void* relay, EndReason reason)) {
     relay_ = relay;
@@ -56,6 +60,7 @@ class RelayEnder {
  private:
   void* relay_ = nullptr;
   void (*end_)(void* relay, EndReason reason) = nullptr;
+  std::optional<EndReason> reason_;
 };
 
 /// Runs until both directions have ended, one side failed, the pair was idle for too long, or the

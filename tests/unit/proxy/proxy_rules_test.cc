@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Rules in the whole proxy without a capture: what clients see of them, and their replacement while
 // flows live.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <ctime>
 #include <thread>
 
 #include "base/counters.h"
@@ -159,6 +162,40 @@ TEST_F(ProxyRulesTest, new_rules_may_end_the_flows_that_they_decide_otherwise) {
   EXPECT_EQ(log_.wait_for_ends(1)[0].reason, EndReason::rules_changed);
   send_all(kept_upstream.get(), kAnswer);
   EXPECT_EQ(receive(kept.get(), kAnswer.size()), kAnswer);
+}
+
+// Whatever the flow has come to when the rules change, it does not get through.
+TEST_F(ProxyRulesTest, new_rules_may_end_a_flow_that_is_still_being_decided) {
+  start(rules({"host a.example -> live"}));
+  const UniqueFd client = dial(front_);
+  send_all(client.get(), kRequestA.substr(0, 20));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // most likely it waits for the rest
+  proxy_->replace_policy(rules({"-> reject"}), Proxy::LiveFlows::end_changed);
+  send_all(client.get(), kRequestA.substr(20));
+  expect_reset(client);
+}
+
+TEST_F(ProxyRulesTest, flows_that_new_rules_know_too_little_of_go_on) {
+  start(rules({}));
+  auto [client, upstream] = exchange(kRequestB);
+  proxy_->replace_policy(rules({"host b.example -> reject"}), Proxy::LiveFlows::end_changed);
+  proxy_->replace_policy(rules({"process x -> reject"}), Proxy::LiveFlows::end_changed);
+  proxy_->replace_policy(rules({"in eth7 -> reject"}), Proxy::LiveFlows::end_changed);
+  send_all(upstream.get(), kAnswer);
+  EXPECT_EQ(receive(client.get(), kAnswer.size()), kAnswer);
+}
+
+TEST_F(ProxyRulesTest, new_rules_about_the_time_are_asked_about_the_flows_own) {
+  start(rules({}));
+  auto [client, upstream] = exchange(kRequestB);
+  constexpr std::array kDays = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
+  const std::uint32_t today = minute_of_week(std::time(nullptr)) / (24 * 60);
+  const std::string days = fmt::format("{},{}", kDays[today], kDays[(today + 6) % 7]);
+  proxy_->replace_policy(rules({"not time " + days + " -> reject"}), Proxy::LiveFlows::end_changed);
+  send_all(upstream.get(), kAnswer);
+  EXPECT_EQ(receive(client.get(), kAnswer.size()), kAnswer);
+  proxy_->replace_policy(rules({"time " + days + " -> reject"}), Proxy::LiveFlows::end_changed);
+  expect_reset(client);
 }
 
 TEST_F(ProxyRulesTest, no_flow_fails_while_rules_are_replaced) {
