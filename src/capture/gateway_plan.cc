@@ -82,6 +82,12 @@ std::vector<SysctlChange> forwarding_sysctls(bool ipv6) {
 
 }  // namespace
 
+MethodChoice method_choice(std::string_view word) {
+  if (word == "tproxy") return MethodChoice::tproxy;
+  if (word == "redirect") return MethodChoice::redirect;
+  return MethodChoice::automatic;
+}
+
 bool kernel_has_ipv6() { return make_socket(Family::ipv6, SocketType::stream).has_value(); }
 
 Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6) {

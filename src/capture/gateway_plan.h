@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -17,6 +18,8 @@
 namespace shunt {
 
 enum class MethodChoice : std::uint8_t { automatic, tproxy, redirect };
+/// Of "tproxy" or "redirect"; automatic for every other word.
+[[nodiscard]] MethodChoice method_choice(std::string_view word);
 
 struct GatewayOptions {
   bool serves = false;  ///< for `shunt serve`: part of what others know the capture by

@@ -38,9 +38,10 @@ Result<std::vector<LanInterface>> check_named(const std::vector<std::string>& na
     const auto link = std::ranges::find(links, name, &Link::name);
     if (link == links.end()) return Failure(no_such_interface(name, links));
     if (link->loopback) {
-      return Failure(make_error(Kind::usage, error_number::kNoSuchInterface,
-                                fmt::format("nothing is forwarded from {}", name),
-                                "use --host --loopback for connections of this machine to itself"));
+      return Failure(make_error(
+          Kind::usage, error_number::kNoSuchInterface,
+          fmt::format("nothing is forwarded from {}", name),
+          "this machine's connections to itself are captured by `loopback` with `host`"));
     }
     if (!holds(chosen, name)) chosen.push_back({.name = name, .why = "named"});
   }

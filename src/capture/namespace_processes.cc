@@ -106,8 +106,10 @@ std::optional<pid_t> NamespaceProcesses::holder_of(std::uint32_t inode, Patience
     return found == sockets_.end() ? std::nullopt : std::optional(found->second);
   };
   if (const auto pid = known()) return pid;
-  descendants_.run(patience, [this] { scan_descendants(); });
-  if (const auto pid = known()) return pid;
+  if (command_ != 0) {
+    descendants_.run(patience, [this] { scan_descendants(); });
+    if (const auto pid = known()) return pid;
+  }
   namespace_.run(patience, [this] { scan_namespace(); });
   return known();
 }

@@ -142,7 +142,7 @@ Result<int> run_gateway(const Options& options) {
     log(LogLevel::info, rules);
   }
   say_way_out(*traffic.way_out, capture.method().method);
-  if (const auto loop = proxy_loop_warning(*traffic.way_out, request.capture)) {
+  if (const auto loop = proxy_loop_warning(*traffic.way_out, request.capture, Wording::flags)) {
     log(LogLevel::warning, *loop);
   }
   warn_of_private_sources(request);

@@ -38,17 +38,24 @@ Result<std::vector<Exclusion>> exclusions(const Options& options) {
   return out;
 }
 
-MethodChoice method_choice(const std::string& word) {
-  if (word == "tproxy") return MethodChoice::tproxy;
-  if (word == "redirect") return MethodChoice::redirect;
-  return MethodChoice::automatic;
-}
-
 Result<void> check_consistent(const Options& options) {
   if (!options.has("loopback") || options.has("host")) return {};
   return Failure(make_error(Kind::usage, error_number::kOptionConflict,
                             "--loopback is about this machine's own traffic and needs --host",
                             "shunt gateway --host --loopback …"));
+}
+
+/// A mistake in what is to be captured, where the file says it and with a fix in the file's words.
+Error in_configuration(Error error, const Config& config) {
+  const bool mistake = error.kind == Kind::usage || error.kind == Kind::configuration;
+  if (!mistake) return error;
+  error.kind = Kind::configuration;
+  if (error.number == error_number::kNothingToCapture) {
+    error.help = "in [capture]: lan = [\"IFACE\"], or host = true for this machine's own traffic";
+  }
+  const TextPlace& place = config.capture.lan_place;
+  if (place.line != 0) error.place = config.source->error_at(place, 0, {}).place;
+  return error;
 }
 
 Error nothing_to_capture() {
@@ -68,7 +75,7 @@ Result<GatewayRequest> with_lan(GatewayRequest request, const std::vector<std::s
     return Failure(
         make_error(Kind::usage, error_number::kNothingToCapture,
                    fmt::format("{} interfaces are more than one gateway takes", request.lan.size()),
-                   "shunt gateway -i IFACE"));
+                   "name fewer"));
   }
   return request;
 }
@@ -112,10 +119,15 @@ Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
   request.capture.kernel_rules = kernel_decisions(*checked.rules);
   request.capture.workers = worker_count(checked.config.limits.workers);
   if (asked.choose_lan || !asked.options.interfaces.empty()) {
-    return with_lan(std::move(request), asked.options.interfaces);
+    auto made = with_lan(std::move(request), asked.options.interfaces);
+    if (!made) return Failure(in_configuration(std::move(made).error(), checked.config));
+    return made;
   }
-  if (!request.capture.host) return Failure(nothing_to_capture());
-  return request;
+  if (request.capture.host) return request;
+  return Failure(in_configuration(
+      make_error(Kind::configuration, error_number::kNothingToCapture,
+                 "nothing to capture: `lan` names no interface and `host` is not true"),
+      checked.config));
 }
 
 }  // namespace shunt::cli

@@ -36,8 +36,9 @@ void warn_of_private_sources(const GatewayRequest& request) {
       });
   if (!has_private || someone_masquerades().value_or(true)) return;
   log(LogLevel::warning,
-      "nothing masquerades here: what is not captured (ICMP, what is excluded) leaves with private "
-      "addresses and gets no answer; --masquerade mends that while shunt runs");
+      fmt::format("nothing masquerades here: what is not captured (ICMP, what is excluded) leaves "
+                  "with private addresses and gets no answer; {} mends that while shunt runs",
+                  request.capture.serves ? "masquerade = true" : "--masquerade"));
 }
 
 void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,

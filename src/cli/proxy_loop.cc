@@ -69,8 +69,8 @@ std::vector<Exclusion> left_alone(const GatewayOptions& capture) {
 
 }  // namespace
 
-std::optional<std::string> proxy_loop_warning(const WayOut& way_out,
-                                              const GatewayOptions& capture) {
+std::optional<std::string> proxy_loop_warning(const WayOut& way_out, const GatewayOptions& capture,
+                                              Wording wording) {
   if (!capture.host) return std::nullopt;
   const auto proxies = way_out.proxies();
   const auto here = std::ranges::find_if(
@@ -85,16 +85,18 @@ std::optional<std::string> proxy_loop_warning(const WayOut& way_out,
       exclusions, [](const Exclusion& exclusion) { return !exclusion.users.empty(); });
   if (users.empty() && some_user_is_let_out) return std::nullopt;  // presumably that one
 
+  const bool flags = wording == Wording::flags;
   const std::string who =
       users.empty() ? ""
                     : fmt::format(" as {}", fmt::join(users | std::views::transform(named), ", "));
-  const std::string fix = users.empty() ? "--exclude 'uid N', N being the user that it runs as,"
-                                        : fmt::format("--exclude 'uid {}'", fmt::join(users, ","));
+  const std::string uids = users.empty() ? "N" : fmt::format("{}", fmt::join(users, ","));
   return fmt::format(
-      "the proxy runs on this machine{}, so --host captures what it sends as well and hands that "
-      "back to it, round and round; {} lets that user's traffic out (a tunnel that is already up, "
-      "such as ssh -D, needs no rule)",
-      who, fix);
+      "the proxy{} runs on this machine{}, so {} captures what it sends as well and hands that "
+      "back to it, round and round; {}{} lets that user's traffic out (a tunnel that is already "
+      "up, such as ssh -D, needs no rule)",
+      flags ? "" : fmt::format(" of way out {}", way_out.name()), who, flags ? "--host" : "`host`",
+      flags ? fmt::format("--exclude 'uid {}'", uids) : fmt::format("exclude = [\"uid {}\"]", uids),
+      users.empty() ? ", N being the user that it runs as," : "");
 }
 
 }  // namespace shunt::cli

@@ -4,6 +4,7 @@
 // loops can see it, since it is the proxy that dials anew each time.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -12,9 +13,13 @@
 
 namespace shunt::cli {
 
-/// What to warn of, and the --exclude that mends it; empty where the proxy is elsewhere or is let
+/// Where the user says what is captured: a warning names its fix in the same words.
+enum class Wording : std::uint8_t { flags, configuration };
+
+/// What to warn of, and the exclusion that mends it; empty where the proxy is elsewhere or is let
 /// out already. Looks for the program that listens at the proxy's address, to name its user. A
 /// warning and no error: a tunnel that is up already (ssh -D) dials nothing here.
-std::optional<std::string> proxy_loop_warning(const WayOut& way_out, const GatewayOptions& capture);
+std::optional<std::string> proxy_loop_warning(const WayOut& way_out, const GatewayOptions& capture,
+                                              Wording wording);
 
 }  // namespace shunt::cli

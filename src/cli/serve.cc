@@ -97,6 +97,7 @@ class Serving {
     tell(notify_ready(service_.text()));
     if (reloaded) {
       log(LogLevel::info, *reloaded);
+      for (const std::string& warning : service_.warnings()) log(LogLevel::warning, warning);
       return {.exit_code = 0, .texts = {*std::move(reloaded)}, .errors = {}};
     }
     log(LogLevel::error, "the configuration is not used, the old one stays");
@@ -135,6 +136,7 @@ Result<void> serve(Service& service, const StopSignals& signals) {
   log(LogLevel::info, fmt::format("capturing {}", service.request().captured_text()));
   say_method(service.request().capture.method, service.capture().method());
   warn_of_private_sources(service.request());
+  for (const std::string& warning : service.warnings()) log(LogLevel::warning, warning);
   for (const std::string& problem : SHUNT_TRY(service.install())) {
     log(LogLevel::warning, problem);
   }

@@ -13,6 +13,7 @@
 #include "base/error_numbers.h"
 #include "base/log.h"
 #include "cli/kernel_decisions.h"
+#include "cli/proxy_loop.h"
 
 namespace shunt::cli {
 namespace {
@@ -50,6 +51,18 @@ Error restart_error(const std::vector<std::string>& keys) {
                     "stop `shunt serve` and start it again");
 }
 
+void log_unused_lists(const Error& mistake) {
+  log(LogLevel::error, fmt::format("a changed list is not used, the old rules stay: {}{}{}",
+                                   mistake.text(), mistake.place.empty() ? "" : " at ",
+                                   mistake.place.substr(0, mistake.place.find('\n'))));
+}
+
+std::shared_ptr<const Policy> policy_of(const CheckedConfig& checked, const WaysOut& made) {
+  std::vector<std::shared_ptr<const WayOut>> ways;
+  for (const std::string& name : checked.rules->ways_out()) ways.push_back(made.find(name));
+  return Policy::create(checked.rules, std::move(ways));
+}
+
 }  // namespace
 
 std::vector<std::string> needs_restart(const Config& before, const Config& after) {
@@ -69,6 +82,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
   differs(before.limits.workers != after.limits.workers, "limits.workers");
   differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
+  differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
   differs(before.limits.idle_timeout_ms != after.limits.idle_timeout_ms, "limits.idle-timeout");
   differs(before.log.json != after.log.json, "log.format");
   differs(before.log.to != after.log.to, "log.to");
@@ -93,6 +107,7 @@ Result<void> Service::start() {
   traffic_.loop_guard = std::make_shared<LoopGuard>();
   SHUNT_CHECK(traffic_.open_log(config.log.to, config.log.json, STDOUT_FILENO, nullptr));
   auto made = SHUNT_TRY(make(checked_));
+  ways_out_ = std::move(made.ways_out);
   traffic_.policy = std::move(made.policy);
   checker_ = std::move(made.checker);
   if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
@@ -103,6 +118,7 @@ Result<void> Service::start() {
   options.log = traffic_.log.get();
   options.observe_content = traffic_.log != nullptr;
   options.sniff_wait_ms = config.limits.sniff_wait_ms;
+  options.server_first_ports = config.limits.server_first;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
   options.workers = capture_->take_listeners();
@@ -110,7 +126,6 @@ Result<void> Service::start() {
   options.own_listeners = capture_->own_listeners();
   options.reply_sockets = capture_->reply_sockets();
   proxy_ = SHUNT_TRY(Proxy::start(std::move(options)));
-  seen_files_ = look();
   return {};
 }
 
@@ -120,26 +135,43 @@ Result<Service::Made> Service::make(const CheckedConfig& checked) const {
                   .observer = traffic_.loop_guard.get(),
                   .connect_timeout_ms = checked.config.limits.connect_timeout_ms},
       .own_mark_bits = capture_->plan().spec.marks.mask};
-  const WaysOut made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
-  std::vector<std::shared_ptr<const WayOut>> ways;
-  for (const std::string& name : checked.rules->ways_out()) ways.push_back(made.find(name));
-  return Made{.policy = Policy::create(checked.rules, std::move(ways)),
-              .checker = SHUNT_TRY(HealthChecker::start(made.groups))};
+  auto made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
+  auto policy = policy_of(checked, made);
+  auto checker = SHUNT_TRY(HealthChecker::start(made.groups));
+  return Made{
+      .ways_out = std::move(made), .policy = std::move(policy), .checker = std::move(checker)};
 }
 
-std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveFlows live) {
-  auto made = make(checked);
-  if (!made) return std::unexpected(Mistakes{std::move(made).error()});
+std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& checked,
+                                                      std::shared_ptr<const Policy> policy,
+                                                      Proxy::LiveFlows live) {
   if (auto replaced = capture_->replace_rules(checked.config.capture.options.exclusions,
                                               kernel_decisions(*checked.rules));
       !replaced) {
     return std::unexpected(Mistakes{std::move(replaced).error()});
   }
-  proxy_->replace_policy(made->policy, live);
-  traffic_.policy = std::move(made->policy);
+  proxy_->replace_policy(policy, live);
+  traffic_.policy = std::move(policy);
+  refused_files_.clear();
+  return {};
+}
+
+std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveFlows live) {
+  auto made = make(checked);
+  if (!made) return std::unexpected(Mistakes{std::move(made).error()});
+  if (auto replaced = replace_policy(checked, std::move(made->policy), live); !replaced) {
+    return replaced;
+  }
+  ways_out_ = std::move(made->ways_out);
   checker_ = std::move(made->checker);
   checked_ = std::move(checked);
   return {};
+}
+
+std::expected<void, Mistakes> Service::apply_lists(CheckedConfig checked) {
+  auto replaced = replace_policy(checked, policy_of(checked, ways_out_), Proxy::LiveFlows::keep);
+  if (replaced) checked_ = std::move(checked);
+  return replaced;
 }
 
 std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
@@ -154,7 +186,6 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
   if (auto applied = apply(*std::move(checked), live); !applied) {
     return std::unexpected(std::move(applied).error());
   }
-  seen_files_ = look();
   return fmt::format("reloaded: {} ({})", text(), change);
 }
 
@@ -173,26 +204,39 @@ std::string Service::look() const {
 }
 
 void Service::look_at_files() {
-  const bool old = checked_.rules->outdated();
-  if (!old) return;
+  if (!checked_.rules->outdated()) return;
   std::string now = look();
-  if (now == seen_files_) return;  // a state that was refused
-  seen_files_ = std::move(now);
+  if (now == refused_files_) return;
   auto checked = check_config(checked_.config, capture_->plan().spec.marks.mask);
-  std::expected<void, Mistakes> applied;
-  if (checked) {
-    applied = apply(*std::move(checked), Proxy::LiveFlows::keep);
-  } else {
-    applied = std::unexpected(std::move(checked).error());
+  if (!checked) {
+    refused_files_ = std::move(now);
+    return log_unused_lists(checked.error().front());
   }
-  if (applied) {
-    log(LogLevel::info, fmt::format("read changed lists again: {}", text()));
-    return;
+  if (const auto applied = apply_lists(*std::move(checked)); !applied) {
+    return log_unused_lists(applied.error().front());  // not the files' fault: tried again
   }
-  const Error& first = applied.error().front();
-  log(LogLevel::error, fmt::format("a changed list is not used, the old rules stay: {}{}{}",
-                                   first.text(), first.place.empty() ? "" : " at ",
-                                   first.place.substr(0, first.place.find('\n'))));
+  log(LogLevel::info, fmt::format("read changed lists again: {}", text()));
+}
+
+std::vector<std::string> Service::warnings() const {
+  std::vector<std::string> out;
+  const WayOut* fallback = traffic_.policy->carrier(0);
+  if (capture_->method().method == CaptureMethod::tproxy && fallback != nullptr &&
+      !fallback->carries_udp()) {
+    out.push_back(
+        fmt::format("the default, {}, carries no UDP: captured datagrams (DNS, QUIC) that no rule "
+                    "matches are refused; exclude = [\"proto udp\"] lets them go directly",
+                    fallback->name()));
+  }
+  GatewayOptions capture = request_.capture;
+  capture.exclusions = checked_.config.capture.options.exclusions;
+  capture.kernel_rules = kernel_decisions(*checked_.rules);
+  for (const auto& [name, way_out] : ways_out_.by_name) {
+    if (auto loop = proxy_loop_warning(*way_out, capture, Wording::configuration)) {
+      out.push_back(*std::move(loop));
+    }
+  }
+  return out;
 }
 
 std::string Service::text() const {

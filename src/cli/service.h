@@ -50,6 +50,8 @@ class Service {
   [[nodiscard]] std::uint32_t drain_timeout_ms() const {
     return checked_.config.limits.drain_timeout_ms;
   }
+  /// What the present configuration does that nobody may have meant, a line each.
+  [[nodiscard]] std::vector<std::string> warnings() const;
   /// "12 rules, 2 ways out".
   [[nodiscard]] std::string text() const;
 
@@ -58,11 +60,17 @@ class Service {
   Result<void> start();
   /// The ways out of a configuration, and what looks after them.
   struct Made {
+    WaysOut ways_out;
     std::shared_ptr<const Policy> policy;
     std::unique_ptr<HealthChecker> checker;
   };
   [[nodiscard]] Result<Made> make(const CheckedConfig& checked) const;
   std::expected<void, Mistakes> apply(CheckedConfig checked, Proxy::LiveFlows live);
+  /// New rules for the ways out that there are: with their groups' health and names' addresses.
+  std::expected<void, Mistakes> apply_lists(CheckedConfig checked);
+  std::expected<void, Mistakes> replace_policy(const CheckedConfig& checked,
+                                               std::shared_ptr<const Policy> policy,
+                                               Proxy::LiveFlows live);
   /// What stat(2) says of the files that the rules were read from.
   [[nodiscard]] std::string look() const;
 
@@ -71,9 +79,10 @@ class Service {
   std::unique_ptr<GatewayCapture> capture_;
   std::unique_ptr<HostProcesses> processes_;
   TrafficSetup traffic_;
+  WaysOut ways_out_;
   std::unique_ptr<HealthChecker> checker_;
   std::unique_ptr<Proxy> proxy_;
-  std::string seen_files_;  // what look() said when the rules were last read
+  std::string refused_files_;  // what look() said of a state of the lists that was bad
 };
 
 /// What was changed between two configurations that only a restart can apply: "capture.lan", ….

@@ -21,12 +21,6 @@ namespace {
 
 constexpr std::uint32_t kVersion = 1;
 
-MethodChoice method_choice(std::string_view word) {
-  if (word == "tproxy") return MethodChoice::tproxy;
-  if (word == "redirect") return MethodChoice::redirect;
-  return MethodChoice::automatic;
-}
-
 std::optional<GroupKind> group_kind(std::string_view word) {
   if (word == "failover") return GroupKind::failover;
   if (word == "round-robin") return GroupKind::round_robin;
@@ -157,6 +151,7 @@ class ConfigReader {
     LimitsConfig& out = config_.limits;
     out.workers = section.count("workers", 0);
     out.sniff_wait_ms = section.duration_ms("sniff-wait", out.sniff_wait_ms);
+    out.server_first = section.ports("server-first");
     out.connect_timeout_ms = section.duration_ms("connect-timeout", out.connect_timeout_ms);
     out.idle_timeout_ms = section.duration_ms("idle-timeout", out.idle_timeout_ms);
     out.drain_timeout_ms = section.duration_ms("drain-timeout", out.drain_timeout_ms);
@@ -167,7 +162,6 @@ class ConfigReader {
     for (std::size_t i = 0; i < via->keys.size(); ++i) {
       if (via->values[i].type != TomlValue::Type::table) continue;
       config_.ways_out.push_back(way_out(via->keys[i], via->values[i]));
-      config_.way_out_places.push_back(via->keys[i].place);
     }
   }
 

@@ -37,6 +37,7 @@ struct CaptureConfig {
 struct LimitsConfig {
   std::uint32_t workers = 0;  ///< 0: one for each processor
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
+  std::vector<std::uint16_t> server_first;  ///< ports, beside those that are known
   std::uint32_t connect_timeout_ms = limits::kConnectTimeoutMs;
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
   std::uint32_t drain_timeout_ms = limits::kDrainTimeoutMs;
@@ -53,7 +54,6 @@ struct Config {
   std::shared_ptr<const SourceText> source;
   CaptureConfig capture;
   std::vector<WayOutSpec> ways_out;
-  std::vector<TextPlace> way_out_places;  ///< of their tables, in the same order
   PolicySource policy;
   LimitsConfig limits;
   LogConfig log;

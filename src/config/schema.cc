@@ -99,6 +99,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .type = KeyType::duration,
      .fallback = "\"300ms\"",
      .maximum = 60'000},
+    {.table = "limits", .name = "server-first", .type = KeyType::ports},
     {.table = "limits",
      .name = "connect-timeout",
      .type = KeyType::duration,
@@ -132,6 +133,7 @@ std::string wanted(const KeySpec& key) {
     case KeyType::text: return "a text in quotes";
     case KeyType::texts: return R"(a list of texts: ["…", "…"])";
     case KeyType::addresses: return R"(an IP address in quotes, or a list of them)";
+    case KeyType::ports: return "a list of port numbers: [25, 8025]";
     case KeyType::boolean: return "true or false";
     case KeyType::count:
       return key.maximum == std::numeric_limits<std::uint32_t>::max()
@@ -221,6 +223,7 @@ class SchemaCheck {
       case KeyType::text: return value.type == Type::text;
       case KeyType::texts: return all_texts(value);
       case KeyType::addresses: return is_addresses(value);
+      case KeyType::ports: return is_ports(value);
       case KeyType::boolean: return value.type == Type::boolean;
       case KeyType::count:
         return value.type == Type::integer && value.integer >= std::int64_t{spec.minimum} &&
@@ -239,6 +242,12 @@ class SchemaCheck {
     };
     return is_address(value) ||
            (value.type == Type::array && std::ranges::all_of(value.values, is_address));
+  }
+
+  static bool is_ports(const TomlValue& value) {
+    return value.type == Type::array && std::ranges::all_of(value.values, [](const auto& one) {
+             return one.type == Type::integer && one.integer >= 1 && one.integer <= 65'535;
+           });
   }
 
   bool is_duration(const KeySpec& spec, const TomlValue& value) {
@@ -291,6 +300,7 @@ std::string_view type_name(KeyType type) {
     case KeyType::text: return "text";
     case KeyType::texts: return "list of texts";
     case KeyType::addresses: return "address or list of addresses";
+    case KeyType::ports: return "list of ports";
     case KeyType::boolean: return "boolean";
     case KeyType::count: return "whole number";
     case KeyType::duration: return "duration";

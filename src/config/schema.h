@@ -19,6 +19,7 @@ enum class KeyType : std::uint8_t {
   text,
   texts,      ///< a list of texts
   addresses,  ///< an IP address, or a list of them
+  ports,      ///< a list of port numbers
   boolean,
   count,     ///< a whole number
   duration,  ///< a text with a unit

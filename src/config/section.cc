@@ -40,6 +40,17 @@ std::uint32_t Section::duration_ms(std::string_view key, std::uint32_t otherwise
   return parse_duration_ms(text(key)).value_or(otherwise);
 }
 
+std::vector<std::uint16_t> Section::ports(std::string_view key) const {
+  std::vector<std::uint16_t> out;
+  const TomlValue* list = find(key);
+  if (list == nullptr || list->type != TomlValue::Type::array) return out;
+  for (const TomlValue& one : list->values) {
+    if (one.type != TomlValue::Type::integer || one.integer < 1 || one.integer > 65'535) continue;
+    out.push_back(static_cast<std::uint16_t>(one.integer));
+  }
+  return out;
+}
+
 std::vector<const TomlValue*> Section::texts(std::string_view key) const {
   std::vector<const TomlValue*> out;
   const TomlValue* value = find(key);

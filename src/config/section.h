@@ -28,6 +28,7 @@ class Section {
   [[nodiscard]] bool boolean(std::string_view key) const;
   [[nodiscard]] std::uint32_t count(std::string_view key, std::uint32_t otherwise) const;
   [[nodiscard]] std::uint32_t duration_ms(std::string_view key, std::uint32_t otherwise) const;
+  [[nodiscard]] std::vector<std::uint16_t> ports(std::string_view key) const;
   /// The texts of a list; of a text that one.
   [[nodiscard]] std::vector<const TomlValue*> texts(std::string_view key) const;
   [[nodiscard]] std::vector<std::string> strings(std::string_view key) const;

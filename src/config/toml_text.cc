@@ -83,6 +83,17 @@ class Copier {
 };
 // NOLINTEND(misc-no-recursion)
 
+/// What toml++ says, with the one character that it shows escaped spelt out: what prints the text
+/// escapes it once more.
+std::string reason(const toml::parse_error& mistake) {
+  std::string text(mistake.description());
+  constexpr std::string_view kLineEnd = R"('\n')";
+  if (const auto at = text.find(kLineEnd); at != std::string::npos) {
+    text.replace(at, kLineEnd.size(), "the end of the line");
+  }
+  return text;
+}
+
 }  // namespace
 
 const TomlValue* TomlValue::find(std::string_view key) const {
@@ -108,8 +119,8 @@ std::expected<TomlValue, Error> parse_toml(const SourceText& source) {
   if (!parsed) {
     const toml::parse_error& mistake = parsed.error();
     TextPlace place = place_of(source, mistake.source());
-    return std::unexpected(source.error_at(place, error_number::kNotToml,
-                                           fmt::format("not TOML: {}", mistake.description())));
+    return std::unexpected(
+        source.error_at(place, error_number::kNotToml, "not TOML: " + reason(mistake)));
   }
   return Copier(source).value(parsed.table(), 0);
 }

@@ -8,11 +8,12 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from leaks import KernelState
-from netlab import Lab, family_of, needs_tun, wait_until
+from netlab import UNPRIVILEGED, Lab, family_of, needs_tun, needs_users, wait_until
 from peers import TcpServer, echo_bytes
 from shunt import Process, shunt
 
@@ -116,6 +117,57 @@ def test_what_cannot_change_while_shunt_runs_is_refused_by_name(lab):
 
 def test_nobody_to_reload_is_an_exit_code_of_its_own(lab):
     assert "error[S045]" in reload(lab, code=6).err
+
+
+def test_a_proxy_that_would_be_captured_itself_is_warned_of_until_the_file_lets_it_out(lab):
+    def configured(exclude: str) -> None:
+        capture = f'host = true\nexclude = [{exclude}]\n'
+        configure(lab, [], head=HEAD + capture, default="near",
+                  more='[via.near]\nproxy = "http://127.0.0.1:9"\n')
+    configured("")
+    serve = Serve(lab)
+    assert 'exclude = ["uid N"]' in serve.wait_said("way out near runs on this machine")
+    assert 'exclude = ["proto udp"]' in serve.wait_said("the default, near, carries no UDP")
+    serve.lines.clear()
+    configured('"uid 13"')
+    reload(lab)
+    serve.wait_said("carries no UDP")
+    assert not serve.said("runs on this machine")
+    assert serve.stop() == 0
+
+
+def test_another_user_is_not_heard_even_where_the_socket_lets_him_in(lab):
+    needs_users()
+    server = TcpServer(lab.server, echo_bytes)
+    configure(lab, [])
+    serve = Serve(lab)
+    found = lab.gateway.run(["find", "/run", "-type", "s", "-name", "control.*"]).out.split()
+    assert len(found) == 1, found
+    configure(lab, [f"port {server.port} -> reject"])
+    ask = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.settimeout(5);"
+           "s.connect(sys.argv[1]); s.sendall(b'reload\\n')\n"
+           "try: print(len(s.recv(100)))\nexcept ConnectionError: print(0)")
+    lab.gateway.run(["chmod", "0666", found[0]])
+    lab.gateway.run(["chmod", "0755", str(Path(found[0]).parent)])
+    command = ["/usr/bin/python3", "-c", ask, found[0]]
+    assert lab.gateway.run(command, user=UNPRIVILEGED).out.strip() == "0"
+    assert reach(lab, server.port) == "answer"
+    assert int(lab.gateway.run(command).out) > 0  # root is
+    assert reach(lab, server.port) in {"refused", "reset"}
+    assert serve.stop() == 0
+
+
+def test_the_plan_of_a_configuration_is_what_is_installed(lab):
+    needs_tun()
+    configure(lab, ["port 22 -> direct", "host a.example -> reject"])
+    plan = shunt(lab.gateway, "plan", "serve", "-c", CONFIG).out
+    assert "rule_1" in plan and "dport 22" in plan and "iifname" in plan, plan
+    Serve(lab)
+    chains = {line.split()[1] for line in plan.splitlines() if line.strip().startswith("chain ")}
+    listed = lab.gateway.run(["nft", "list", "ruleset"]).out
+    installed = {line.split()[1] for line in listed.splitlines()
+                 if line.strip().startswith("chain ")}
+    assert chains and chains == installed
 
 
 def test_sighup_reloads(lab):
