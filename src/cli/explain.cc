@@ -110,7 +110,9 @@ Result<int> run_explain(const Options& options) {
   std::optional<CaptureAnswer> captured;
   if (from_file) {
     const bool any_lan = complete_lan(capture);
-    captured = capture_of(facts, capture.options, any_lan);
+    const auto addresses = list_addresses();
+    captured = capture_of(facts, capture.options, any_lan,
+                          addresses ? *addresses : std::vector<InterfaceAddress>{});
   }
   const FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
   const ExplainedFlow flow{.rules = *checked->rules,

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "net/network.h"
 #include "net/socket.h"
 #include "policy/kernel_rules.h"
 #include "rule/values.h"
@@ -153,10 +155,43 @@ std::string_view never_captured(const Facts& facts, bool own, bool loopback) {
   return {};
 }
 
+bool is_broadcast(const Address& to, const InterfaceAddress& own) {
+  if (!to.is_v4()) return false;
+  const std::uint32_t address = ntohl(to.v4().s_addr);
+  if (address == INADDR_BROADCAST) return true;
+  if (own.prefix_length == 0 || own.prefix_length > 30) return false;
+  const std::uint32_t hosts = UINT32_MAX >> own.prefix_length;
+  return address == (ntohl(own.address.v4().s_addr) | hosts);
+}
+
+/// Of what is never captured, that which this machine's addresses show; "" for all else.
+std::string stays_here(const Facts& facts, bool own, const GatewayOptions& capture,
+                       std::span<const InterfaceAddress> addresses) {
+  const Address& to = facts.destination.address;
+  for (const InterfaceAddress& entry : addresses) {
+    if (entry.address.family() != to.family()) continue;
+    if (entry.address == to && !(own && capture.loopback)) {
+      return own ? "connections to itself need loopback = true" : "it goes to this machine itself";
+    }
+    if (is_broadcast(to, entry)) return "broadcast is never captured";
+    const bool lan =
+        std::ranges::find(capture.interfaces, entry.interface) != capture.interfaces.end();
+    if (!own && lan && Network::of(entry.address, entry.prefix_length).contains(to)) {
+      return fmt::format("it goes to the LAN itself ({})", entry.interface);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Facts> facts_of(const FlowQuestion& question) {
   const Target target = SHUNT_TRY(target_of(question.destination));
+  if (!question.interface.empty() && question.client.empty()) {
+    return Failure(make_error(Kind::usage, error_number::kOptionConflict,
+                              "what arrives on an interface has a client",
+                              fmt::format("--client ADDRESS --in {}", question.interface)));
+  }
   Facts facts;
   facts.protocol = question.protocol;
   facts.destination = {.address = SHUNT_TRY(resolve(target.host)), .port = target.port};
@@ -179,13 +214,17 @@ Result<Facts> facts_of(const FlowQuestion& question) {
   return facts;
 }
 
-CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool any_lan) {
+CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool any_lan,
+                         std::span<const InterfaceAddress> addresses) {
   const bool own = facts.interface && facts.interface->empty();
   if (own && !capture.host) {
     return {.captured = false, .why = "this machine's own traffic is captured with host = true"};
   }
   if (const auto why = never_captured(facts, own, capture.loopback); !why.empty()) {
     return {.captured = false, .why = std::string(why)};
+  }
+  if (const auto why = stays_here(facts, own, capture, addresses); !why.empty()) {
+    return {.captured = false, .why = why};
   }
   if (!own && !any_lan) {
     return {.captured = false, .why = "no interface of a LAN is captured"};

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "capture/gateway_plan.h"
 #include "flow/facts.h"
+#include "kernel/links.h"
 #include "policy/explain.h"
 
 namespace shunt::cli {
@@ -34,7 +36,9 @@ struct CaptureAnswer {
   bool captured = true;
   std::string why;  ///< "it comes from the LAN (br-lan)", "excluded by \"port 22\""
 };
-CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool any_lan);
+/// `addresses`: this machine's. Pure.
+CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool any_lan,
+                         std::span<const InterfaceAddress> addresses);
 
 struct FlowAnswer {
   CaptureAnswer capture;

@@ -61,10 +61,11 @@ struct RuleRow {
   std::string why;
 };
 
-RuleRow rule_row(const RuleExplanation& rule) {
+RuleRow rule_row(const Ruleset& rules, const RuleExplanation& rule) {
   RuleRow out{.number = fmt::format("rule {}", rule.rule), .outcome = "no", .why = {}};
   if (rule.outcome == Outcome::matched) {
     out.outcome = "yes";
+    out.why = rules.rule(rule.rule).text;
   } else if (rule.term.empty()) {
     out.why = "nothing ties the name to the address";
   } else if (rule.outcome == Outcome::undecided) {
@@ -76,11 +77,11 @@ RuleRow rule_row(const RuleExplanation& rule) {
   return out;
 }
 
-std::string rule_table(const Explanation& explanation) {
+std::string rule_table(const Ruleset& rules, const Explanation& explanation) {
   std::vector<RuleRow> rows;
   std::size_t width = 0;
   for (const RuleExplanation& rule : explanation.rules) {
-    rows.push_back(rule_row(rule));
+    rows.push_back(rule_row(rules, rule));
     width = std::max(width, rows.back().number.size());
   }
   std::string text;
@@ -147,7 +148,7 @@ std::string explain_text(const ExplainedFlow& flow) {
   if (answer.at_last.decision.name_mismatch) {
     text += row("", "the name alone does not permit it: nothing ties it to the address");
   }
-  return text + (answer.now.rules.empty() ? "" : "\n") + rule_table(answer.now);
+  return text + (answer.now.rules.empty() ? "" : "\n") + rule_table(flow.rules, answer.now);
 }
 
 std::string explain_json(const ExplainedFlow& flow) {

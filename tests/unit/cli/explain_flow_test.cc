@@ -57,14 +57,18 @@ TEST(ExplainFlow, of_a_client_is_forwarded_and_without_one_is_our_own) {
   EXPECT_EQ(forwarded.interface, std::nullopt);
   EXPECT_EQ(forwarded.process.state, FactState::never);
   EXPECT_FALSE(facts_of({.destination = "192.0.2.7", .client = "me"}));
+  EXPECT_FALSE(facts_of({.destination = "192.0.2.7", .interface = "br-lan"}));
 }
 
 TEST(ExplainFlow, says_why_a_flow_is_not_captured) {
   GatewayOptions gateway;
   gateway.interfaces = {"br-lan"};
+  const std::vector<InterfaceAddress> addresses{
+      {.interface = "br-lan", .address = *Address::parse("192.168.1.1"), .prefix_length = 24},
+      {.interface = "wan", .address = *Address::parse("198.51.100.2"), .prefix_length = 24}};
   gateway.exclusions = {exclusion("proto udp port 123"), exclusion("to 192.168.0.0/16")};
   const auto why = [&](FlowQuestion question) {
-    const auto answer = capture_of(facts(question), gateway, true);
+    const auto answer = capture_of(facts(question), gateway, true, addresses);
     return answer.captured ? "captured" : answer.why;
   };
   const std::string lan = "192.168.1.50";
@@ -76,6 +80,12 @@ TEST(ExplainFlow, says_why_a_flow_is_not_captured) {
   EXPECT_EQ(why({.destination = "192.0.2.7:123", .client = lan}), "captured");
   EXPECT_EQ(why({.destination = "192.0.2.7:123", .client = lan, .protocol = Protocol::udp}),
             "excluded by \"proto udp port 123\"");
+  EXPECT_EQ(why({.destination = "192.168.1.1", .client = lan}), "it goes to this machine itself");
+  EXPECT_EQ(why({.destination = "198.51.100.2", .client = lan}), "it goes to this machine itself");
+  EXPECT_EQ(why({.destination = "192.168.1.7", .client = lan}),
+            "it goes to the LAN itself (br-lan)");
+  EXPECT_EQ(why({.destination = "198.51.100.255", .client = lan}), "broadcast is never captured");
+  EXPECT_EQ(why({.destination = "198.51.100.7", .client = lan}), "captured");
   EXPECT_EQ(why({.destination = "239.1.1.1", .client = lan}), "multicast is never captured");
   EXPECT_THAT(why({.destination = "127.0.0.1"}), HasSubstr("host = true"));
   gateway.host = true;
@@ -105,7 +115,7 @@ TEST(ExplainFlow, says_what_is_waited_for_and_what_holds_otherwise) {
             "\n"
             "  rule 1  no   client 10.0.0.0/8: the flow has 192.168.1.50\n"
             "  rule 2  ?    host *.corp.example: waits for the host name\n"
-            "  rule 3  yes\n");
+            "  rule 3  yes  port 443 -> wan2 else direct\n");
 }
 
 TEST(ExplainFlow, says_what_the_kernel_decides) {
