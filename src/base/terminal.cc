@@ -2,7 +2,10 @@
 #include "base/terminal.h"
 
 #include <termios.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 namespace shunt {
@@ -26,6 +29,15 @@ std::string with_line_ends_for(int fd, std::string text) {
     out += byte;
   }
   return out;
+}
+
+bool wants_colour(int fd) {
+  // Nothing of shunt changes the environment once there are threads.
+  const char* no_color = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe)
+  const char* term = std::getenv("TERM");          // NOLINT(concurrency-mt-unsafe)
+  const bool refused = no_color != nullptr && *no_color != '\0';
+  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
+  return !refused && !dumb && ::isatty(fd) == 1;
 }
 
 }  // namespace shunt

@@ -10,4 +10,8 @@ namespace shunt {
 /// Asks the terminal each time, as the program may end: one system call, for a batch of lines.
 [[nodiscard]] std::string with_line_ends_for(int fd, std::string text);
 
+/// Whether what is written to `fd` may be coloured: a terminal that can, and no NO_COLOR
+/// (no-color.org: set and not empty).
+[[nodiscard]] bool wants_colour(int fd);
+
 }  // namespace shunt

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/terminal.h"
 #include "cli/output.h"
 #include "cli/report.h"
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/demo_lab.h"
 #include "cli/demo_servers.h"

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "base/terminal.h"
 #include "cli/options.h"
 #include "cli/rule_options.h"
 #include "egress/direct.h"
@@ -70,7 +71,7 @@ Result<void> TrafficSetup::open_log(const std::string& path, bool json, int fd,
     fd = log_file.get();
   }
   if (fd < 0) return {};
-  const TrafficLogOptions options{.fd = fd, .colour = shunt::wants_colour(fd), .names = names};
+  const TrafficLogOptions options{.fd = fd, .colour = wants_colour(fd), .names = names};
   log = json ? make_json_log(options) : make_console_log(options);
   return {};
 }

@@ -4,9 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
-
 #include "base/escape.h"
+#include "base/terminal.h"
 #include "cli/output.h"
 
 namespace shunt::cli {
@@ -75,16 +74,6 @@ int report(const Error& error) {
 void report_warning(std::string_view message, std::string_view help) {
   const Error warning = make_error(Kind::runtime, std::string(message), std::string(help));
   print_error(format_warning(warning, wants_colour(STDERR_FILENO)));
-}
-
-bool wants_colour(int fd) {
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of shunt sets it
-  const char* no_color = std::getenv("NO_COLOR");
-  if (no_color != nullptr && *no_color != '\0') return false;
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing of shunt sets it
-  const char* terminal = std::getenv("TERM");
-  if (terminal == nullptr || std::string_view(terminal) == "dumb") return false;
-  return ::isatty(fd) == 1;
 }
 
 }  // namespace shunt::cli

@@ -20,8 +20,4 @@ int report(const Error& error);
 /// A warning in the same form: "warning: …".
 void report_warning(std::string_view message, std::string_view help = {});
 
-/// Whether what is written to `fd` may be coloured: a terminal that can, and no NO_COLOR
-/// (no-color.org: set and not empty).
-bool wants_colour(int fd);
-
 }  // namespace shunt::cli

@@ -2,10 +2,8 @@
 // The workers' half of the console log: words for each event, escaped and measured.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include "base/units.h"
@@ -183,15 +181,6 @@ class ConsoleLog final : public TrafficLog {
 
 std::unique_ptr<TrafficLog> make_console_log(const TrafficLogOptions& options) {
   return std::make_unique<ConsoleLog>(options);
-}
-
-bool wants_colour(int fd) {
-  // Nothing of shunt changes the environment once there are threads.
-  const char* no_color = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe)
-  const char* term = std::getenv("TERM");          // NOLINT(concurrency-mt-unsafe)
-  const bool refused = no_color != nullptr && *no_color != '\0';
-  const bool dumb = term == nullptr || std::string_view(term) == "dumb";
-  return !refused && !dumb && ::isatty(fd) == 1;
 }
 
 }  // namespace shunt

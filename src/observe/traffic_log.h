@@ -30,7 +30,4 @@ struct TrafficLogOptions {
 [[nodiscard]] std::unique_ptr<TrafficLog> make_console_log(const TrafficLogOptions& options);
 [[nodiscard]] std::unique_ptr<TrafficLog> make_json_log(const TrafficLogOptions& options);
 
-/// On a terminal that can do it, without NO_COLOR (no-color.org) in the environment.
-[[nodiscard]] bool wants_colour(int fd);
-
 }  // namespace shunt

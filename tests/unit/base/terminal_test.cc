@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "unit/support/pseudo_terminal.h"
 
 namespace shunt {
@@ -19,6 +21,20 @@ TEST(Terminal, raw_mode_needs_carriage_returns) {
 
 TEST(Terminal, whatever_is_no_terminal_gets_the_text_as_it_is) {
   EXPECT_EQ(with_line_ends_for(-1, "one\n"), "one\n");
+}
+
+TEST(WantsColour, only_on_a_terminal) {
+  EXPECT_FALSE(wants_colour(-1));
+  const test::PseudoTerminal terminal;
+  if (!terminal.valid()) GTEST_SKIP() << "needs pseudo-terminals";
+  ::setenv("TERM", "xterm", 1);
+  ::unsetenv("NO_COLOR");
+  EXPECT_TRUE(wants_colour(terminal.fd()));
+  ::setenv("NO_COLOR", "1", 1);
+  EXPECT_FALSE(wants_colour(terminal.fd()));
+  ::unsetenv("NO_COLOR");
+  ::setenv("TERM", "dumb", 1);
+  EXPECT_FALSE(wants_colour(terminal.fd()));
 }
 
 }  // namespace

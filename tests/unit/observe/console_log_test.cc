@@ -238,20 +238,5 @@ TEST_F(Console, colour_only_repeats_what_the_words_say) {
   EXPECT_NE(plain.find("✗ http 198.51.100.7:443  reset  3ms  via direct\n"), std::string::npos);
 }
 
-TEST(WantsColour, only_on_a_terminal) {
-  MemoryFile file;
-  EXPECT_FALSE(wants_colour(file.fd()));
-  const UniqueFd terminal(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!terminal.valid()) GTEST_SKIP() << "needs pseudo-terminals";
-  ::setenv("TERM", "xterm", 1);
-  ::unsetenv("NO_COLOR");
-  EXPECT_TRUE(wants_colour(terminal.get()));
-  ::setenv("NO_COLOR", "1", 1);
-  EXPECT_FALSE(wants_colour(terminal.get()));
-  ::unsetenv("NO_COLOR");
-  ::setenv("TERM", "dumb", 1);
-  EXPECT_FALSE(wants_colour(terminal.get()));
-}
-
 }  // namespace
 }  // namespace shunt
