@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -19,17 +20,22 @@ class FlowMemos {
     std::string name;  ///< for the closing line; "" as long as nothing was recognised
     std::string via;
     bool announced = false;  ///< some line has shown that the flow exists
+
+   private:
+    friend class FlowMemos;
+    std::list<std::uint64_t>::iterator place;
   };
 
   explicit FlowMemos(ProcessNames* names) : names_(names) {}
   /// Made, and its process looked up, when the flow is new. Valid until the next call.
   Memo& of(const Flow& flow);
   [[nodiscard]] Memo* find(std::uint64_t flow_id);
-  void forget(std::uint64_t flow_id) { memos_.erase(flow_id); }
+  void forget(std::uint64_t flow_id);
 
  private:
   ProcessNames* names_;
   std::unordered_map<std::uint64_t, Memo> memos_;
+  std::list<std::uint64_t> order_;  // of their ids, the oldest first
 };
 
 }  // namespace shunt
