@@ -2,6 +2,7 @@
 #include "control/server.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,6 +18,7 @@ namespace shunt::control {
 namespace {
 
 constexpr int kBacklog = 16;
+constexpr int kPauseMs = 20;
 
 Result<void> watch(int poll, int fd) {
   epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
@@ -71,10 +73,23 @@ int Server::timeout_ms() const {
 void Server::accept_clients() {
   for (int i = 0; i < kBacklog; ++i) {
     UniqueFd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd.valid()) return;
+    if (!fd.valid()) {
+      if (errno == EMFILE || errno == ENFILE) make_room();
+      return;
+    }
     if (!is_allowed(fd.get()) || !watch(poll_.get(), fd.get())) continue;
     if (clients_.size() == kMostClients) clients_.erase(clients_.begin());
     clients_.push_back({.fd = std::move(fd), .since = Clock::now(), .received = {}});
+  }
+}
+
+// Out of descriptors, and who waits to be accepted keeps fd() readable: the oldest client goes, or
+// the caller's loop is held up for a moment so that it does not spin.
+void Server::make_room() {
+  if (clients_.empty()) {
+    ::poll(nullptr, 0, kPauseMs);
+  } else {
+    clients_.erase(clients_.begin());
   }
 }
 

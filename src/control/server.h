@@ -18,7 +18,7 @@ namespace shunt::control {
 
 class Server {
  public:
-  static constexpr std::size_t kMostClients = 16;
+  static constexpr std::size_t kMostClients = 4;
   static constexpr int kPatienceMs = 5000;
 
   /// Takes the words of a request. Its answer is sent at once.
@@ -49,6 +49,7 @@ class Server {
   Server(std::string path, UniqueFd listener, UniqueFd poll)
       : path_(std::move(path)), listener_(std::move(listener)), poll_(std::move(poll)) {}
   void accept_clients();
+  void make_room();
   /// False when the client is done with.
   bool read_from(Client& client, const Handler& handler);
 
