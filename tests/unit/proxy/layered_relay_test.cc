@@ -5,17 +5,18 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
 #include <thread>
 
 #include "net/socket.h"
 #include "unit/support/loop_thread.h"
+#include "unit/support/random_bytes.h"
 #include "unit/support/tcp_pair.h"
 
 namespace shunt {
 namespace {
 
 using test::LoopThread;
+using test::random_bytes;
 using test::receive;
 using test::receive_to_end;
 using test::send_all;
@@ -165,13 +166,6 @@ class Layered : public ::testing::Test {
   std::future<Outcome> outcome_;
   LoopThread thread_;
 };
-
-std::string random_bytes(std::size_t size) {
-  std::mt19937_64 generator(size);
-  std::string bytes(size, '\0');
-  for (char& byte : bytes) byte = static_cast<char>(generator());
-  return bytes;
-}
 
 TEST_F(Layered, passes_messages_both_ways_the_early_ones_first) {
   start("220 ready ");

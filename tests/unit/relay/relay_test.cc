@@ -4,18 +4,19 @@
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
 
-#include <random>
 #include <thread>
 
 #include "base/limits.h"
 #include "net/socket.h"
 #include "unit/support/loop_thread.h"
+#include "unit/support/random_bytes.h"
 #include "unit/support/tcp_pair.h"
 
 namespace shunt {
 namespace {
 
 using test::LoopThread;
+using test::random_bytes;
 using test::receive;
 using test::receive_to_end;
 using test::send_all;
@@ -106,13 +107,6 @@ class Relay : public ::testing::Test {
   std::future<Outcome> outcome_;
   LoopThread thread_;
 };
-
-std::string random_bytes(std::size_t size) {
-  std::mt19937_64 generator(size);
-  std::string bytes(size, '\0');
-  for (char& byte : bytes) byte = static_cast<char>(generator());
-  return bytes;
-}
 
 TEST_F(Relay, passes_small_messages_both_ways) {
   start();
