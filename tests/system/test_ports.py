@@ -48,8 +48,8 @@ def test_fifty_ports_are_enough_for_many_destinations(lab, method):
     server = TcpServer(lab.server, echo_bytes)
     gateway = Gateway(lab.gateway, "-i", "lan0", "--method", method)
     live = []
-    # Half of the range has the wrong parity for connect() at first (inet_hash_connect), and is taken
-    # all the same when the rest is used up.
+    # connect() tries ports of one parity first and the others when those are used up
+    # (__inet_hash_connect).
     for address in addresses:
         for _ in range(45):
             sock = lab.client.connect((address, server.port))
