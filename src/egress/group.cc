@@ -53,6 +53,8 @@ bool held_against_member(ConnectReason reason) {
   }
 }
 
+std::size_t index_of(Family family) { return family == Family::ipv4 ? 0 : 1; }
+
 // The finalizer of MurmurHash3: neighbouring clients spread over the members.
 std::uint64_t mixed(std::uint64_t value) {
   value ^= value >> 33;
@@ -69,29 +71,34 @@ std::uint64_t score(const Flow& flow, std::string_view member) {
 
 }  // namespace
 
-bool Group::State::usable(std::int64_t now) const {
-  return !dead.load(kRelaxed) && ejected_until_ms.load(kRelaxed) <= now;
+bool Group::State::usable(Family family, std::int64_t now) const {
+  const Standing& standing = standings[index_of(family)];
+  return !dead.load(kRelaxed) && standing.ejected_until_ms.load(kRelaxed) <= now;
 }
 
-void Group::State::succeeded(std::uint32_t took_us) {
-  failures.store(0, kRelaxed);
-  ejections.store(0, kRelaxed);
-  ejected_until_ms.store(0, kRelaxed);
+void Group::State::succeeded(Family family, std::uint32_t took_us) {
+  Standing& standing = standings[index_of(family)];
+  standing.failures.store(0, kRelaxed);
+  standing.ejections.store(0, kRelaxed);
+  standing.ejected_until_ms.store(0, kRelaxed);
   flows.fetch_add(1, kRelaxed);
   const std::uint32_t before = latency_us.load(kRelaxed);
   latency_us.store(before == 0 ? took_us : before - before / 8 + took_us / 8, kRelaxed);
 }
 
-void Group::State::failed(std::int64_t now) {
-  if (failures.fetch_add(1, kRelaxed) + 1 < kFailuresToEject) return;
+void Group::State::failed(Family family, std::int64_t now) {
+  Standing& standing = standings[index_of(family)];
+  const std::uint32_t failures = standing.failures.fetch_add(1, kRelaxed) + 1;
+  if (failures < kFailuresToEject) return;
   // Flows that began before the ejection end after it: they count once.
-  if (ejected_until_ms.load(kRelaxed) > now) return;
-  const std::uint32_t times = std::min(ejections.fetch_add(1, kRelaxed), 16U);
+  if (standing.ejected_until_ms.load(kRelaxed) > now) return;
+  const std::uint32_t times = std::min(standing.ejections.fetch_add(1, kRelaxed), 16U);
   const std::uint64_t pause =
       std::min<std::uint64_t>(std::uint64_t{kFirstEjectionMs} << times, kLongestEjectionMs);
-  ejected_until_ms.store(now + static_cast<std::int64_t>(pause), kRelaxed);
-  log(LogLevel::warning, fmt::format("{}: failed {} times in a row, left out for {} s", shown,
-                                     failures.load(kRelaxed), pause / 1000));
+  standing.ejected_until_ms.store(now + static_cast<std::int64_t>(pause), kRelaxed);
+  log(LogLevel::warning,
+      fmt::format("{}: failed {} times in a row, left out for {} s where the destination is {}",
+                  shown, failures, pause / 1000, family == Family::ipv4 ? "IPv4" : "IPv6"));
 }
 
 Group::Group(std::string name, GroupKind kind, std::optional<CheckSpec> check)
@@ -150,31 +157,34 @@ Group::Order Group::order(const Flow& flow, bool datagrams) const {
   if (all.empty()) return all;
   sort(all, flow);
   const std::int64_t now = now_ms();
+  const Family family = flow.original_destination.address.family();
   Order usable;
   std::ranges::copy_if(all, std::back_inserter(usable),
-                       [now](const State* state) { return state->usable(now); });
+                       [family, now](const State* state) { return state->usable(family, now); });
   return usable.empty() ? all : usable;
 }
 
 Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
                                         const Hints& hints) const {
+  const Family family = flow.original_destination.address.family();
   ConnectFailure last;
   for (State* state : order(flow, false)) {
     const auto start = Clock::now();
     auto upstream = co_await state->way_out->connect(loop, flow, hints);
     if (upstream) {
-      state->succeeded(us_since(start));
+      state->succeeded(family, us_since(start));
       if (!name_.empty() || upstream->via.empty()) upstream->via = state->shown;
       co_return upstream;
     }
     last = std::move(upstream).error();
-    if (held_against_member(last.reason)) state->failed(now_ms());
+    if (held_against_member(last.reason)) state->failed(family, now_ms());
     if (!worth_another(last.reason)) break;
   }
   co_return unexpected(std::move(last));
 }
 
 Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) const {
+  const Family family = flow.original_destination.address.family();
   ConnectFailure last{
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "no member of it carries UDP"};
   for (State* state : order(flow, true)) {
@@ -182,12 +192,12 @@ Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) 
     auto upstream = co_await state->way_out->associate(loop, flow);
     if (upstream) {
       // Without a proxy, nothing was heard of anybody yet.
-      if (upstream->control.valid()) state->succeeded(us_since(start));
+      if (upstream->control.valid()) state->succeeded(family, us_since(start));
       if (!name_.empty() || upstream->via.empty()) upstream->via = state->shown;
       co_return upstream;
     }
     last = std::move(upstream).error();
-    if (held_against_member(last.reason)) state->failed(now_ms());
+    if (held_against_member(last.reason)) state->failed(family, now_ms());
     if (!worth_another(last.reason)) break;
   }
   co_return unexpected(std::move(last));
@@ -199,9 +209,10 @@ std::vector<MemberStatus> Group::status() const {
   all.reserve(states_.size());
   for (const auto& state : states_) {
     all.push_back({.name = state->name,
-                   .usable = state->usable(now),
+                   .usable = state->usable(Family::ipv4, now) && state->usable(Family::ipv6, now),
                    .found_dead = state->dead.load(kRelaxed),
-                   .failures_in_a_row = state->failures.load(kRelaxed),
+                   .failures_in_a_row = std::max(state->standings[0].failures.load(kRelaxed),
+                                                 state->standings[1].failures.load(kRelaxed)),
                    .latency_us = state->latency_us.load(kRelaxed),
                    .flows = state->flows.load(kRelaxed)});
   }
@@ -210,10 +221,11 @@ std::vector<MemberStatus> Group::status() const {
 
 bool Group::report_check(std::size_t index, bool alive) const {
   State& state = *states_[index];
-  if (alive) {
-    state.failures.store(0, kRelaxed);
-    state.ejections.store(0, kRelaxed);
-    state.ejected_until_ms.store(0, kRelaxed);
+  for (Standing& standing : state.standings) {
+    if (!alive) break;
+    standing.failures.store(0, kRelaxed);
+    standing.ejections.store(0, kRelaxed);
+    standing.ejected_until_ms.store(0, kRelaxed);
   }
   return state.dead.exchange(!alive, kRelaxed) == alive;
 }

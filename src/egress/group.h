@@ -6,12 +6,15 @@
 //
 // A member that fails kFailuresToEject times in a row is left out for kFirstEjectionMs, each time
 // twice as long up to kLongestEjectionMs; the flow after that tries it again, and one success
-// clears it. A member that a check found dead is left out until a check finds it alive. When every
-// member is left out, all are tried: a group never refuses what one of its members could carry.
+// clears it. That is so for each address family by itself: an uplink without IPv6 fails every IPv6
+// flow at once, and carries IPv4 as well as ever. A member that a check found dead is left out
+// until a check finds it alive. When every member is left out, all are tried: a group never refuses
+// what one of its members could carry.
 //
 // The state is one block of atomics for each member, shared by all workers without a lock.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -44,9 +47,9 @@ struct CheckSpec {
 
 struct MemberStatus {
   std::string_view name;
-  bool usable = true;                   ///< neither ejected nor found dead
+  bool usable = true;                   ///< neither found dead nor ejected for any family
   bool found_dead = false;              ///< by the last check
-  std::uint32_t failures_in_a_row = 0;  ///< of flows
+  std::uint32_t failures_in_a_row = 0;  ///< of flows of one family: the higher count
   std::uint32_t latency_us = 0;         ///< moving average of connect(); 0: not measured
   std::uint64_t flows = 0;              ///< carried
 };
@@ -91,20 +94,24 @@ class Group : public WayOut {
   bool report_check(std::size_t index, bool alive) const;
 
  private:
+  /// What the flows to one address family met.
+  struct Standing {
+    std::atomic<std::uint32_t> failures = 0;
+    std::atomic<std::uint32_t> ejections = 0;        ///< since the last success
+    std::atomic<std::int64_t> ejected_until_ms = 0;  ///< Clock
+  };
   struct State {
     std::string name;
     std::string shown;  ///< "eu (paris)", or in a group without a name "paris"
     std::shared_ptr<const WayOut> way_out;
-    std::atomic<std::uint32_t> failures = 0;
-    std::atomic<std::uint32_t> ejections = 0;        ///< since the last success
-    std::atomic<std::int64_t> ejected_until_ms = 0;  ///< Clock
+    std::array<Standing, 2> standings;  ///< by Family
     std::atomic<std::uint32_t> latency_us = 0;
     std::atomic<std::uint64_t> flows = 0;
     std::atomic<bool> dead = false;
 
-    [[nodiscard]] bool usable(std::int64_t now_ms) const;
-    void succeeded(std::uint32_t took_us);
-    void failed(std::int64_t now_ms);
+    [[nodiscard]] bool usable(Family family, std::int64_t now_ms) const;
+    void succeeded(Family family, std::uint32_t took_us);
+    void failed(Family family, std::int64_t now_ms);
   };
   using Order = std::vector<State*>;
 

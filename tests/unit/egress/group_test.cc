@@ -51,8 +51,8 @@ struct Trio {
       : group(Group::create("eu", kind, {{"paris", a}, {"rome", b}, {"oslo", c}})) {}
 
   /// Who carried it: "eu (paris)", or the reason why nobody did.
-  std::string carry(const char* client = "192.0.2.10") {
-    Flow flow = flow_to(*Endpoint::parse("192.0.2.7:80"));
+  std::string carry(const char* client = "192.0.2.10", const char* to = "192.0.2.7:80") {
+    Flow flow = flow_to(*Endpoint::parse(to));
     flow.source.address = *Address::parse(client);
     const auto upstream = stage.run(group->connect(stage.loop(), flow, {}));
     return std::string(upstream ? upstream->via : reason_text(upstream.error().reason));
@@ -92,6 +92,19 @@ TEST(Group, a_member_that_keeps_failing_is_left_out) {
   EXPECT_EQ(trio.a->asked, static_cast<int>(Group::kFailuresToEject));
   EXPECT_FALSE(trio.group->status()[0].usable);
   EXPECT_TRUE(trio.group->status()[1].usable);
+}
+
+TEST(Group, a_member_without_ipv6_goes_on_carrying_ipv4) {
+  Trio trio(GroupKind::failover);
+  const auto carry_v6 = [&trio] { return trio.carry("2001:db8::10", "[2001:db8::7]:80"); };
+  trio.a->answer = ConnectReason::network_unreachable;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject + 4; ++i) {
+    EXPECT_EQ(carry_v6(), "eu (rome)");
+  }
+  EXPECT_EQ(trio.a->asked, static_cast<int>(Group::kFailuresToEject));
+  trio.a->answer.reset();
+  EXPECT_EQ(trio.carry(), "eu (paris)");
+  EXPECT_EQ(carry_v6(), "eu (rome)");  // IPv4 says nothing of IPv6
 }
 
 TEST(Group, one_success_clears_the_failures) {
