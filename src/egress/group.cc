@@ -133,11 +133,12 @@ void Group::rank(Order& order, Key key) {
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = std::get<State*>(ranked[i]);
 }
 
-void Group::sort(Order& order, const Flow& flow) const {
+void Group::sort(Order& order, const Flow& flow, std::uint32_t turn) const {
   switch (kind_) {
     case GroupKind::failover: return;
     case GroupKind::round_robin: {
-      const auto first = next_.fetch_add(1, kRelaxed) % order.size();
+      if (order.empty()) return;
+      const auto first = turn % order.size();
       std::ranges::rotate(order, order.begin() + static_cast<std::ptrdiff_t>(first));
       return;
     }
@@ -148,20 +149,22 @@ void Group::sort(Order& order, const Flow& flow) const {
   }
 }
 
-// The usable ones in their order; all of them where none is usable.
+// The usable ones in their order, and behind them the others in theirs: sorted by themselves, so
+// that the flows of a member that is left out spread over all the rest.
 Group::Order Group::order(const Flow& flow, bool datagrams) const {
-  Order all;
-  for (const auto& state : states_) {
-    if (!datagrams || state->way_out->carries_udp()) all.push_back(state.get());
-  }
-  if (all.empty()) return all;
-  sort(all, flow);
   const std::int64_t now = now_ms();
   const Family family = flow.original_destination.address.family();
   Order usable;
-  std::ranges::copy_if(all, std::back_inserter(usable),
-                       [family, now](const State* state) { return state->usable(family, now); });
-  return usable.empty() ? all : usable;
+  Order left_out;
+  for (const auto& state : states_) {
+    if (datagrams && !state->way_out->carries_udp()) continue;
+    (state->usable(family, now) ? usable : left_out).push_back(state.get());
+  }
+  const std::uint32_t turn = next_.fetch_add(1, kRelaxed);
+  sort(usable, flow, turn);
+  sort(left_out, flow, turn);
+  usable.insert(usable.end(), left_out.begin(), left_out.end());
+  return usable;
 }
 
 Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,

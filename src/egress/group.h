@@ -8,8 +8,8 @@
 // twice as long up to kLongestEjectionMs; the flow after that tries it again, and one success
 // clears it. That is so for each address family by itself: an uplink without IPv6 fails every IPv6
 // flow at once, and carries IPv4 as well as ever. A member that a check found dead is left out
-// until a check finds it alive. When every member is left out, all are tried: a group never refuses
-// what one of its members could carry.
+// until a check finds it alive. Members that are left out are tried behind all others: a group
+// never refuses what one of its members could carry.
 //
 // The state is one block of atomics for each member, shared by all workers without a lock.
 #pragma once
@@ -117,7 +117,7 @@ class Group : public WayOut {
 
   Group(std::string name, GroupKind kind, std::optional<CheckSpec> check);
   [[nodiscard]] Order order(const Flow& flow, bool datagrams) const;
-  void sort(Order& order, const Flow& flow) const;
+  void sort(Order& order, const Flow& flow, std::uint32_t turn) const;
   template <class Key>
   static void rank(Order& order, Key key);
 

@@ -129,6 +129,26 @@ TEST(Group, when_all_are_left_out_all_are_tried) {
   EXPECT_EQ(trio.a->asked, static_cast<int>(Group::kFailuresToEject) + 1);
 }
 
+TEST(Group, members_that_are_left_out_are_tried_behind_the_others) {
+  Trio trio(GroupKind::failover);
+  trio.a->answer = ConnectReason::timed_out;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject; ++i) EXPECT_EQ(trio.carry(), "eu (rome)");
+  ASSERT_FALSE(trio.group->status()[0].usable);
+  trio.a->answer.reset();
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  trio.b->answer = trio.c->answer = ConnectReason::denied;
+  EXPECT_EQ(trio.carry(), "eu (paris)");
+}
+
+TEST(Group, the_turns_of_a_member_that_is_left_out_spread_over_the_others) {
+  Trio trio(GroupKind::round_robin);
+  EXPECT_TRUE(trio.group->report_check(0, false));
+  for (int i = 0; i < 6; ++i) (void)trio.carry();
+  const auto status = trio.group->status();
+  EXPECT_EQ(status[1].flows, 3U);
+  EXPECT_EQ(status[2].flows, 3U);
+}
+
 TEST(Group, round_robin_begins_with_the_next_each_time) {
   Trio trio(GroupKind::round_robin);
   std::vector<std::string> carried;
