@@ -180,7 +180,7 @@ Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
       co_return upstream;
     }
     last = std::move(upstream).error();
-    if (held_against_member(last.reason)) state->failed(family, now_ms());
+    if (holds_failures() && held_against_member(last.reason)) state->failed(family, now_ms());
     if (!worth_another(last.reason)) break;
   }
   co_return unexpected(std::move(last));
@@ -200,7 +200,7 @@ Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) 
       co_return upstream;
     }
     last = std::move(upstream).error();
-    if (held_against_member(last.reason)) state->failed(family, now_ms());
+    if (holds_failures() && held_against_member(last.reason)) state->failed(family, now_ms());
     if (!worth_another(last.reason)) break;
   }
   co_return unexpected(std::move(last));

@@ -66,8 +66,9 @@ class Group : public WayOut {
     std::shared_ptr<const WayOut> way_out;
   };
 
-  /// 1 to kMostMembers members. Without a name it is the `else` of a rule: the log shows the member
-  /// that carries a flow as if it had been chosen alone.
+  /// 1 to kMostMembers members. Without a name it is the `else` of a rule: nothing is held against
+  /// its members, each flow tries them in their order, and the log shows the one that carries it as
+  /// if it had been chosen alone.
   static std::shared_ptr<const Group> create(std::string name, GroupKind kind,
                                              std::vector<Member> members,
                                              std::optional<CheckSpec> check = {});
@@ -116,6 +117,7 @@ class Group : public WayOut {
   using Order = std::vector<State*>;
 
   Group(std::string name, GroupKind kind, std::optional<CheckSpec> check);
+  [[nodiscard]] bool holds_failures() const { return !name_.empty(); }
   [[nodiscard]] Order order(const Flow& flow, bool datagrams) const;
   void sort(Order& order, const Flow& flow, std::uint32_t turn) const;
   template <class Key>

@@ -224,6 +224,19 @@ TEST(Group, without_a_name_it_shows_its_members_own) {
   EXPECT_EQ(carried(), "eu (paris)");
 }
 
+TEST(Group, without_a_name_it_begins_with_the_first_however_often_that_failed) {
+  const auto a = std::make_shared<FakeOut>();
+  const auto b = std::make_shared<FakeOut>();
+  const auto rule = Group::create("", GroupKind::failover, {{"wan2", a}, {"direct", b}});
+  Stage stage;
+  const Flow flow = flow_to(*Endpoint::parse("192.0.2.7:80"));
+  a->answer = ConnectReason::timed_out;
+  for (std::uint32_t i = 0; i < 2 * Group::kFailuresToEject; ++i) {
+    EXPECT_TRUE(stage.run(rule->connect(stage.loop(), flow, {})).has_value());
+  }
+  EXPECT_EQ(a->asked, static_cast<int>(2 * Group::kFailuresToEject));
+}
+
 TEST(Group, datagrams_go_to_members_that_carry_them) {
   Trio trio(GroupKind::failover);
   ASSERT_TRUE(trio.group->carries_udp());
