@@ -19,10 +19,11 @@ using Expected = std::expected<T, ConnectFailure>;
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
-      .count();
+std::int64_t in_ms(Clock::time_point when) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(when.time_since_epoch()).count();
 }
+
+std::int64_t now_ms() { return in_ms(Clock::now()); }
 
 std::uint32_t us_since(Clock::time_point start) {
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
@@ -81,21 +82,27 @@ void Group::State::succeeded(Family family, std::uint32_t took_us) {
   standing.failures.store(0, kRelaxed);
   standing.ejections.store(0, kRelaxed);
   standing.ejected_until_ms.store(0, kRelaxed);
+  standing.succeeded_ms.store(now_ms(), kRelaxed);
   flows.fetch_add(1, kRelaxed);
   const std::uint32_t before = latency_us.load(kRelaxed);
   latency_us.store(before == 0 ? took_us : before - before / 8 + took_us / 8, kRelaxed);
 }
 
-void Group::State::failed(Family family, std::int64_t now) {
+// An attempt may last longer than an ejection. One that began before the last success, or before
+// the ejection ended, says nothing of the member as it is now.
+void Group::State::failed(Family family, std::int64_t start) {
   Standing& standing = standings[index_of(family)];
+  std::int64_t until = standing.ejected_until_ms.load(kRelaxed);
+  if (start < until || start < standing.succeeded_ms.load(kRelaxed)) return;
   const std::uint32_t failures = standing.failures.fetch_add(1, kRelaxed) + 1;
   if (failures < kFailuresToEject) return;
-  // Flows that began before the ejection end after it: they count once.
-  if (standing.ejected_until_ms.load(kRelaxed) > now) return;
-  const std::uint32_t times = std::min(standing.ejections.fetch_add(1, kRelaxed), 16U);
+  const std::uint32_t times = std::min(standing.ejections.load(kRelaxed), 16U);
   const std::uint64_t pause =
       std::min<std::uint64_t>(std::uint64_t{kFirstEjectionMs} << times, kLongestEjectionMs);
-  standing.ejected_until_ms.store(now + static_cast<std::int64_t>(pause), kRelaxed);
+  const std::int64_t end = now_ms() + static_cast<std::int64_t>(pause);
+  // Another worker's flow may have ended in the same moment: one ejection is one.
+  if (!standing.ejected_until_ms.compare_exchange_strong(until, end, kRelaxed)) return;
+  standing.ejections.fetch_add(1, kRelaxed);
   log(LogLevel::warning,
       fmt::format("{}: failed {} times in a row, left out for {} s where the destination is {}",
                   shown, failures, pause / 1000, family == Family::ipv4 ? "IPv4" : "IPv6"));
@@ -167,6 +174,15 @@ Group::Order Group::order(const Flow& flow, bool datagrams) const {
   return usable;
 }
 
+// Whether the next member is to be tried.
+bool Group::goes_on_after(State& state, const Flow& flow, Clock::time_point start,
+                          const ConnectFailure& failure) const {
+  if (holds_failures() && held_against_member(failure.reason)) {
+    state.failed(flow.original_destination.address.family(), in_ms(start));
+  }
+  return worth_another(failure.reason);
+}
+
 Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
                                         const Hints& hints) const {
   const Family family = flow.original_destination.address.family();
@@ -176,12 +192,11 @@ Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
     auto upstream = co_await state->way_out->connect(loop, flow, hints);
     if (upstream) {
       state->succeeded(family, us_since(start));
-      if (!name_.empty() || upstream->via.empty()) upstream->via = state->shown;
+      upstream->via = shown(*state, upstream->via);
       co_return upstream;
     }
     last = std::move(upstream).error();
-    if (holds_failures() && held_against_member(last.reason)) state->failed(family, now_ms());
-    if (!worth_another(last.reason)) break;
+    if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
 }
@@ -196,12 +211,11 @@ Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) 
     if (upstream) {
       // Without a proxy, nothing was heard of anybody yet.
       if (upstream->control.valid()) state->succeeded(family, us_since(start));
-      if (!name_.empty() || upstream->via.empty()) upstream->via = state->shown;
+      upstream->via = shown(*state, upstream->via);
       co_return upstream;
     }
     last = std::move(upstream).error();
-    if (holds_failures() && held_against_member(last.reason)) state->failed(family, now_ms());
-    if (!worth_another(last.reason)) break;
+    if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
 }

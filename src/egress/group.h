@@ -100,6 +100,7 @@ class Group : public WayOut {
     std::atomic<std::uint32_t> failures = 0;
     std::atomic<std::uint32_t> ejections = 0;        ///< since the last success
     std::atomic<std::int64_t> ejected_until_ms = 0;  ///< Clock
+    std::atomic<std::int64_t> succeeded_ms = 0;      ///< when the last success was known; Clock
   };
   struct State {
     std::string name;
@@ -112,7 +113,8 @@ class Group : public WayOut {
 
     [[nodiscard]] bool usable(Family family, std::int64_t now_ms) const;
     void succeeded(Family family, std::uint32_t took_us);
-    void failed(Family family, std::int64_t now_ms);
+    /// An attempt begun at `start_ms` failed.
+    void failed(Family family, std::int64_t start_ms);
   };
   using Order = std::vector<State*>;
 
@@ -120,6 +122,12 @@ class Group : public WayOut {
   [[nodiscard]] bool holds_failures() const { return !name_.empty(); }
   [[nodiscard]] Order order(const Flow& flow, bool datagrams) const;
   void sort(Order& order, const Flow& flow, std::uint32_t turn) const;
+  bool goes_on_after(State& state, const Flow& flow, Clock::time_point start,
+                     const ConnectFailure& failure) const;
+  /// What the log shows of a flow that `state` carries; `inner` is what its way out says itself.
+  [[nodiscard]] std::string_view shown(const State& state, std::string_view inner) const {
+    return name_.empty() && !inner.empty() ? inner : std::string_view(state.shown);
+  }
   template <class Key>
   static void rank(Order& order, Key key);
 

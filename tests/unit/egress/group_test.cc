@@ -2,6 +2,7 @@
 #include "egress/group.h"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <set>
 
@@ -20,9 +21,11 @@ class FakeOut : public WayOut {
   std::string_view name() const override { return "fake"; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return udp_; }
-  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop&, const Flow&,
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow&,
                                                         const Hints&) const override {
     ++asked;
+    const bool first = asked == 1;
+    while (first && held) (void)co_await loop.yield();
     if (answer) co_return std::unexpected(ConnectFailure{.reason = *answer, .detail = "fake"});
     co_return Upstream{.socket = {}, .reported = {}, .early_data = {}};
   }
@@ -35,6 +38,7 @@ class FakeOut : public WayOut {
 
   std::optional<ConnectReason> answer;
   mutable int asked = 0;
+  bool held = false;  ///< the first answer waits for as long
 
  private:
   bool udp_;
@@ -127,6 +131,31 @@ TEST(Group, when_all_are_left_out_all_are_tried) {
   EXPECT_EQ(trio.carry(), "eu (rome)");
   EXPECT_EQ(trio.carry(), "eu (rome)");
   EXPECT_EQ(trio.a->asked, static_cast<int>(Group::kFailuresToEject) + 1);
+}
+
+Task<> become_well(const Group& group, FakeOut& member, EventLoop& loop, const Flow& flow) {
+  const auto begun = Clock::now();
+  while (member.asked == 0 || Clock::now() - begun < std::chrono::milliseconds(2)) {
+    (void)co_await loop.yield();
+  }
+  member.answer.reset();
+  const auto upstream = co_await group.connect(loop, flow, {});
+  EXPECT_EQ(upstream ? upstream->via : "nobody", "eu (paris)");
+  member.answer = ConnectReason::timed_out;
+  member.held = false;
+}
+
+TEST(Group, failures_that_began_before_a_success_do_not_count) {
+  Trio trio(GroupKind::failover);
+  const Flow flow = flow_to(*Endpoint::parse("192.0.2.7:80"));
+  trio.a->held = true;
+  auto& loop = trio.stage.loop();
+  const auto slow = trio.stage.run(trio.group->connect(loop, flow, {}),
+                                   become_well(*trio.group, *trio.a, loop, flow));
+  EXPECT_EQ(slow ? slow->via : "nobody", "eu (rome)");
+  EXPECT_EQ(trio.group->status()[0].failures_in_a_row, 0U);
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  EXPECT_EQ(trio.group->status()[0].failures_in_a_row, 1U);
 }
 
 TEST(Group, members_that_are_left_out_are_tried_behind_the_others) {
