@@ -3,17 +3,15 @@
 
 #include <pthread.h>
 
-#include <chrono>
 #include <csignal>
 #include <utility>
+
+#include "egress/dial.h"
 
 namespace shunt {
 namespace {
 
-std::int64_t now_ms() {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-}
+std::int64_t now_ms() { return in_ms(Clock::now()); }
 
 bool is_address(const std::string& host) {
   return Address::parse(host.substr(0, host.find('%'))).has_value();

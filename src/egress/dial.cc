@@ -55,6 +55,15 @@ std::uint32_t Deadline::left_ms() const {
   return static_cast<std::uint32_t>(std::max<std::int64_t>(left, 0));
 }
 
+std::uint32_t us_since(Clock::time_point start) {
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count(), 1, 1'000'000'000));
+}
+
+std::int64_t in_ms(Clock::time_point when) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(when.time_since_epoch()).count();
+}
+
 ConnectFailure failure_from_wake(Wake wake) {
   return {.reason = wake == Wake::cancelled ? ConnectReason::cancelled : ConnectReason::timed_out,
           .os_error = 0,

@@ -23,6 +23,11 @@ class Deadline {
   Clock::time_point at_;
 };
 
+/// At least 1, at most 1000 seconds.
+std::uint32_t us_since(Clock::time_point start);
+/// Of Clock, for what atomics keep.
+std::int64_t in_ms(Clock::time_point when);
+
 struct Dialled {
   WatchedFd socket;
   ReportedUpstream reported;

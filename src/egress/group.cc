@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <tuple>
 
 #include "base/log.h"
+#include "egress/dial.h"
 
 namespace shunt {
 namespace {
@@ -19,16 +21,7 @@ using Expected = std::expected<T, ConnectFailure>;
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-std::int64_t in_ms(Clock::time_point when) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(when.time_since_epoch()).count();
-}
-
 std::int64_t now_ms() { return in_ms(Clock::now()); }
-
-std::uint32_t us_since(Clock::time_point start) {
-  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
-  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count(), 1, 1'000'000'000));
-}
 
 // Whether another member might do better.
 bool worth_another(ConnectReason reason) {
@@ -84,8 +77,18 @@ void Group::State::succeeded(Family family, std::uint32_t took_us) {
   standing.ejected_until_ms.store(0, kRelaxed);
   standing.succeeded_ms.store(now_ms(), kRelaxed);
   flows.fetch_add(1, kRelaxed);
+  measured(took_us);
+}
+
+void Group::State::measured(std::uint32_t took_us) {
   const std::uint32_t before = latency_us.load(kRelaxed);
   latency_us.store(before == 0 ? took_us : before - before / 8 + took_us / 8, kRelaxed);
+}
+
+std::uint64_t Group::State::expected_us() const {
+  const std::uint32_t average = latency_us.load(kRelaxed);
+  if (average != 0) return average;
+  return tried.load(kRelaxed) ? std::numeric_limits<std::uint64_t>::max() : 0;
 }
 
 // An attempt may last longer than an ejection. One that began before the last success, or before
@@ -150,7 +153,7 @@ void Group::sort(Order& order, const Flow& flow, std::uint32_t turn) const {
       return;
     }
     case GroupKind::least_latency:
-      return rank(order, [](const State* state) { return state->latency_us.load(kRelaxed); });
+      return rank(order, [](const State* state) { return state->expected_us(); });
     case GroupKind::hash_client:
       return rank(order, [&flow](const State* state) { return ~score(flow, state->name); });
   }
@@ -180,7 +183,9 @@ bool Group::goes_on_after(State& state, const Flow& flow, Clock::time_point star
   if (holds_failures() && held_against_member(failure.reason)) {
     state.failed(flow.original_destination.address.family(), in_ms(start));
   }
-  return worth_another(failure.reason);
+  if (!worth_another(failure.reason)) return false;
+  state.tried.store(true, kRelaxed);
+  return true;
 }
 
 Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
@@ -236,15 +241,12 @@ std::vector<MemberStatus> Group::status() const {
   return all;
 }
 
-bool Group::report_check(std::size_t index, bool alive) const {
+// A check says whether the member lives. What it was left out for, flows that failed through it, is
+// for flows to clear.
+bool Group::report_check(std::size_t index, std::optional<std::uint32_t> took_us) const {
   State& state = *states_[index];
-  for (Standing& standing : state.standings) {
-    if (!alive) break;
-    standing.failures.store(0, kRelaxed);
-    standing.ejections.store(0, kRelaxed);
-    standing.ejected_until_ms.store(0, kRelaxed);
-  }
-  return state.dead.exchange(!alive, kRelaxed) == alive;
+  if (took_us) state.measured(*took_us);
+  return state.dead.exchange(!took_us, kRelaxed) == took_us.has_value();
 }
 
 }  // namespace shunt

@@ -30,7 +30,8 @@ namespace shunt {
 enum class GroupKind : std::uint8_t {
   failover,       ///< in the order given
   round_robin,    ///< each flow begins with the next
-  least_latency,  ///< the quickest to connect first; those not measured yet before it
+  least_latency,  ///< the quickest to connect first; before it those not tried yet, behind it
+                  ///< those that have only failed
   hash_client,    ///< the same client takes the same member (rendezvous hashing)
 };
 
@@ -91,8 +92,9 @@ class Group : public WayOut {
   [[nodiscard]] const std::optional<CheckSpec>& check() const { return check_; }
   [[nodiscard]] std::size_t size() const { return states_.size(); }
   [[nodiscard]] const WayOut& member(std::size_t index) const { return *states_[index]->way_out; }
-  /// Any thread. True when that is news.
-  bool report_check(std::size_t index, bool alive) const;
+  /// `took_us`: how long the check took to connect; empty: the member was found dead. Any thread.
+  /// True when it is news.
+  bool report_check(std::size_t index, std::optional<std::uint32_t> took_us) const;
 
  private:
   /// What the flows to one address family met.
@@ -108,10 +110,13 @@ class Group : public WayOut {
     std::shared_ptr<const WayOut> way_out;
     std::array<Standing, 2> standings;  ///< by Family
     std::atomic<std::uint32_t> latency_us = 0;
+    std::atomic<bool> tried = false;  ///< by a flow that it did not carry
     std::atomic<std::uint64_t> flows = 0;
     std::atomic<bool> dead = false;
 
     [[nodiscard]] bool usable(Family family, std::int64_t now_ms) const;
+    void measured(std::uint32_t took_us);
+    [[nodiscard]] std::uint64_t expected_us() const;
     void succeeded(Family family, std::uint32_t took_us);
     /// An attempt begun at `start_ms` failed.
     void failed(Family family, std::int64_t start_ms);

@@ -112,7 +112,7 @@ Task<> HealthChecker::watch(Check check) {
 }
 
 Task<> HealthChecker::look(const Check& check, bool& reported) {
-  const bool found = co_await alive(check);
+  const auto found = co_await alive(check);
   if (!loop_->cancelled() && !reported) report(check, found);
   reported = true;
 }
@@ -120,39 +120,42 @@ Task<> HealthChecker::look(const Check& check, bool& reported) {
 // How long a member tries is its own affair; what it means here is decided now.
 Task<> HealthChecker::give_up(const Check& check, bool& reported) {
   (void)co_await loop_->sleep(check.group->check()->timeout_ms);
-  if (!loop_->cancelled() && !reported) report(check, false);
+  if (!loop_->cancelled() && !reported) report(check, {});
   reported = true;
 }
 
-Task<bool> HealthChecker::alive(const Check& check) {
+Task<std::optional<std::uint32_t>> HealthChecker::alive(const Check& check) {
   const CheckSpec& spec = *check.group->check();
   Flow flow;
   flow.original_destination = check.target.endpoint;
   flow.started = Clock::now();
   const Hints hints{.host = check.target.host, .source = NameSource::none};
   auto upstream = co_await check.group->member(check.member).connect(*loop_, flow, hints);
-  if (!upstream) co_return false;
-  if (check.target.request.empty()) co_return true;
+  if (!upstream) co_return std::nullopt;
+  const std::uint32_t took_us = us_since(flow.started);
+  if (check.target.request.empty()) co_return took_us;
   const Deadline deadline(spec.timeout_ms);
   auto sent = co_await send_all(*loop_, *upstream, check.target.request, deadline);
-  if (!sent) co_return false;
+  if (!sent) co_return std::nullopt;
   std::string received = std::move(upstream->early_data);
   for (;;) {
     const auto response = http_connect::decode_response(received);
-    if (response.malformed()) co_return false;
+    if (response.malformed()) co_return std::nullopt;
     if (response.complete()) {
       const int status = response.value.status;
-      co_return status >= spec.lowest_status&& status <= spec.highest_status;
+      if (status < spec.lowest_status || status > spec.highest_status) co_return std::nullopt;
+      co_return took_us;
     }
     char buffer[2048];
     const auto count = co_await receive_some(*loop_, *upstream, buffer, sizeof buffer, deadline);
-    if (!count || *count == 0) co_return false;
+    if (!count || *count == 0) co_return std::nullopt;
     received.append(buffer, *count);
   }
 }
 
-void HealthChecker::report(const Check& check, bool alive) {
-  if (!check.group->report_check(check.member, alive)) return;
+void HealthChecker::report(const Check& check, std::optional<std::uint32_t> took_us) {
+  if (!check.group->report_check(check.member, took_us)) return;
+  const bool alive = took_us.has_value();
   log(alive ? LogLevel::info : LogLevel::warning,
       fmt::format("{} ({}): {}", check.group->name(), check.group->status()[check.member].name,
                   alive ? "alive again" : "found dead by its check"));

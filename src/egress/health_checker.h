@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -46,8 +49,9 @@ class HealthChecker {
   Task<> watch(Check check);
   Task<> look(const Check& check, bool& reported);
   Task<> give_up(const Check& check, bool& reported);
-  Task<bool> alive(const Check& check);
-  void report(const Check& check, bool alive);
+  /// How long it took to connect, in µs; empty: the member is dead.
+  Task<std::optional<std::uint32_t>> alive(const Check& check);
+  void report(const Check& check, std::optional<std::uint32_t> took_us);
 
   std::unique_ptr<EventLoop> loop_;
   std::vector<Check> checks_;

@@ -71,8 +71,8 @@ ConnectReason from_status(int status) {
     case 401:
     case 403:
     case 405:
-    case 407:
     case 451: return ConnectReason::denied;
+    case 407: return ConnectReason::proxy_error;  // whoever asks, for whatever destination
     case 408:
     case 504: return ConnectReason::timed_out;
     case 404:

@@ -19,8 +19,9 @@ ConnectFailure failure_from(ReplyCode code) {
   const auto [words, reason] = [code]() -> std::pair<std::string_view, ConnectReason> {
     switch (code) {
       case ReplyCode::rejected: return {"rejected or failed", ConnectReason::host_unreachable};
-      case ReplyCode::identd_unreachable: return {"identd unreachable", ConnectReason::denied};
-      case ReplyCode::identd_says_another: return {"another user by identd", ConnectReason::denied};
+      case ReplyCode::identd_unreachable: return {"identd unreachable", ConnectReason::proxy_error};
+      case ReplyCode::identd_says_another:
+        return {"another user by identd", ConnectReason::proxy_error};
       default: return {"unassigned code", ConnectReason::proxy_error};
     }
   }();

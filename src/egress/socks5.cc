@@ -236,9 +236,8 @@ Task<Expected<Method>> Socks5::greet(ProxyLink& link, const std::string& request
   auto method = co_await read(link, socks5::decode_method, deadline);
   if (!method) co_return unexpected(std::move(method).error());
   if (*method == Method::no_acceptable) {
-    co_return unexpected(
-        link.broken(have_password ? "accepts neither a password nor none" : "wants authentication",
-                    ConnectReason::denied));
+    co_return unexpected(link.broken(have_password ? "accepts neither a password nor none"
+                                                   : "wants authentication"));
   }
   const bool offered =
       ahead ? *method == *ahead
@@ -257,7 +256,7 @@ Task<Expected<void>> Socks5::authenticate(ProxyLink& link, bool sent_ahead,
   auto status = co_await read(link, socks5::decode_password_reply, deadline);
   if (!status) co_return unexpected(std::move(status).error());
   if (*status != 0) {
-    co_return unexpected(link.broken("rejected the user name or password", ConnectReason::denied));
+    co_return unexpected(link.broken("rejected the user name or password"));
   }
   co_return Expected<void>();
 }

@@ -114,10 +114,10 @@ def test_a_server_may_speak_first(via):
 
 
 @through([kind for kind in KINDS if kind.user])
-def test_a_wrong_password_is_denied(via):
+def test_a_wrong_password_is_the_proxys_error(via):
     server = TcpServer(via.lab.server, echo_bytes)
     assert via.say("ask", Lab.FAR[4], server.port, password="wrong") == "reset"
-    assert via.failure(Lab.FAR[4], server.port) == "denied"
+    assert via.failure(Lab.FAR[4], server.port) == "proxy_error"
     assert not server.accepted
 
 

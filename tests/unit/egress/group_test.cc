@@ -171,7 +171,7 @@ TEST(Group, members_that_are_left_out_are_tried_behind_the_others) {
 
 TEST(Group, the_turns_of_a_member_that_is_left_out_spread_over_the_others) {
   Trio trio(GroupKind::round_robin);
-  EXPECT_TRUE(trio.group->report_check(0, false));
+  EXPECT_TRUE(trio.group->report_check(0, {}));
   for (int i = 0; i < 6; ++i) (void)trio.carry();
   const auto status = trio.group->status();
   EXPECT_EQ(status[1].flows, 3U);
@@ -196,6 +196,23 @@ TEST(Group, least_latency_measures_everybody_once_and_then_takes_the_quickest) {
   EXPECT_EQ(trio.carry(), "eu (" + std::string(quickest.name) + ")");
 }
 
+TEST(Group, least_latency_tries_last_what_has_only_failed) {
+  Trio trio(GroupKind::least_latency);
+  trio.a->answer = ConnectReason::denied;  // counts for no ejection
+  for (int i = 0; i < 5; ++i) EXPECT_NE(trio.carry(), "denied by proxy");
+  EXPECT_EQ(trio.a->asked, 1);
+  EXPECT_TRUE(trio.group->status()[0].usable);
+}
+
+TEST(Group, checks_are_measurements_too) {
+  Trio trio(GroupKind::least_latency);
+  for (int i = 0; i < 3; ++i) (void)trio.carry();
+  for (const std::size_t slow : {0U, 2U}) (void)trio.group->report_check(slow, 9'000'000);
+  EXPECT_EQ(trio.carry(), "eu (rome)");
+  (void)trio.group->report_check(1, 100'000'000);
+  EXPECT_NE(trio.carry(), "eu (rome)");
+}
+
 TEST(Group, a_client_keeps_its_member_and_clients_spread) {
   Trio trio(GroupKind::hash_client);
   std::set<std::string> members;
@@ -214,7 +231,7 @@ TEST(Group, the_clients_of_a_lost_member_go_elsewhere_and_the_others_stay) {
   for (int host = 1; host < 64; ++host) {
     before.push_back(trio.carry(("192.0.2." + std::to_string(host)).c_str()));
   }
-  EXPECT_TRUE(trio.group->report_check(1, false));
+  EXPECT_TRUE(trio.group->report_check(1, {}));
   for (int host = 1; host < 64; ++host) {
     const auto now = trio.carry(("192.0.2." + std::to_string(host)).c_str());
     const auto& then = before[static_cast<std::size_t>(host) - 1];
@@ -228,12 +245,20 @@ TEST(Group, the_clients_of_a_lost_member_go_elsewhere_and_the_others_stay) {
 
 TEST(Group, a_check_leaves_out_and_takes_back) {
   Trio trio(GroupKind::failover);
-  EXPECT_FALSE(trio.group->report_check(0, true));  // no news
-  EXPECT_TRUE(trio.group->report_check(0, false));
+  EXPECT_FALSE(trio.group->report_check(0, 200));  // no news
+  EXPECT_TRUE(trio.group->report_check(0, {}));
   EXPECT_TRUE(trio.group->status()[0].found_dead);
   EXPECT_EQ(trio.carry(), "eu (rome)");
-  EXPECT_TRUE(trio.group->report_check(0, true));
+  EXPECT_TRUE(trio.group->report_check(0, 200));
   EXPECT_EQ(trio.carry(), "eu (paris)");
+}
+
+TEST(Group, a_passed_check_does_not_clear_what_flows_failed_by) {
+  Trio trio(GroupKind::failover);
+  trio.a->answer = ConnectReason::timed_out;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject; ++i) (void)trio.carry();
+  EXPECT_FALSE(trio.group->report_check(0, 200));
+  EXPECT_FALSE(trio.group->status()[0].usable);
 }
 
 TEST(Group, without_a_name_it_shows_its_members_own) {

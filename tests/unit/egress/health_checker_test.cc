@@ -77,7 +77,7 @@ TEST(HealthChecker, finds_a_member_dead_and_alive_again) {
   auto server = std::make_unique<Server>("");
   const std::string address = server->address();
   const auto group = group_of_one("tcp://" + address);
-  EXPECT_TRUE(group->report_check(0, false));
+  EXPECT_TRUE(group->report_check(0, {}));
   const auto checker = checker_of(group);
   EXPECT_TRUE(becomes(*group, false));
   server.reset();
@@ -91,7 +91,7 @@ TEST(HealthChecker, a_status_out_of_the_range_is_death) {
   const auto alive = group_of_one("http://" + good.address() + "/alive");
   const auto dead = group_of_one("http://" + bad.address());
   const auto odd = group_of_one("http://" + not_http.address());
-  EXPECT_TRUE(alive->report_check(0, false));
+  EXPECT_TRUE(alive->report_check(0, {}));
   const std::shared_ptr<const Group> groups[] = {alive, dead, odd};
   const auto checker = HealthChecker::start(groups);
   ASSERT_TRUE(checker.has_value());

@@ -60,7 +60,7 @@ struct Mapped {
 TEST(HttpConnect, maps_what_the_proxies_say) {
   const Mapped answers[] = {
       {"HTTP/1.1 403 Forbidden\r\n\r\n", ConnectReason::denied},
-      {"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", ConnectReason::denied},
+      {"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", ConnectReason::proxy_error},
       {"HTTP/1.1 502 Bad Gateway\r\n\r\n", ConnectReason::host_unreachable},
       {"HTTP/1.1 503 Service Unavailable\r\n\r\n", ConnectReason::host_unreachable},
       {"HTTP/1.1 504 Gateway Timeout\r\n\r\n", ConnectReason::timed_out},

@@ -50,8 +50,8 @@ TEST(Socks4a, cannot_ask_for_an_ipv6_address) {
 
 TEST(Socks4a, maps_what_the_server_says) {
   const std::pair<char, ConnectReason> cases[] = {{91, ConnectReason::host_unreachable},
-                                                  {92, ConnectReason::denied},
-                                                  {93, ConnectReason::denied},
+                                                  {92, ConnectReason::proxy_error},
+                                                  {93, ConnectReason::proxy_error},
                                                   {94, ConnectReason::proxy_error}};
   for (const auto& [code, reason] : cases) {
     const auto upstream =

@@ -97,17 +97,17 @@ TEST(Socks5, maps_every_reply_code) {
   }
 }
 
-TEST(Socks5, says_when_the_proxy_denies) {
+TEST(Socks5, a_failed_authentication_is_the_proxys_failure) {
   const auto none = connect_through({expect("\x05\x01\x00"s), say("\x05\xff"s), hang_up()});
   ASSERT_FALSE(none.has_value());
-  EXPECT_EQ(none.error().reason, ConnectReason::denied);
+  EXPECT_EQ(none.error().reason, ConnectReason::proxy_error);
   EXPECT_EQ(none.error().detail, "socks5://proxy wants authentication");
 
   const auto wrong = connect_through(
       {expect("\x05\x02\x00\x02"s), say("\x05\x02"s), expect(kAlice), say("\x01\x01"s), hang_up()},
       Credentials{"alice", "secret"});
   ASSERT_FALSE(wrong.has_value());
-  EXPECT_EQ(wrong.error().reason, ConnectReason::denied);
+  EXPECT_EQ(wrong.error().reason, ConnectReason::proxy_error);
   EXPECT_FALSE(wrong.error().detail.contains("secret"));
 }
 
