@@ -32,11 +32,14 @@ std::optional<std::pair<std::string, std::uint16_t>> split_authority(std::string
   return std::pair(url->host, given ? url->port : port);
 }
 
+std::string context_of(const Group& group) {
+  return fmt::format("way out \"{}\", check", group.name());
+}
+
 Failure bad_target(const Group& group) {
-  return Failure(make_error(
-      Kind::configuration, error_number::kBadWayOut,
-      fmt::format("way out \"{}\", check: the target is no address and port", group.name()),
-      "tcp://192.0.2.1:443 or http://192.0.2.1/alive"));
+  return Failure(make_error(Kind::configuration, error_number::kBadWayOut,
+                            context_of(group) + ": the target is no address and port",
+                            "tcp://192.0.2.1:443 or http://192.0.2.1/alive"));
 }
 
 }  // namespace
@@ -54,8 +57,15 @@ Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
   const auto where = split_authority(authority, http ? kHttpPort : 0);
   if (!where) return bad_target(group);
   Target target{.endpoint = {}, .host = where->first, .request = {}};
-  const auto addresses = SHUNT_TRY(resolve_server(where->first, where->second));
-  target.endpoint = addresses.front();
+  auto addresses = resolve_server(where->first, where->second);
+  if (!addresses) {
+    Error error = with_context(std::move(addresses).error(), context_of(group));
+    error.kind = Kind::configuration;
+    error.number = error_number::kBadWayOut;
+    error.help = "an address instead of the name works without a resolver";
+    return Failure(std::move(error));
+  }
+  target.endpoint = addresses->front();
   if (http) {
     target.request =
         fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: shunt\r\nConnection: close\r\n\r\n",
@@ -84,7 +94,7 @@ HealthChecker::~HealthChecker() {
   if (!thread_.joinable()) return;
   loop_->post([this] {
     loop_->cancel_all();
-    if (watching_ == 0) loop_->stop();
+    if (tasks_ == 0) loop_->stop();
   });
   thread_.join();
 }
@@ -93,22 +103,35 @@ void HealthChecker::run() {
   sigset_t all;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  watching_ = static_cast<int>(checks_.size());
-  for (Check& check : checks_) spawn(watch(std::move(check)));
+  tasks_ = static_cast<int>(checks_.size());
+  for (Check& check : checks_) spawn(watch(check));
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
 }
 
-Task<> HealthChecker::watch(Check check) {
-  const CheckSpec& spec = *check.group->check();
+void HealthChecker::ended() {
+  if (--tasks_ == 0) loop_->stop();
+}
+
+// A look begins with each interval, however long those before it take to fail: a member that is
+// silent for the 30 s of its connect timeout is found alive within an interval, too.
+Task<> HealthChecker::watch(Check& check) {
   while (!loop_->cancelled()) {
-    const Deadline next(spec.interval_ms);
-    bool reported = false;
-    co_await both(look(check, reported), give_up(check, reported));
-    if (loop_->cancelled()) break;
-    (void)co_await loop_->sleep(next.left_ms());
+    if (check.looks < kMostLooks) {
+      ++check.looks;
+      ++tasks_;
+      spawn(look_for_a_while(check));
+    }
+    (void)co_await loop_->sleep(check.group->check()->interval_ms);
   }
-  if (--watching_ == 0) loop_->stop();
+  ended();
+}
+
+Task<> HealthChecker::look_for_a_while(Check& check) {
+  bool reported = false;
+  co_await both(look(check, reported), give_up(check, reported));
+  --check.looks;
+  ended();
 }
 
 Task<> HealthChecker::look(const Check& check, bool& reported) {

@@ -41,12 +41,17 @@ class HealthChecker {
     std::shared_ptr<const Group> group;
     std::size_t member;
     Target target;
+    int looks = 0;  ///< under way
   };
+  /// Of one member at the same time: connecting may take longer than the interval.
+  static constexpr int kMostLooks = 4;
 
   HealthChecker() = default;
   static Result<Target> target_of(const Group& group);
   void run();
-  Task<> watch(Check check);
+  void ended();
+  Task<> watch(Check& check);
+  Task<> look_for_a_while(Check& check);
   Task<> look(const Check& check, bool& reported);
   Task<> give_up(const Check& check, bool& reported);
   /// How long it took to connect, in µs; empty: the member is dead.
@@ -55,7 +60,7 @@ class HealthChecker {
 
   std::unique_ptr<EventLoop> loop_;
   std::vector<Check> checks_;
-  int watching_ = 0;
+  int tasks_ = 0;  ///< that run; the loop stops behind the last
   std::jthread thread_;
 };
 

@@ -69,8 +69,9 @@ Result<std::shared_ptr<const WayOut>> make_way_out(const WayOutChoice& choice,
   }
   const ProxyUrl url = SHUNT_TRY(parse_proxy_url(choice.url));
   auto credentials = SHUNT_TRY(credentials_for(url, choice));
-  auto addresses = SHUNT_TRY(resolve_server(url.host, url.port));
-  auto server = std::make_shared<ProxyServer>(url.name(), std::move(addresses),
+  auto addresses = resolve_server(url.host, url.port);
+  if (!addresses) return Failure(with_context(std::move(addresses).error(), "the proxy of --via"));
+  auto server = std::make_shared<ProxyServer>(url.name(), std::move(*addresses),
                                               std::move(credentials), options);
   if (url.scheme == ProxyScheme::https) {
     server->tls = SHUNT_TRY(TlsClient::create({.server_name = url.host}));

@@ -27,9 +27,9 @@ Result<std::vector<Endpoint>> resolve_server(const std::string& host, std::uint1
   const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (code != 0) {
     const int os_error = code == EAI_SYSTEM ? errno : 0;
-    Error error = make_error(Kind::runtime, fmt::format("cannot resolve the proxy {}{}{}", host,
-                                                        os_error == 0 ? ": " : "",
-                                                        os_error == 0 ? ::gai_strerror(code) : ""));
+    Error error = make_error(Kind::runtime,
+                             fmt::format("cannot resolve {}{}{}", host, os_error == 0 ? ": " : "",
+                                         os_error == 0 ? ::gai_strerror(code) : ""));
     error.os_error = os_error;
     return Failure(std::move(error));
   }
@@ -45,7 +45,7 @@ Result<std::vector<Endpoint>> resolve_server(const std::string& host, std::uint1
   }
   ::freeaddrinfo(found);
   if (addresses.empty()) {
-    return Failure(make_error(Kind::runtime, fmt::format("the proxy {} has no address", host)));
+    return Failure(make_error(Kind::runtime, fmt::format("{} has no address", host)));
   }
   return addresses;
 }

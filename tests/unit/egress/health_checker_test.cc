@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <thread>
 
@@ -107,6 +109,50 @@ TEST(HealthChecker, a_silent_server_is_death_after_the_timeout) {
   const auto group = group_of_one("http://" + local_endpoint(listener.get())->text());
   const auto checker = checker_of(group);
   EXPECT_TRUE(becomes(*group, true));
+}
+
+/// Connects when it is told to, and else gives up only when the test is long over.
+class Slow : public WayOut {
+ public:
+  std::string_view name() const override { return "slow"; }
+  bool wants_name() const override { return false; }
+  bool carries_udp() const override { return false; }
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow&,
+                                                        const Hints&) const override {
+    if (!alive) (void)co_await loop.sleep(60'000);
+    if (!alive) co_return std::unexpected(failure_from_errno(ETIMEDOUT));
+    co_return Upstream{.socket = {}, .reported = {}, .early_data = {}};
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop&,
+                                                             const Flow&) const override {
+    co_return std::unexpected(failure_from_errno(ETIMEDOUT));
+  }
+
+  std::atomic<bool> alive = false;
+};
+
+TEST(HealthChecker, a_look_that_takes_its_time_does_not_keep_the_next_one_waiting) {
+  const auto slow = std::make_shared<Slow>();
+  const auto group = Group::create("eu", GroupKind::failover, {{"paris", slow}},
+                                   CheckSpec{.target = "tcp://192.0.2.1:443",
+                                             .lowest_status = 200,
+                                             .highest_status = 299,
+                                             .interval_ms = 1'000,
+                                             .timeout_ms = 5});
+  const auto checker = checker_of(group);
+  EXPECT_TRUE(becomes(*group, true));
+  slow->alive = true;
+  EXPECT_TRUE(becomes(*group, false));
+}
+
+TEST(HealthChecker, an_unknown_name_is_an_error_that_says_where_it_stands) {
+  const auto group = group_of_one("http://no-such-host.invalid/alive");
+  const auto checker = HealthChecker::start(std::span(&group, 1));
+  ASSERT_FALSE(checker.has_value());
+  EXPECT_EQ(checker.error().kind, Kind::configuration);
+  EXPECT_TRUE(checker.error().message.starts_with(
+      "way out \"eu\", check: cannot resolve no-such-host.invalid"))
+      << checker.error().message;
 }
 
 TEST(HealthChecker, targets_that_cannot_be_checked_are_errors) {

@@ -194,7 +194,8 @@ TEST(MakeWayOut, a_password_file_needs_a_user) {
 TEST(MakeWayOut, an_unknown_host_is_an_error_at_the_start) {
   const auto out = make_way_out({.url = "socks5://no-such-host.invalid", .password_file = {}}, {});
   ASSERT_FALSE(out.has_value());
-  EXPECT_TRUE(out.error().message.starts_with("cannot resolve the proxy no-such-host.invalid"))
+  EXPECT_TRUE(
+      out.error().message.starts_with("the proxy of --via: cannot resolve no-such-host.invalid"))
       << out.error().text();
 }
 
