@@ -62,14 +62,16 @@ class ProxyProtocolOut : public WayOut {
   }
 
  private:
+  // A health check has no client: it is shunt's own connection.
   std::string header_for(const Flow& flow, const Hints& hints) const {
     Header header{.version = version_,
+                  .local = flow.source == Endpoint{},
                   .protocol = flow.protocol,
                   .source = flow.source,
                   .destination = flow.original_destination};
     if (version_ == Version::v1) return proxy_protocol::encode_v1(header);
     const std::string unique_id = fmt::format("{:016x}-{:x}", process_nonce(), flow.id);
-    header.authority = sendable_name(hints.host);
+    if (!header.local) header.authority = sendable_name(hints.host);
     header.unique_id = unique_id;
     return proxy_protocol::encode_v2(header);
   }

@@ -258,6 +258,23 @@ TEST(MakeWaysOut, the_proxy_header_goes_before_the_first_byte) {
   EXPECT_TRUE(connect_by(stage, specs, "a", peer.serve()).has_value());
 }
 
+TEST(MakeWaysOut, the_proxy_header_of_a_health_check_names_no_client) {
+  Stage stage;
+  FakePeer peer(stage, {{expect(kSocksGreeting), say(kSocksChosen), expect(kSocksRequest),
+                         say(kSocksGranted), expect("PROXY UNKNOWN\r\n")}});
+  const auto made =
+      make_ways_out(std::vector<WayOutSpec>{{.name = "a",
+                                             .proxy = "socks5://" + peer.address().text(),
+                                             .proxy_protocol = proxy_protocol::Version::v1}},
+                    {});
+  ASSERT_TRUE(made.has_value());
+  Flow check = kFlow;
+  check.source = {};
+  auto upstream = stage.run(made->find("a")->connect(stage.loop(), check, {}), peer.serve());
+  ASSERT_TRUE(upstream.has_value());
+  upstream->socket.reset();
+}
+
 TEST(MakeWaysOut, datagrams_carry_a_header_each) {
   Stage stage;
   auto made = make_ways_out(
