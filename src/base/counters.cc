@@ -21,6 +21,8 @@ constexpr std::array<std::string_view, kCounters> kNames = {
     "sniff_waits_expired",
     "name_mismatches",
     "name_lookups_left_out",
+    "quic_hellos_given_up",
+    "dns_memory_evicted",
     "requests_ended_flow",
     "flows_rejected",
     "flows_dropped",

@@ -47,6 +47,14 @@ inline constexpr std::size_t kAddressesOfName = 256;  ///< the rest does not cou
 inline constexpr std::uint32_t kVerifiedNameMs = 60'000;
 inline constexpr std::uint32_t kUnknownNameMs = 5'000;  ///< a name without an address
 
+// Names from QUIC, and from DNS answers that passed.
+inline constexpr std::size_t kQuicHelloDatagrams = 8;  ///< of a client, looked at for its hello
+inline constexpr std::size_t kQuicCryptoPieces = 64;   ///< of a hello, with gaps between them
+inline constexpr std::size_t kDnsMemoryAddresses = 32'768;  ///< whose names are remembered
+inline constexpr std::size_t kDnsMemoryNames = 4;           ///< of one address; the newest stay
+inline constexpr std::uint32_t kDnsMemoryLeastS = 300;      ///< clients use addresses for longer
+inline constexpr std::uint32_t kDnsMemoryMostS = 24 * 3600;
+
 // UDP.
 inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
 inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker

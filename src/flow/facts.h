@@ -29,6 +29,9 @@ struct NameFact {
   /// The name is tied to the destination by something other than the client's word: DNS memory, or
   /// a lookup of our own.
   bool verified = false;
+  /// The hello carries ECH, or its GREASE, which looks the same: the name may be a cover name, and
+  /// the one that is meant is encrypted.
+  bool ech = false;
 };
 
 struct AppFact {

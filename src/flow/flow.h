@@ -28,6 +28,22 @@ enum class Side : std::uint8_t { client, upstream };
 
 using Clock = std::chrono::steady_clock;
 
+/// Where a name of a flow's destination came from.
+enum class NameSource : std::uint8_t {
+  none,
+  http_host,
+  tls_sni,
+  quic_sni,
+  dns_memory,  ///< of an answer that a resolver gave about the address; the client did not say it
+};
+
+/// The host that a flow was decided by, for the log.
+struct FlowHost {
+  std::string name;  ///< "": none was known. Peer-supplied: escape before printing
+  NameSource source = NameSource::none;
+  bool ech = false;  ///< perhaps a cover name (NameFact::ech)
+};
+
 struct Flow {
   std::uint64_t id = 0;  ///< unique within the process, never reused
   Protocol protocol = Protocol::tcp;
@@ -37,10 +53,8 @@ struct Flow {
   Clock::time_point started;
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
+  FlowHost host = {};
 };
-
-/// Where a name of a flow's destination came from.
-enum class NameSource : std::uint8_t { none, http_host, tls_sni };
 
 /// What sniffing learnt before a decision was made.
 struct Hints {

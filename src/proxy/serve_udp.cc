@@ -13,6 +13,7 @@
 #include "proxy/live_flows.h"
 #include "proxy/refusal.h"
 #include "sniff/first_facts.h"
+#include "sniff/quic.h"
 
 namespace shunt {
 namespace {

@@ -15,6 +15,8 @@ class ByteReader {
 
   [[nodiscard]] bool ok() const { return ok_; }
   [[nodiscard]] bool more() const { return ok_ && !rest_.empty(); }
+  /// Bytes that were not read.
+  [[nodiscard]] std::size_t left() const { return rest_.size(); }
 
   /// An unsigned number of `size` bytes, at most 4.
   std::uint32_t number(std::size_t size) {

@@ -49,13 +49,16 @@ void learn_app(std::string_view bytes, Facts& facts) {
   }
 }
 
-void learn_name(std::string_view bytes, Facts& facts) {
-  if (facts.name.state != FactState::unknown) return;
-  NamePeek peeked = peek_name(bytes);
+void set_name(NamePeek peeked, Facts& facts) {
   if (peeked.state == NamePeek::State::need_more) return;
   facts.name.state = peeked.state == NamePeek::State::match ? FactState::known : FactState::never;
   facts.name.name = std::move(peeked.name);
   facts.name.source = peeked.source;
+  facts.name.ech = peeked.ech;
+}
+
+void learn_name(std::string_view bytes, Facts& facts) {
+  if (facts.name.state == FactState::unknown) set_name(peek_name(bytes), facts);
 }
 
 /// "/x" of "/x?y" and of "http://a/x?y"; "/" of "http://a".
@@ -93,14 +96,14 @@ void learn_first_bytes(std::string_view bytes, Facts& facts) {
 }
 
 void learn_first_datagram(std::string_view payload, Facts& facts) {
-  if (is_quic_initial(payload)) {
-    set_app(AppProtocol::quic, facts);
-  } else if (facts.destination.port == kDnsPort && is_dns_query(payload)) {
-    set_app(AppProtocol::dns, facts);
-  } else {
-    set_app(AppProtocol::other, facts);
-  }
+  if (is_quic_initial(payload)) return set_app(AppProtocol::quic, facts);
+  const bool dns = facts.destination.port == kDnsPort && is_dns_query(payload);
+  set_app(dns ? AppProtocol::dns : AppProtocol::other, facts);
   settle_first_bytes(facts);
+}
+
+void learn_quic_hello(const QuicHelloReader& reader, Facts& facts) {
+  if (facts.name.state == FactState::unknown) set_name(peek_name(reader), facts);
 }
 
 void learn_request(const HttpHead& head, Facts& facts) {
@@ -116,11 +119,6 @@ void settle_first_bytes(Facts& facts) {
   for (FactState* state : {&facts.name.state, &facts.app.state, &facts.http.state}) {
     if (*state == FactState::unknown) *state = FactState::never;
   }
-}
-
-bool is_quic_initial(std::string_view payload) {
-  return payload.size() >= 1200 && (static_cast<unsigned char>(payload[0]) & 0xc0) == 0xc0 &&
-         payload.substr(1, 4) != std::string_view("\0\0\0\0", 4);
 }
 
 }  // namespace shunt

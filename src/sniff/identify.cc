@@ -54,16 +54,20 @@ NamePeek peek_http(std::string_view bytes) {
   return named(requested_host(step.head), NameSource::http_host);
 }
 
+NamePeek peek_hello(std::string_view body, NameSource source) {
+  const auto hello = parse_client_hello(body);
+  if (!hello) return {.state = NamePeek::State::none};
+  NamePeek peek = named(normal_name(hello->server_name), source);
+  peek.ech = hello->ech;
+  return peek;
+}
+
 NamePeek peek_tls(std::string_view bytes) {
   TlsHelloReader reader(TlsMessage::client_hello);
   const auto state = reader.feed(bytes);
   if (state == TlsHelloReader::State::need_more) return {};
   if (state == TlsHelloReader::State::stopped) return {.state = NamePeek::State::none};
-  const auto hello = parse_client_hello(reader.body());
-  if (!hello) return {.state = NamePeek::State::none};
-  NamePeek peek = named(normal_name(hello->server_name), NameSource::tls_sni);
-  peek.ech = hello->ech;
-  return peek;
+  return peek_hello(reader.body(), NameSource::tls_sni);
 }
 
 bool starts_like_tls(std::string_view bytes) { return bytes.front() == 0x16; }
@@ -98,6 +102,15 @@ FirstBytes identify(std::string_view bytes) {
   std::string_view line = bytes.substr(start, line_end - start);
   if (line.ends_with('\r')) line.remove_suffix(1);
   return is_http_first_line(HttpKind::request, line) ? FirstBytes::http1 : FirstBytes::other;
+}
+
+NamePeek peek_name(const QuicHelloReader& reader) {
+  switch (reader.state()) {
+    case QuicHelloReader::State::need_more: return {};
+    case QuicHelloReader::State::stopped: return {.state = NamePeek::State::none};
+    case QuicHelloReader::State::complete: break;
+  }
+  return peek_hello(reader.body(), NameSource::quic_sni);
 }
 
 NamePeek peek_name(std::string_view bytes) {

@@ -10,6 +10,7 @@
 
 #include "flow/flow.h"
 #include "sniff/http1_head.h"
+#include "sniff/quic.h"
 
 namespace shunt {
 
@@ -29,6 +30,9 @@ struct NamePeek {
 /// that no host can have, is none. Bounded by limits::kHttpHeadBytes and kTlsHelloBytes: what is
 /// longer is none.
 [[nodiscard]] NamePeek peek_name(std::string_view bytes);
+
+/// The same of a QUIC client's hello, as far as it was read.
+[[nodiscard]] NamePeek peek_name(const QuicHelloReader& reader);
 
 /// The name that an HTTP/1 request asks for, in the form of NamePeek::name. Empty: none, or
 /// several.

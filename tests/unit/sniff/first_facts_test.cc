@@ -5,6 +5,9 @@
 
 #include <string>
 
+#include "unit/sniff/quic_samples.h"
+#include "unit/sniff/tls_samples.h"
+
 namespace shunt {
 namespace {
 
@@ -95,9 +98,53 @@ TEST(FirstFacts, quic_is_told_by_an_initial_of_full_size) {
   Facts facts = flow_to("198.51.100.1:443");
   learn_first_datagram(initial, facts);
   EXPECT_EQ(facts.app.app, AppProtocol::quic);
+  EXPECT_EQ(facts.http.state, FactState::never);
+  EXPECT_EQ(facts.name.state, FactState::unknown);
   facts = flow_to("198.51.100.1:443");
   learn_first_datagram(initial.substr(0, 1199), facts);
   EXPECT_EQ(facts.app.app, AppProtocol::other);
+  EXPECT_EQ(facts.name.state, FactState::never);
+}
+
+TEST(FirstFacts, quic_hello_gives_its_name_and_the_sign_of_ech) {
+  using namespace tls_samples;  // NOLINT(google-build-using-namespace)
+  const std::string message =
+      client_hello_message(server_name("WWW.Example.com.") + extension(0xfe0d, "e"));
+  const std::string first = quic_samples::crypto(0, message.substr(0, 60));
+  const std::string rest = quic_samples::crypto(60, message.substr(60));
+  Facts facts = flow_to("198.51.100.1:443");
+  QuicHelloReader reader;
+  reader.feed(quic_samples::initial({.payload = rest, .number = 1}));
+  learn_quic_hello(reader, facts);
+  EXPECT_EQ(facts.name.state, FactState::unknown);
+  reader.feed(quic_samples::initial({.payload = first}));
+  learn_quic_hello(reader, facts);
+  EXPECT_EQ(facts.name.state, FactState::known);
+  EXPECT_EQ(facts.name.name, "www.example.com");
+  EXPECT_EQ(facts.name.source, NameSource::quic_sni);
+  EXPECT_TRUE(facts.name.ech);
+}
+
+TEST(FirstFacts, quic_without_a_usable_name_never_has_one) {
+  using namespace tls_samples;  // NOLINT(google-build-using-namespace)
+  for (const std::string& message :
+       {client_hello_message(alpn({"h3"})), client_hello_message(server_name("192.0.2.1")),
+        std::string("\x02\0\0\0", 4)}) {
+    Facts facts = flow_to("198.51.100.1:443");
+    QuicHelloReader reader;
+    reader.feed(quic_samples::initial({.payload = quic_samples::crypto(0, message)}));
+    learn_quic_hello(reader, facts);
+    EXPECT_EQ(facts.name.state, FactState::never);
+  }
+}
+
+TEST(FirstFacts, tls_name_beside_ech_is_marked) {
+  using namespace tls_samples;  // NOLINT(google-build-using-namespace)
+  const auto hello = [](const std::string& more) {
+    return records(client_hello_message(server_name("a.example") + more));
+  };
+  EXPECT_FALSE(learnt(hello("")).name.ech);
+  EXPECT_TRUE(learnt(hello(extension(0xfe0d, "e"))).name.ech);
 }
 
 TEST(FirstFacts, what_was_not_seen_never_comes) {

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "sniff/quic.h"
+
+#include "base/counters.h"
+#include "base/limits.h"
+#include "sniff/byte_reader.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::size_t kInitialDatagramBytes = 1200;
+constexpr std::size_t kConnectionIdBytes = 20;
+constexpr std::size_t kHelloHeaderBytes = 4;  // type, length (3)
+constexpr char kClientHello = 1;
+constexpr std::uint8_t kLongHeaderAndFixedBit = 0xc0;
+
+enum class Kind : std::uint8_t { initial, zero_rtt, handshake, retry };
+
+/// Version 2 gave the types other numbers (RFC 9369 section 3.2).
+Kind kind_of(QuicVersion version, std::uint32_t first_byte) {
+  const std::uint32_t type = first_byte >> 4 & 3;
+  return static_cast<Kind>(version == QuicVersion::v1 ? type : (type + 3) & 3);
+}
+
+bool has_long_header(std::uint32_t first_byte) {
+  return (first_byte & kLongHeaderAndFixedBit) == kLongHeaderAndFixedBit;
+}
+
+}  // namespace
+
+bool is_quic_initial(std::string_view payload) {
+  return payload.size() >= kInitialDatagramBytes &&
+         has_long_header(static_cast<unsigned char>(payload[0])) &&
+         payload.substr(1, 4) != std::string_view("\0\0\0\0", 4);
+}
+
+struct QuicHelloReader::Packet {
+  Kind kind = Kind::initial;
+  QuicVersion version = QuicVersion::v1;
+  std::string_view connection_id;  // the destination's
+  std::string_view bytes;          // all of it
+  std::size_t number_at = 0;       // where its packet number begins
+};
+
+/// Takes a packet off the front of what is left of a datagram (RFC 9000 section 12.2). Empty: what
+/// is left is of another version, has a short header, or no end that could be told.
+auto QuicHelloReader::next_packet(std::string_view& datagram) -> std::optional<Packet> {
+  ByteReader reader(datagram);
+  Packet packet;
+  const std::uint32_t first = reader.number(1);
+  packet.version = static_cast<QuicVersion>(reader.number(4));
+  const bool known = packet.version == QuicVersion::v1 || packet.version == QuicVersion::v2;
+  if (!has_long_header(first) || !known) return std::nullopt;
+  packet.kind = kind_of(packet.version, first);
+  packet.connection_id = reader.vector(1);
+  const std::string_view source_id = reader.vector(1);
+  if (packet.connection_id.size() > kConnectionIdBytes || source_id.size() > kConnectionIdBytes ||
+      packet.kind == Kind::retry) {
+    return std::nullopt;
+  }
+  if (packet.kind == Kind::initial) reader.take(quic_number(reader));  // token
+  const std::uint64_t length = quic_number(reader);
+  packet.number_at = datagram.size() - reader.left();
+  reader.take(length);
+  if (!reader.ok()) return std::nullopt;
+  packet.bytes = datagram.substr(0, packet.number_at + length);
+  datagram.remove_prefix(packet.bytes.size());
+  return packet;
+}
+
+auto QuicHelloReader::feed(std::string_view datagram) -> State {
+  if (state_ != State::need_more) return state_;
+  ++datagrams_;
+  while (!datagram.empty()) {
+    const auto packet = next_packet(datagram);
+    if (!packet) break;
+    if (packet->kind == Kind::initial && !take_initial(*packet)) return state_ = State::stopped;
+  }
+  state_ = state_of_stream();
+  if (state_ == State::need_more && datagrams_ >= limits::kQuicHelloDatagrams) {
+    count(Counter::quic_hellos_given_up);
+    state_ = State::stopped;
+  }
+  return state_;
+}
+
+std::string_view QuicHelloReader::body() const {
+  const std::string_view message = stream_.beginning();
+  return message.substr(kHelloHeaderBytes, ByteReader(message.substr(1)).number(3));
+}
+
+/// The keys are those of the first packet that they open, whatever ID the later ones have: once the
+/// server has answered, the client addresses them to the server's. False: it is no client's.
+bool QuicHelloReader::take_initial(const Packet& packet) {
+  const QuicInitialKeys keys =
+      keys_ ? *keys_ : client_initial_keys(packet.version, packet.connection_id);
+  const auto payload = open_initial(keys, packet.bytes, packet.number_at);
+  if (!payload) return true;
+  keys_ = keys;
+  return read_initial_frames(*payload, stream_);
+}
+
+auto QuicHelloReader::state_of_stream() const -> State {
+  const std::string_view message = stream_.beginning();
+  if (!message.empty() && message.front() != kClientHello) return State::stopped;
+  if (message.size() < kHelloHeaderBytes) return State::need_more;
+  const std::size_t size = kHelloHeaderBytes + ByteReader(message.substr(1)).number(3);
+  if (size > limits::kTlsHelloBytes) {
+    count(Counter::tls_hellos_too_long);
+    return State::stopped;
+  }
+  return message.size() >= size ? State::complete : State::need_more;
+}
+
+}  // namespace shunt
