@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "observe/colour.h"
 #include "observe/shown.h"
+#include "observe/tokens.h"
 
 namespace shunt {
 namespace {
@@ -22,9 +23,19 @@ std::string subject_of(const Flow& flow, const FlowMemos::Memo& memo) {
   return fmt::format("{}[{}]", shown(memo.process->name), memo.process->pid);
 }
 
+/// "tls www.example.com:443" by the name that it was decided by, else "tcp 198.51.100.7:443".
 std::string default_name(const Flow& flow) {
-  return fmt::format("{} {}", flow.protocol == Protocol::udp ? "udp" : "tcp",
-                     flow.original_destination.text());
+  const std::string_view protocol = flow.protocol == Protocol::udp ? "udp" : "tcp";
+  const FlowHost& host = flow.host;
+  if (host.name.empty()) {
+    return fmt::format("{} {}", protocol, flow.original_destination.text());
+  }
+  const bool said = host.source != NameSource::dns_memory;
+  return fmt::format("{} {}:{}{}", said ? name_source_token(host.source) : protocol,
+                     shown(host.name), flow.original_destination.port,
+                     host.ech ? " (ech: perhaps a cover name)"
+                     : said   ? ""
+                              : " (name by dns)");
 }
 
 }  // namespace

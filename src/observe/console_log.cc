@@ -65,7 +65,8 @@ std::string tls_name(const Flow& flow, const TlsHello& hello) {
       hello.server_name.empty()
           ? flow.original_destination.text()
           : fmt::format("{}:{}", shown(hello.server_name), flow.original_destination.port);
-  return fmt::format("tls {}{}", destination, protocols_text(hello));
+  return fmt::format("{} {}{}", flow.protocol == Protocol::udp ? "quic" : "tls", destination,
+                     protocols_text(hello));
 }
 
 /// "rejected by rule 3"; where none of them matched, the default did it.

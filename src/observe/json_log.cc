@@ -158,8 +158,10 @@ class JsonLog final : public TrafficLog {
       line.number("datagrams_up", end.datagrams_up).number("datagrams_down", end.datagrams_down);
     }
     line.number("elapsed_ms", end.elapsed_ms)
-        .string("way_out", flow.way_out)
-        .nonzero("rule", flow.rule);
+        .string("host", flow.host.name)
+        .string("host_from", name_source_token(flow.host.source));
+    if (flow.host.ech) line.flag("ech", true);
+    line.string("way_out", flow.way_out).nonzero("rule", flow.rule);
     push(LogLine::Kind::end, flow, line);
   }
 

@@ -57,6 +57,17 @@ std::string_view capture_token(CaptureMethod method) {
   return "unknown";
 }
 
+std::string_view name_source_token(NameSource source) {
+  switch (source) {
+    case NameSource::none: return "";
+    case NameSource::http_host: return "http";
+    case NameSource::tls_sni: return "tls";
+    case NameSource::quic_sni: return "quic";
+    case NameSource::dns_memory: return "dns";
+  }
+  return "";
+}
+
 std::string tls_version_text(std::uint16_t version) {
   switch (version) {
     case 0: return "";

@@ -13,6 +13,8 @@ namespace shunt {
 [[nodiscard]] std::string_view failure_token(ConnectReason reason);
 [[nodiscard]] std::string_view body_token(BodyEnd body_end);
 [[nodiscard]] std::string_view capture_token(CaptureMethod method);
+/// "" for none.
+[[nodiscard]] std::string_view name_source_token(NameSource source);
 /// "TLS 1.3"; "" for 0, "0x7f17" for what has no name.
 [[nodiscard]] std::string tls_version_text(std::uint16_t version);
 

@@ -7,11 +7,10 @@
 #include <optional>
 #include <utility>
 
-#include "base/counters.h"
-#include "base/log.h"
 #include "capture/capture.h"
 #include "policy/decide.h"
 #include "proxy/client_peek.h"
+#include "proxy/flow_name.h"
 #include "proxy/refusal.h"
 #include "sniff/first_facts.h"
 
@@ -19,21 +18,6 @@ namespace shunt {
 namespace {
 
 using Gathered = std::expected<void, ConnectFailure>;
-
-void note_silence(const Flow& flow) {
-  count(Counter::sniff_waits_expired);
-  static RateLimitedLog silent_clients;
-  silent_clients.warn(flow.source.text() + " did not name its destination within the sniff wait: " +
-                      flow.original_destination.text() + " goes by its address");
-}
-
-void note_mismatch(const Flow& flow, const NameFact& name) {
-  count(Counter::name_mismatches);
-  static RateLimitedLog mismatches;
-  mismatches.warn(flow.source.text() + " says " + name.name + " and goes to " +
-                  flow.original_destination.text() +
-                  ", which no lookup ties to it: the name permits nothing");
-}
 
 class Decider {
  public:
@@ -47,9 +31,7 @@ class Decider {
   Task<Gathered> gather(Needs needs);
   Task<Gathered> see_first_bytes();
   Task<Gathered> begin_looking();
-  Task<> verify_name();
   Task<> name_for_way_out();
-  [[nodiscard]] std::uint32_t left_ms() const;
 
   const DecideContext& context_;
   Captured& captured_;
@@ -58,11 +40,6 @@ class Decider {
   Wait wait_ = Wait::possible;
   Clock::time_point deadline_ = Clock::now() + std::chrono::milliseconds(context_.sniff_wait_ms);
 };
-
-std::uint32_t Decider::left_ms() const {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
-  return static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
-}
 
 Task<Gathered> Decider::run() {
   const Ruleset& rules = out_.policy->rules();
@@ -77,6 +54,7 @@ Task<Gathered> Decider::run() {
   if (decision.name_mismatch) note_mismatch(captured_.flow, out_.facts.name);
   const WayOut* way_out = out_.way_out();
   if (way_out != nullptr && way_out->wants_name()) co_await name_for_way_out();
+  captured_.flow.host = host_of(out_.facts.name);
   co_return Gathered{};
 }
 
@@ -90,19 +68,11 @@ Task<Gathered> Decider::gather(Needs needs) {
     out_.by_first_bytes = !server_first();
     co_return co_await see_first_bytes();
   }
-  co_await verify_name();
+  // All other facts are settled by then: decide() asks for this one last.
+  const bool verified =
+      co_await verify_name(context_.names, context_.relay.loop, out_.facts, left_ms(deadline_));
+  if (!verified) wait_ = Wait::over;
   co_return Gathered{};
-}
-
-// All other facts are settled by then: decide() asks for this one last.
-Task<> Decider::verify_name() {
-  NameFact& name = out_.facts.name;
-  if (context_.names != nullptr) {
-    const Address address = out_.facts.destination.address;
-    name.verified =
-        co_await context_.names->verify(context_.relay.loop, name.name, address, left_ms());
-  }
-  if (!name.verified) wait_ = Wait::over;
 }
 
 bool Decider::server_first() const {
@@ -132,7 +102,7 @@ Task<Gathered> Decider::begin_looking() {
     if (!admitted) co_return std::unexpected(std::move(admitted).error());
     captured_.client = accepted_client(*std::move(admitted));
   }
-  peek_.emplace(context_.relay, captured_.client->peekable_fd(), left_ms());
+  peek_.emplace(context_.relay, captured_.client->peekable_fd(), left_ms(deadline_));
   co_return Gathered{};
 }
 

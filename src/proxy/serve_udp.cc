@@ -8,7 +8,6 @@
 
 #include "base/counters.h"
 #include "net/socket.h"
-#include "policy/decide.h"
 #include "proxy/decide_flow.h"
 #include "proxy/live_flows.h"
 #include "proxy/refusal.h"
@@ -129,8 +128,17 @@ void UdpServer::take_batch(int listener_fd, std::size_t count) {
       split((*from_clients_)[j], datagrams_);
       sessions[j].reset();
     }
+    look(*session);
     forward(*session);
   }
+}
+
+/// A QUIC client's hello is for whoever decides, and for the log.
+void UdpServer::look(UdpSession& session) {
+  if (session.hello == nullptr) return;
+  for (const Datagram& datagram : datagrams_) session.hello->feed(datagram.payload);
+  if (session.state == UdpSession::State::open) return log_hello(session);
+  if (session.hello->state() != QuicHelloReader::State::need_more) wake_decision(loop_, session);
 }
 
 UdpServer::Session UdpServer::session_of(int listener_fd, std::size_t index) {
@@ -179,49 +187,35 @@ UdpServer::Session UdpServer::admit(Flow flow, int listener_fd, std::size_t inde
   auto session = std::make_shared<UdpSession>(*this, &UdpServer::idle);
   session->flow = std::move(flow);
   session->descriptors = 1;
-  session->quic = is_quic_initial((*from_clients_)[index].bytes);
+  session->policy = options_.policy->get();
+  learn(*session, listener_fd, index);
   table_.insert(session);
   if (options_.log != nullptr) options_.log->flow_start(session->flow);
-  session->policy = options_.policy->get();
-  decide_session(*session, listener_fd, index);
-  begin(session);
+  start(serve(session));
   return session;
 }
 
-/// By what is there now: a datagram waits for nothing, and names are not looked for.
-void UdpServer::decide_session(UdpSession& session, int listener_fd, std::size_t index) {
+/// What its first datagram tells of a session.
+void UdpServer::learn(UdpSession& session, int listener_fd, std::size_t index) {
   const Ruleset& rules = session.policy->rules();
+  datagrams_.clear();
+  split((*from_clients_)[index], datagrams_);
+  const std::string_view first = datagrams_.empty() ? "" : datagrams_.front().payload;
   session.facts = plain_facts(session.flow);
-  learn_first_datagram((*from_clients_)[index].bytes, session.facts);
+  learn_first_datagram(first, session.facts);
   if (rules.uses(TermKey::interface)) {
     session.facts.interface = arrival_interface(listener_fd, from_clients_->header(index));
   }
-  if (decide(rules, session.facts).needs.has(Needs::kProcess)) {
-    session.facts.process = process_of(session.flow, rules, options_.processes);
+  session.quic = is_quic_initial(first);
+  if (session.quic && (options_.observe_content || rules.uses(TermKey::host))) {
+    session.hello = std::make_unique<QuicHelloReader>();
   }
-  session.flow.rule = decide(rules, session.facts, Wait::over).rule;
-  session.policy->hit(session.flow.rule);
-}
-
-void UdpServer::begin(const Session& session) {
-  const WayOut* way_out = session->policy->carrier(session->flow.rule);
-  if (way_out == nullptr) {
-    const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
-    const bool rejects = verdict.kind == Verdict::Kind::reject;
-    refuse(*session,
-           {.reason = rejects ? ConnectReason::rejected_by_rule : ConnectReason::dropped_by_rule,
-            .os_error = 0,
-            .detail = {}});
-    return;
-  }
-  session->flow.way_out = way_out->name();
-  if (way_out->carries_udp()) return start(serve(session));
-  refuse(*session, {.reason = ConnectReason::unsupported, .os_error = 0, .detail = {}});
 }
 
 void UdpServer::end_changed(const Policy& policy) {
   for (const Session& session : table_.all()) {
-    if (verdict_changes(*session->policy, session->flow.rule, session->facts, policy)) {
+    if (session->decided &&
+        verdict_changes(*session->policy, session->flow.rule, session->facts, policy)) {
       end(*session, EndReason::rules_changed);
     }
   }

@@ -6,12 +6,14 @@
 // A session is one coroutine that waits on its upstream; the client's datagrams are forwarded by
 // the listener's coroutine, a batch at a time. Nothing is answered that was sent straight at the
 // listener, nothing from our own upstream sockets is taken, and every table and queue is bounded
-// (proxy/udp_table.h, limits.h). A session is decided by its first datagram. A way out that cannot
-// carry UDP and a rule that rejects refuse the session: the client gets an ICMP error, so that a
-// browser turns from QUIC to TCP at once. What a rule drops is a session without a socket.
+// (proxy/udp_table.h, limits.h). A session is decided by its first datagram, or by as many as the
+// hello of QUIC takes (proxy/decide_udp.h). A way out that cannot carry UDP and a rule that rejects
+// refuse the session: the client gets an ICMP error, so that a browser turns from QUIC to TCP at
+// once. What a rule drops is a session without a socket.
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -24,6 +26,7 @@
 #include "net/task.h"
 #include "net/udp_socket.h"
 #include "net/watched_fd.h"
+#include "proxy/decide_udp.h"
 #include "proxy/fd_budget.h"
 #include "proxy/loop_guard.h"
 #include "proxy/policy.h"
@@ -34,7 +37,10 @@ namespace shunt {
 
 struct UdpOptions {
   const CurrentPolicy* policy = nullptr;  ///< needed; outlives the server
-  ProcessFinder* processes = nullptr;     ///< for rules; outlives the server; may be null
+  NameVerifier* names = nullptr;          ///< for rules; outlives the server; may be null
+  ProcessFinder* processes = nullptr;     ///< the same
+  std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
+  bool observe_content = true;  ///< read the hellos of QUIC for the log
   std::shared_ptr<ReplySockets> reply_sockets;
   std::vector<Endpoint> own_listeners;    ///< datagrams to these go nowhere
   const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server
@@ -94,10 +100,10 @@ class UdpServer {
   bool admissible(const Flow& flow);
   /// `index` is that of its first datagram in the batch.
   Session admit(Flow flow, int listener_fd, std::size_t index);
-  void decide_session(UdpSession& session, int listener_fd, std::size_t index);
-  void begin(const Session& session);
+  void learn(UdpSession& session, int listener_fd, std::size_t index);
   bool make_room(const Address& client);
   /// These work on datagrams_.
+  void look(UdpSession& session);
   void forward(UdpSession& session);
   [[nodiscard]] bool outdated(const UdpSession& session) const;
   void queue(UdpSession& session);
@@ -105,6 +111,7 @@ class UdpServer {
 
   // From upstreams.
   Task<> serve(Session session);
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(UdpSession& session);
   bool opened(UdpSession& session, UdpUpstream upstream);
   Task<> serve_replies(UdpSession& session);
   Task<> serve_control(UdpSession& session);
@@ -114,6 +121,7 @@ class UdpServer {
   enum class Tell : std::uint8_t { client, nobody };
   void refuse(UdpSession& session, const ConnectFailure& failure, Tell tell = Tell::client);
   void report(const UdpSession& session, Undeliverable what, std::uint32_t mtu = 0);
+  void log_hello(UdpSession& session);
   void log_end(const UdpSession& session, EndReason reason, const ConnectFailure* failure);
   void end(UdpSession& session, EndReason reason);
   void release(UdpSession& session);

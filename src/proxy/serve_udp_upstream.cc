@@ -6,6 +6,8 @@
 #include "base/counters.h"
 #include "net/socket.h"
 #include "proxy/serve_udp.h"
+#include "sniff/first_facts.h"
+#include "sniff/tls.h"
 
 namespace shunt {
 namespace {
@@ -48,6 +50,10 @@ Counter counter_of(ConnectReason reason) {
   }
 }
 
+ConnectFailure failure_of(ConnectReason reason) {
+  return {.reason = reason, .os_error = 0, .detail = {}};
+}
+
 /// Asking again cannot help.
 bool is_permanent(ConnectReason reason) {
   return reason == ConnectReason::unsupported || reason == ConnectReason::rejected_by_rule ||
@@ -70,14 +76,13 @@ std::optional<Undeliverable> undeliverable_from_errno(int error) {
 
 }  // namespace
 
-// What a session is: find the way out, send what has waited for it, pass on what comes back. What
-// the client sends meanwhile is the listener's business (forward()).
+// What a session is: decide it, find the way out, send what has waited for it, pass on what comes
+// back. What the client sends meanwhile is the listener's business (forward()).
 Task<> UdpServer::serve(Session session) {
   const Address client = session->flow.source.address;
   ++dialling_;
   table_.dial_began(*session);
-  const WayOut* way_out = session->policy->carrier(session->flow.rule);
-  auto upstream = co_await way_out->associate(loop_, session->flow);
+  auto upstream = co_await associate(*session);
   --dialling_;
   table_.dial_ended(client);
   if (session->state == UdpSession::State::ended) co_return;
@@ -92,6 +97,25 @@ Task<> UdpServer::serve(Session session) {
   } else {
     co_await serve_replies(*session);
   }
+}
+
+Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession& session) {
+  const UdpDecideContext context{.loop = loop_,
+                                 .names = options_.names,
+                                 .processes = options_.processes,
+                                 .sniff_wait_ms = options_.sniff_wait_ms};
+  co_await decide_session(context, session);
+  if (!session.decided) co_return std::unexpected(failure_of(ConnectReason::cancelled));
+  const WayOut* way_out = session.policy->carrier(session.flow.rule);
+  if (way_out == nullptr) {
+    const Verdict& verdict = session.policy->rules().verdict(session.flow.rule);
+    const bool rejects = verdict.kind == Verdict::Kind::reject;
+    co_return std::unexpected(
+        failure_of(rejects ? ConnectReason::rejected_by_rule : ConnectReason::dropped_by_rule));
+  }
+  session.flow.way_out = way_out->name();
+  if (!way_out->carries_udp()) co_return std::unexpected(failure_of(ConnectReason::unsupported));
+  co_return co_await way_out->associate(loop_, session.flow);
 }
 
 bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
@@ -112,6 +136,7 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
   tune_udp_receive(fd, session.upstream_family, !is_query(session.flow));
   if (session.quic) set_fragmentation(fd, session.upstream_family, false);
   renew(session);
+  log_hello(session);
 
   const auto queued = std::exchange(session.queued, {});
   if (queued.empty()) return true;
@@ -218,6 +243,23 @@ void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell 
   renew(session);
 }
 
+/// Once it is complete, and the session is decided.
+void UdpServer::log_hello(UdpSession& session) {
+  using State = QuicHelloReader::State;
+  if (session.hello == nullptr || session.hello->state() == State::need_more) return;
+  const auto reader = std::exchange(session.hello, nullptr);
+  learn_quic_hello(*reader, session.facts);  // for rules to come
+  if (options_.log == nullptr || !options_.observe_content) return;
+  if (reader->state() != State::complete) return;
+  auto hello = parse_client_hello(reader->body());
+  if (!hello) return;
+  options_.log->tls_hello(session.flow, {.server_name = std::move(hello->server_name),
+                                         .alpn_offered = std::move(hello->alpn),
+                                         .alpn_chosen = {},
+                                         .version = 0,
+                                         .ech = hello->ech});
+}
+
 void UdpServer::log_end(const UdpSession& session, EndReason reason,
                         const ConnectFailure* failure) {
   if (options_.log == nullptr) return;
@@ -250,6 +292,8 @@ void UdpServer::release(UdpSession& session) {
     if (fd->valid()) loop_.cancel(fd->slot());
   }
   session.upstream = {};
+  session.hello.reset();
+  wake_decision(loop_, session);
   for (const auto& queued : std::exchange(session.queued, {})) {
     queued_bytes_ -= queued.payload.size();
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
+#include <coroutine>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "net/raw_udp.h"
 #include "net/timer_wheel.h"
 #include "proxy/policy.h"
+#include "sniff/quic.h"
 
 namespace shunt {
 
@@ -21,7 +23,7 @@ class UdpServer;
 
 /// One client socket talking to one destination through one upstream socket.
 ///
-///   dialling → open → ended        datagrams wait in `queued` until the way out is ready
+///   dialling → open → ended        decided, then dialled; datagrams wait in `queued` meanwhile
 ///   dialling → refused → ended     stays for a moment, so that not every datagram is a new attempt
 ///
 /// Shared by the table and by the coroutine that reads the upstream; both on the loop's thread.
@@ -46,6 +48,9 @@ struct UdpSession {
   Flow flow;
   std::shared_ptr<const Policy> policy;  ///< that decided it
   Facts facts;
+  bool decided = false;
+  std::coroutine_handle<> decision = nullptr;  ///< waits for more datagrams (decide_udp.h)
+  std::unique_ptr<QuicHelloReader> hello;      ///< while more of a QUIC client's may be read
   State state = State::dialling;
   bool quic = false;       ///< began with a QUIC Initial: nothing of it may be fragmented
   bool replied = false;    ///< the upstream has answered at least once

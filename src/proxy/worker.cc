@@ -66,7 +66,10 @@ ServeContext Worker::serve_context() {
 UdpOptions Worker::udp_options() {
   UdpOptions udp;
   udp.policy = &shared_.policy;
+  udp.names = &shared_.names;
   udp.processes = shared_.options.processes;
+  udp.sniff_wait_ms = shared_.options.sniff_wait_ms;
+  udp.observe_content = shared_.options.observe_content;
   udp.reply_sockets = shared_.options.reply_sockets;
   udp.own_listeners = shared_.options.own_listeners;
   udp.loop_guard = &shared_.loop_guard;

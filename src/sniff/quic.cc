@@ -22,8 +22,20 @@ Kind kind_of(QuicVersion version, std::uint32_t first_byte) {
   return static_cast<Kind>(version == QuicVersion::v1 ? type : (type + 3) & 3);
 }
 
+bool is_known(QuicVersion version) {
+  return version == QuicVersion::v1 || version == QuicVersion::v2;
+}
+
 bool has_long_header(std::uint32_t first_byte) {
   return (first_byte & kLongHeaderAndFixedBit) == kLongHeaderAndFixedBit;
+}
+
+/// Then the server is asked for the versions that it has, and no hello comes before its answer.
+bool has_unknown_version(std::string_view datagram) {
+  ByteReader reader(datagram);
+  const std::uint32_t first = reader.number(1);
+  const auto version = static_cast<QuicVersion>(reader.number(4));
+  return reader.ok() && has_long_header(first) && !is_known(version);
 }
 
 }  // namespace
@@ -49,8 +61,7 @@ auto QuicHelloReader::next_packet(std::string_view& datagram) -> std::optional<P
   Packet packet;
   const std::uint32_t first = reader.number(1);
   packet.version = static_cast<QuicVersion>(reader.number(4));
-  const bool known = packet.version == QuicVersion::v1 || packet.version == QuicVersion::v2;
-  if (!has_long_header(first) || !known) return std::nullopt;
+  if (!has_long_header(first) || !is_known(packet.version)) return std::nullopt;
   packet.kind = kind_of(packet.version, first);
   packet.connection_id = reader.vector(1);
   const std::string_view source_id = reader.vector(1);
@@ -70,7 +81,7 @@ auto QuicHelloReader::next_packet(std::string_view& datagram) -> std::optional<P
 
 auto QuicHelloReader::feed(std::string_view datagram) -> State {
   if (state_ != State::need_more) return state_;
-  ++datagrams_;
+  if (++datagrams_ == 1 && has_unknown_version(datagram)) return state_ = State::stopped;
   while (!datagram.empty()) {
     const auto packet = next_packet(datagram);
     if (!packet) break;

@@ -165,6 +165,36 @@ TEST_F(Console, rule_that_decided_stands_on_the_lines_of_its_flow) {
   EXPECT_TRUE(all[3].ends_with("  rejected by default  3ms")) << all[3];
 }
 
+TEST_F(Console, name_that_decided_stands_for_the_address) {
+  start(false);
+  Flow flow = make_flow(1);
+  const auto deny = [&](const FlowHost& host) {
+    flow.host = host;
+    log_->flow_end(flow, refused(ConnectReason::rejected_by_rule, 0, ""));
+  };
+  deny({.name = "a\x1b.example", .source = NameSource::tls_sni});
+  deny({.name = "a.example", .source = NameSource::http_host});
+  deny({.name = "a.example", .source = NameSource::dns_memory});
+  flow.protocol = Protocol::udp;
+  deny({.name = "a.example", .source = NameSource::quic_sni, .ech = true});
+  const auto all = lines();
+  EXPECT_NE(all[0].find("✗ tls a\\x1b.example:443  rej"), std::string::npos) << all[0];
+  EXPECT_NE(all[1].find("✗ http a.example:443  rej"), std::string::npos) << all[1];
+  EXPECT_NE(all[2].find("✗ tcp a.example:443 (name by dns)  rej"), std::string::npos) << all[2];
+  EXPECT_NE(all[3].find("✗ quic a.example:443 (ech: perhaps a cover name)  rej"), std::string::npos)
+      << all[3];
+}
+
+TEST_F(Console, quic_is_called_so) {
+  start(false);
+  Flow flow = make_flow(1);
+  flow.protocol = Protocol::udp;
+  log_->tls_hello(flow, {.server_name = "a.example", .alpn_offered = {"h3"}, .alpn_chosen = {}});
+  log_->flow_end(flow, ended(1, 2, 3));
+  const auto all = lines();
+  EXPECT_NE(all[0].find("⇄ quic a.example:443 (offers h3)  "), std::string::npos) << all[0];
+}
+
 TEST_F(Console, udp_session_has_a_closing_line_with_packets) {
   start(false);
   Flow flow = make_flow(1, "192.0.2.10:5353", "192.0.2.53:53");

@@ -39,6 +39,12 @@ void log_every_event(TrafficLog& log) {
   flow.protocol = Protocol::udp;
   flow.way_out = "wan2";
   flow.rule = 2;
+  log.tls_hello(flow, {.server_name = "q.example", .alpn_offered = {"h3"}, .alpn_chosen = {}});
+  for (int source = 0; source <= static_cast<int>(NameSource::dns_memory); ++source) {
+    flow.host = {.name = "h\x1b.example", .source = static_cast<NameSource>(source), .ech = true};
+    if (source == 0) flow.host = {};
+    log.flow_end(flow, ended(1, 2, 3));
+  }
   for (int reason = 0; reason <= static_cast<int>(EndReason::host_changed); ++reason) {
     FlowEnd end = ended(1, 2, 3);
     end.reason = static_cast<EndReason>(reason);
@@ -81,6 +87,24 @@ TEST(JsonLog, keys_are_the_frozen_ones) {
                           R"("process":"e\u001b[2Jvil\u000a","pid":13})"),
             std::string::npos)
       << lines[6];
+}
+
+TEST(JsonLog, name_that_decided_is_in_the_closing_line) {
+  MemoryFile file;
+  const auto log = make_json_log({.fd = file.fd()});
+  Flow flow = make_flow(1);
+  flow.host = {.name = "a.example", .source = NameSource::quic_sni, .ech = false};
+  log->flow_end(flow, ended(1, 2, 3));
+  flow.host = {.name = "b.example", .source = NameSource::tls_sni, .ech = true};
+  log->flow_end(flow, ended(1, 2, 3));
+  ASSERT_TRUE(log->flush(kPatienceMs));
+  const auto lines = lines_of(file.text());
+  EXPECT_NE(lines[0].find(R"("elapsed_ms":3,"host":"a.example","host_from":"quic","way_out")"),
+            std::string::npos)
+      << lines[0];
+  EXPECT_NE(lines[1].find(R"("host":"b.example","host_from":"tls","ech":true,"way_out")"),
+            std::string::npos)
+      << lines[1];
 }
 
 TEST(JsonLog, every_line_is_strict_json) {

@@ -42,7 +42,10 @@ class EndsLog final : public FlowLog {
   void flow_start(const Flow& /*flow*/) override { ++started; }
   void http_request(const Flow& /*flow*/, const HttpRequest& /*request*/) override {}
   void http_response(const Flow& /*flow*/, const HttpResponse& /*response*/) override {}
-  void tls_hello(const Flow& /*flow*/, const TlsHello& /*hello*/) override {}
+  void tls_hello(const Flow& flow, const TlsHello& hello) override {
+    const std::scoped_lock lock(mutex_);
+    hellos_.emplace_back(flow, hello);
+  }
   void flow_end(const Flow& flow, const FlowEnd& end) override {
     const std::scoped_lock lock(mutex_);
     ends_.emplace_back(flow, end);
@@ -51,11 +54,16 @@ class EndsLog final : public FlowLog {
     const std::scoped_lock lock(mutex_);
     return ends_;
   }
+  std::vector<std::pair<Flow, TlsHello>> hellos() {
+    const std::scoped_lock lock(mutex_);
+    return hellos_;
+  }
   std::atomic<int> started = 0;
 
  private:
   std::mutex mutex_;
   std::vector<std::pair<Flow, FlowEnd>> ends_;
+  std::vector<std::pair<Flow, TlsHello>> hellos_;
 };
 
 /// Replies leave from an ephemeral port of loopback; nothing of it needs a privilege.

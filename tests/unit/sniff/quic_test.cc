@@ -202,10 +202,10 @@ TEST(Quic, other_versions_and_negotiation_say_nothing) {
   std::string unknown = initial({.payload = crypto(0, small_hello())});
   unknown[4] = 9;
   EXPECT_TRUE(is_quic_initial(unknown));
-  EXPECT_EQ(read({unknown}), "need more");
+  EXPECT_EQ(read({unknown}), "stopped");
   unknown.replace(1, 4, 4, '\0');
   EXPECT_FALSE(is_quic_initial(unknown));
-  EXPECT_EQ(read({unknown}), "need more");
+  EXPECT_EQ(read({unknown}), "stopped");
 }
 
 TEST(Quic, what_no_server_would_accept_stops_it) {
