@@ -48,11 +48,14 @@ inline constexpr std::uint32_t kVerifiedNameMs = 60'000;
 inline constexpr std::uint32_t kUnknownNameMs = 5'000;  ///< a name without an address
 
 // Names from QUIC, and from DNS answers that passed.
-inline constexpr std::size_t kQuicHelloDatagrams = 8;  ///< of a client, looked at for its hello
-inline constexpr std::size_t kQuicCryptoPieces = 64;   ///< of a hello, with gaps between them
-inline constexpr std::size_t kDnsMemoryAddresses = 32'768;  ///< whose names are remembered
-inline constexpr std::size_t kDnsMemoryNames = 4;           ///< of one address; the newest stay
-inline constexpr std::uint32_t kDnsMemoryLeastS = 300;      ///< clients use addresses for longer
+inline constexpr std::size_t kQuicHelloDatagrams = 8;      ///< of a client, looked at for its hello
+inline constexpr std::size_t kQuicCryptoPieces = 64;       ///< of a hello, with gaps between them
+inline constexpr std::size_t kDnsMemoryClients = 256;      ///< whose answers are remembered
+inline constexpr std::size_t kDnsMemoryAddresses = 512;    ///< of one client
+inline constexpr std::size_t kDnsMemoryTrusted = 16'384;   ///< addresses in trusted answers
+inline constexpr std::size_t kDnsMemoryNames = 4;          ///< of one address; the newest stay
+inline constexpr std::size_t kDnsQuestionsOfSession = 16;  ///< unanswered; the newest stay
+inline constexpr std::uint32_t kDnsMemoryLeastS = 300;     ///< clients use addresses for longer
 inline constexpr std::uint32_t kDnsMemoryMostS = 24 * 3600;
 
 // UDP.
