@@ -64,15 +64,14 @@ void settle(UdpSession& session, const Decision& decision) {
 
 }  // namespace
 
-// Each turn of the loop settles a fact, so that it ends.
+// Each turn of the loop settles a fact, so that it ends. Meanwhile other rules may have come.
 Task<> decide_session(UdpDecideContext context, UdpSession& session) {
-  const Ruleset& rules = session.policy->rules();
   const auto deadline = Clock::now() + std::chrono::milliseconds(context.sniff_wait_ms);
   Wait wait = Wait::possible;
-  Decision decision = decide(rules, session.facts, wait);
+  Decision decision = decide(session.policy->rules(), session.facts, wait);
   while (decision.needs.any()) {
     if (decision.needs.has(Needs::kProcess)) {
-      session.facts.process = process_of(session.flow, rules, context.processes);
+      session.facts.process = process_of(session.flow, session.policy->rules(), context.processes);
     } else if (decision.needs.first_bytes()) {
       co_await await_hello(context.loop, session, left_ms(deadline));
     } else if (!co_await verify_name(context.names, context.loop, session.facts,
@@ -80,7 +79,7 @@ Task<> decide_session(UdpDecideContext context, UdpSession& session) {
       wait = Wait::over;
     }
     if (is_over(session)) co_return;
-    decision = decide(rules, session.facts, wait);
+    decision = decide(session.policy->rules(), session.facts, wait);
   }
   settle(session, decision);
 }

@@ -214,8 +214,9 @@ void UdpServer::learn(UdpSession& session, int listener_fd, std::size_t index) {
 
 void UdpServer::end_changed(const Policy& policy) {
   for (const Session& session : table_.all()) {
-    if (session->decided &&
-        verdict_changes(*session->policy, session->flow.rule, session->facts, policy)) {
+    if (!session->decided) {
+      session->policy = options_.policy->get();
+    } else if (verdict_changes(*session->policy, session->flow.rule, session->facts, policy)) {
       end(*session, EndReason::rules_changed);
     }
   }
