@@ -19,9 +19,12 @@ namespace {
 constexpr std::string_view kBlanks = " \t\r";
 
 /// What stands in every hosts file and means this machine.
-constexpr std::array<std::string_view, 9> kOwnNames = {
-    "localhost",    "localhost.localdomain", "local",        "broadcasthost", "ip6-localhost",
-    "ip6-loopback", "ip6-localnet",          "ip6-allnodes", "ip6-allrouters"};
+constexpr std::array<std::string_view, 11> kOwnNames = {
+    "localhost",     "localhost.localdomain", "local",        "broadcasthost",
+    "ip6-localhost", "ip6-loopback",          "ip6-localnet", "ip6-mcastprefix",
+    "ip6-allnodes",  "ip6-allrouters",        "ip6-allhosts"};
+
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 /// A line of a list while it is read.
 class Line {
@@ -58,6 +61,7 @@ class Line {
 /// Calls `read` for each line until it answers an error.
 template <class Read>
 Result<void> for_each_line(std::string_view text, Read read) {
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   std::uint32_t number = 0;
   while (!text.empty()) {
     const std::string_view bytes = text.substr(0, text.find('\n'));
@@ -84,12 +88,21 @@ std::optional<ListedName> listed_name(std::string_view word) {
   return ListedName{.name = *std::move(name), .below = below};
 }
 
+// With a zone, too: "fe80::1%lo0".
+bool is_address(std::string_view word) {
+  return Address::parse(word.substr(0, word.find('%'))).has_value();
+}
+
 Result<void> read_names(Line line, std::vector<ListedName>& names, const std::string& path) {
   std::string_view word = line.next();
   if (word.empty()) return {};
-  const bool hosts_format = Address::parse(word).has_value();
+  const bool hosts_format = is_address(word);
   if (hosts_format) word = line.next();
   do {
+    if (hosts_format && is_address(word)) {  // "0.0.0.0 0.0.0.0" stands in many lists
+      word = line.next();
+      continue;
+    }
     auto name = listed_name(word);
     if (!name) {
       return Failure(line.wrong(fmt::format("\"{}\" is no host name", word),

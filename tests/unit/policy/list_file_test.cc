@@ -41,6 +41,16 @@ TEST(NameList, may_be_a_hosts_file) {
               ElementsAre("ads.example", "www.ads.example", "six.example"));
 }
 
+TEST(NameList, takes_the_hosts_files_that_are_common) {
+  EXPECT_THAT(names("\xef\xbb\xbf# Title: hosts\n127.0.0.1 localhost\n"
+                    "fe80::1%lo0 localhost\nff00::0 ip6-mcastprefix\nff02::3 ip6-allhosts\n"
+                    "0.0.0.0 0.0.0.0\n0.0.0.0 ads.example\n"),
+              ElementsAre("ads.example"));
+  EXPECT_THAT(names("\xef\xbb\xbf"
+                    "ads.example\n"),
+              ElementsAre("ads.example"));
+}
+
 TEST(NameList, mistakes_have_a_place) {
   const Error error = mistake("a.example\n  b..example\n");
   EXPECT_EQ(error.number, error_number::kListFile);
