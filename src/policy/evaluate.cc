@@ -32,12 +32,13 @@ bool matches_cgroup(const TextValues& values, std::string_view path) {
   });
 }
 
-/// The kernel's name of a process, or that of its program: the former is cut to 15 bytes.
-bool matches_process(const TextValues& values, const ProcessFact& process) {
-  if (matches(values, process.name)) return true;
-  if (!process.exe) return false;
+/// The kernel's name of a process, or that of its program: the former is cut to 15 bytes. Where the
+/// program is not known the name alone can say yes, and nothing can say no.
+Answer matches_process(const TextValues& values, const ProcessFact& process) {
+  if (matches(values, process.name)) return Answer::yes;
+  if (!process.exe) return Answer::never;
   const std::string_view exe = *process.exe;
-  return matches(values, exe.substr(exe.rfind('/') + 1));
+  return yes_or_no(matches(values, exe.substr(exe.rfind('/') + 1)));
 }
 
 const std::optional<std::string>& fact_of(TermKey key, const ProcessFact& process) {
@@ -116,7 +117,7 @@ Answer Evaluation::about_process(const CompiledTerm& term, Needs& needs) const {
   const ProcessFact& process = facts_.process;
   if (process.state != FactState::known) return later(process.state, Needs::kProcess, needs);
   const TextValues& values = rules_.texts[term.payload];
-  if (term.key == TermKey::process) return yes_or_no(matches_process(values, process));
+  if (term.key == TermKey::process) return matches_process(values, process);
   const auto& fact = fact_of(term.key, process);
   if (!fact) return Answer::never;
   return yes_or_no(term.key == TermKey::cgroup ? matches_cgroup(values, *fact)

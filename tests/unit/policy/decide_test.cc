@@ -107,6 +107,14 @@ TEST(Decide, names_a_process_by_its_program_too) {
   EXPECT_EQ(rule_for(compiled({"process a-name-that-is-long -> wan2"}), facts), 1U);
 }
 
+TEST(Decide, what_hides_its_program_is_not_another_process) {
+  Facts facts = process_facts();
+  facts.process.exe = std::nullopt;  // this user may not read it
+  EXPECT_EQ(rule_for(compiled({"process curl -> wan2"}), facts), 1U);
+  EXPECT_EQ(rule_for(compiled({"process wget -> wan2"}), facts), 0U);
+  EXPECT_EQ(rule_for(compiled({"not process wget -> wan2"}), facts), 0U);
+}
+
 TEST(Decide, compares_the_time_of_the_week) {
   const auto rules =
       compiled({"time mon-fri 08:00-17:30 -> wan2", "time sat 22:00-06:00 -> office"});
