@@ -37,6 +37,7 @@ class Field {
   [[nodiscard]] Slot& slot() const { return epoll_.slot(); }
 
   Expected<void> begin(const Endpoint& destination, const UpstreamOptions& options) {
+    if (runners_.size() == kMostAttempts) runners_.erase(runners_.begin());
     auto attempt = begin_attempt(destination, SocketType::stream, options);
     if (!attempt) return unexpected(std::move(attempt).error());
     epoll_event event{};

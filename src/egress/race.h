@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Happy Eyeballs (RFC 8305) for a server that has several addresses: attempts overlap, each begins
 // kAttemptDelayMs after the one before or as soon as that has failed, the families take turns, and
-// the first connection wins.
+// the first connection wins. When kMostAttempts are unanswered the oldest gives way to the next.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -12,6 +13,9 @@
 namespace shunt {
 
 inline constexpr std::uint32_t kAttemptDelayMs = 250;  ///< RFC 8305 section 5
+
+/// At the same time. Descriptors beside the flow's own are not in its budget, so they are few.
+inline constexpr std::size_t kMostAttempts = 3;
 
 /// In the order in which they are tried: the first one's family and the other in turns (section 4),
 /// with the one at `first` (what worked before) ahead of all.
@@ -23,8 +27,9 @@ struct RaceWon {
   Endpoint address;
 };
 
-/// Not empty. Fails with what the last attempt met, or timed_out; losers are closed. Holds one more
-/// descriptor while it runs where there are several addresses. The arguments outlive the task.
+/// Not empty. Fails with what the last attempt met, or timed_out; losers are closed. Where there
+/// are several addresses it holds up to kMostAttempts descriptors and one more while it runs. The
+/// arguments outlive the task.
 Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
                                                   const std::vector<Endpoint>& ordered,
                                                   const UpstreamOptions& options,

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/race.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "unit/egress/fake_peer.h"
 
 namespace shunt {
@@ -45,10 +48,11 @@ struct Finish {
 };
 
 // On a loop of its own: one runs only once.
-Finish run(const std::vector<Endpoint>& order, std::uint32_t timeout_ms = 5'000) {
+Finish run(const std::vector<Endpoint>& order, std::uint32_t timeout_ms = 5'000,
+           const UpstreamOptions& options = {}) {
   Stage stage;
   const auto start = Clock::now();
-  auto won = stage.run(race(stage.loop(), order, {}, timeout_ms));
+  auto won = stage.run(race(stage.loop(), order, options, timeout_ms));
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - start);
   const std::string who = won ? won->address.text() : std::string(reason_text(won.error().reason));
   return {who, static_cast<std::uint32_t>(took.count())};
@@ -94,6 +98,32 @@ TEST(Race, a_silent_address_is_overtaken_after_the_delay) {
   EXPECT_EQ(finish.who, peer.address().text());
   EXPECT_GE(finish.took_ms, kAttemptDelayMs - 1);
   EXPECT_LT(finish.took_ms, 4'000U);
+}
+
+/// How many attempts were under way at once.
+class Crowd : public UpstreamObserver {
+ public:
+  void opening() override {}
+  void opened(const Endpoint&) override { most = std::max(most, ++open_); }
+  void not_opened() override {}
+  void closed(const Endpoint&) override { --open_; }
+
+  int most = 0;
+
+ private:
+  int open_ = 0;
+};
+
+TEST(Race, few_attempts_are_under_way_at_once) {
+  Stage stage;
+  const SilentAddress silent[5];
+  const FakePeer peer(stage, {});
+  std::vector<Endpoint> order;
+  for (const SilentAddress& each : silent) order.push_back(each.address());
+  order.push_back(peer.address());
+  Crowd crowd;
+  EXPECT_EQ(run(order, 5'000, {.observer = &crowd}).who, peer.address().text());
+  EXPECT_EQ(crowd.most, static_cast<int>(kMostAttempts));
 }
 
 TEST(Race, all_refusals_are_a_refusal) {
