@@ -121,8 +121,9 @@ class Socks5 : public WayOut {
 
  private:
   Task<Expected<Answered>> ask(EventLoop& loop, const Flow& flow, const std::string& request) const;
+  /// `reached` becomes whether there was a connection to the server.
   Task<Expected<Answered>> converse(EventLoop& loop, const Flow& flow, const std::string& request,
-                                    std::optional<Method> ahead) const;
+                                    std::optional<Method> ahead, bool& reached) const;
   Task<Expected<Method>> greet(ProxyLink& link, const std::string& request,
                                std::optional<Method> ahead, Deadline deadline) const;
   Task<Expected<void>> authenticate(ProxyLink& link, bool sent_ahead, Deadline deadline) const;
@@ -176,16 +177,16 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
 // Whether sending everything at once may have broken the conversation. Silence may not: a
 // destination that is slow to answer is no reason to ask for it twice.
 bool may_be_pipelining(const ConnectFailure& failure) {
-  return failure.reason == ConnectReason::reset || failure.reason == ConnectReason::denied ||
-         failure.reason == ConnectReason::proxy_error;
+  return failure.reason == ConnectReason::reset || failure.reason == ConnectReason::proxy_error;
 }
 
 Task<Expected<Answered>> Socks5::ask(EventLoop& loop, const Flow& flow,
                                      const std::string& request) const {
   const auto ahead = pipelining_.ahead();
-  auto answered = co_await converse(loop, flow, request, ahead);
-  if (!answered && ahead && may_be_pipelining(answered.error())) {
-    auto again = co_await converse(loop, flow, request, std::nullopt);
+  bool reached = false;
+  auto answered = co_await converse(loop, flow, request, ahead, reached);
+  if (!answered && ahead && reached && may_be_pipelining(answered.error())) {
+    auto again = co_await converse(loop, flow, request, std::nullopt, reached);
     if (again) pipelining_.failed();
     answered = std::move(again);
   } else if (answered && !ahead) {
@@ -198,9 +199,10 @@ Task<Expected<Answered>> Socks5::ask(EventLoop& loop, const Flow& flow,
 }
 
 Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
-                                          const std::string& request,
-                                          std::optional<Method> ahead) const {
+                                          const std::string& request, std::optional<Method> ahead,
+                                          bool& reached) const {
   auto link = co_await ProxyLink::open(loop, server_, flow);
+  reached = link.has_value();
   if (!link) co_return unexpected(std::move(link).error());
   const Deadline handshake(server_.options.handshake_timeout_ms);
   const auto method = co_await greet(*link, request, ahead, handshake);

@@ -87,6 +87,9 @@ class FakePeer {
   [[nodiscard]] const Endpoint& address() const { return address_; }
   [[nodiscard]] std::size_t connections() const { return connections_; }
 
+  /// From now on connections are refused.
+  void stop_listening() { listener_.reset(); }
+
   /// Done when every script is played.
   Task<> serve() {
     while (listener_.valid() && !scripts_.empty()) {

@@ -307,5 +307,40 @@ TEST(Socks5Flows, go_on_ahead_when_the_destination_refuses) {
             6);
 }
 
+class Openings : public UpstreamObserver {
+ public:
+  void opening() override { ++count; }
+  void opened(const Endpoint&) override {}
+  void not_opened() override {}
+  void closed(const Endpoint&) override {}
+
+  int count = 0;
+};
+
+/// How often the proxy is dialled by a flow that finds it gone.
+Task<int> dials_when_gone(EventLoop& loop, const WayOut& out, FakePeer& peer,
+                          const Openings& openings) {
+  EXPECT_EQ(co_await several(loop, out, 6), 6);
+  peer.stop_listening();
+  const int before = openings.count;
+  const auto upstream = co_await out.connect(loop, kFlow, {});
+  EXPECT_FALSE(upstream.has_value());
+  co_return openings.count - before;
+}
+
+TEST(Socks5Flows, dial_a_proxy_that_is_gone_only_once) {
+  Stage stage;
+  Openings openings;
+  FakePeer peer(stage, {kStepByStep,
+                        kStepByStep,
+                        kStepByStep,
+                        kStepByStep,
+                        {expect(kProbe), say("\x05\x00"s + kRefused), hang_up()},
+                        kStepByStep,
+                        kAhead});
+  const auto out = proxy_at(peer.address(), {.observer = &openings});
+  EXPECT_EQ(stage.run(dials_when_gone(stage.loop(), *out, peer, openings), peer.serve()), 1);
+}
+
 }  // namespace
 }  // namespace shunt
