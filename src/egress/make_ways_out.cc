@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "egress/chain.h"
@@ -62,11 +63,15 @@ Result<std::optional<Credentials>> credentials_of(const WayOutSpec& spec, const 
   return credentials;
 }
 
+bool resolved_by_hop(const ProxyUrl& url, const Before& before) {
+  return before.resolves_names && !sendable_name(url.host).empty();
+}
+
 /// A name that the hop before resolves is not looked up here: what this machine's resolver is asked
 /// for can be seen on its own network.
 Result<std::vector<Endpoint>> addresses_of(const WayOutSpec& spec, const ProxyUrl& url,
                                            const Before& before) {
-  if (before.resolves_names && !sendable_name(url.host).empty()) {
+  if (resolved_by_hop(url, before)) {
     return std::vector{Endpoint{.address = {}, .port = url.port, .scope_id = 0}};
   }
   auto addresses = resolve_server(url.host, url.port);
@@ -104,6 +109,7 @@ class Maker {
   Result<WayOutPtr> make_group(const WayOutSpec& spec, const Before& before);
   Result<WayOutPtr> make_server(const WayOutSpec& spec, const Before& before);
   Result<Before> hop(const WayOutSpec& user, const std::string& name, Before before);
+  bool resolves_names(const std::string& name) const;
 
   std::span<const WayOutSpec> specs_;
   const WayOutContext& context_;
@@ -149,7 +155,7 @@ Result<WayOutPtr> Maker::make_group(const WayOutSpec& spec, const Before& before
   }
   auto group = Group::create(spec.name, spec.group.value_or(GroupKind::failover),
                              std::move(members), spec.check);
-  if (before.first) made_.groups.push_back(group);
+  made_.groups.push_back(group);  // one made for a chain has members, checks and a state of its own
   return group;
 }
 
@@ -160,6 +166,7 @@ Result<WayOutPtr> Maker::make_server(const WayOutSpec& spec, const Before& befor
   auto server = std::make_shared<ProxyServer>(
       spec.name, std::move(addresses), std::move(credentials), options_of(spec, before.options));
   server->through = before.way_out;
+  server->resolved_by_hop = resolved_by_hop(url, before);
   if (url.scheme == ProxyScheme::https) {
     auto tls = TlsClient::create(
         {.server_name = spec.tls_server_name.empty() ? url.host : spec.tls_server_name,
@@ -168,6 +175,19 @@ Result<WayOutPtr> Maker::make_server(const WayOutSpec& spec, const Before& befor
     server->tls = std::move(*tls);
   }
   return make_proxy(url, std::move(server), spec.resolve);
+}
+
+/// Whether whoever dials at the end of that way out takes a name and needs no address.
+bool Maker::resolves_names(const std::string& name) const {
+  const WayOutSpec* spec = find_spec(specs_, name);
+  if (spec == nullptr) return false;
+  if (spec->group) {
+    return std::ranges::all_of(spec->members,
+                               [this](const auto& member) { return resolves_names(member); });
+  }
+  if (spec->proxy.empty()) return !spec->via.empty() && resolves_names(spec->via.back());
+  const auto url = parse_proxy_url(spec->proxy);
+  return url && sends_names(*url, spec->resolve);
 }
 
 /// What comes after the hop `name` of `user`.
@@ -186,11 +206,10 @@ Result<Before> Maker::hop(const WayOutSpec& user, const std::string& name, Befor
         make_proxy_protocol_out(make_direct(before.options, name), *spec->proxy_protocol);
     return before;
   }
-  const bool resolves = !spec->group && spec->via.empty();
   auto made = before.first ? named(name) : make_one(*spec, before);
   if (!made) return Failure(std::move(made).error());
   before.way_out = std::move(*made);
-  before.resolves_names = resolves && before.way_out->wants_name();
+  before.resolves_names = resolves_names(name);
   before.first = false;
   return before;
 }

@@ -70,16 +70,19 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_plainly(EventLoop
   co_return ProxyLink(loop, server, won->address, upstream_from(std::move(won->dialled)));
 }
 
-// For the hop before, the server is a destination like any other.
+// For the hop before, the server is a destination like any other. One attempt follows another:
+// racing them would be as many connections through all the hops. A hop that may resolve names (a
+// group has members of both kinds) is given the name once; then it is given the addresses.
 Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop& loop,
                                                                        const ProxyServer& server,
                                                                        const Flow& flow) {
   Flow to_server = flow;
   to_server.protocol = Protocol::tcp;
-  const Hints hints{.host = server.host, .source = NameSource::none};
+  const AddressBook::Addresses fresh = server.book ? server.book->current() : nullptr;
+  Hints hints{.host = server.host, .source = NameSource::none};
   const Deadline deadline(server.options.connect_timeout_ms);
   ConnectFailure last;
-  for (const Endpoint& address : server.addresses) {
+  for (const Endpoint& address : fresh ? *fresh : server.addresses) {
     to_server.original_destination = address;
     auto upstream = co_await server.through->connect(loop, to_server, hints);
     if (upstream) {
@@ -87,8 +90,11 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop
       co_return ProxyLink(loop, server, address, std::move(*upstream));
     }
     last = std::move(upstream).error();
-    if (last.reason == ConnectReason::cancelled || deadline.left_ms() == 0) break;
+    if (last.reason == ConnectReason::cancelled) co_return unexpected(std::move(last));
+    if (deadline.left_ms() == 0) break;
+    hints.host.clear();
   }
+  if (server.book != nullptr) server.book->look_again();
   co_return unexpected(cannot_reach(server, std::move(last)));
 }
 

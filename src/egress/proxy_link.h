@@ -29,10 +29,12 @@ struct ProxyServer {
   std::vector<Endpoint> addresses;  ///< not empty; raced, beginning with the last good one
   std::optional<Credentials> credentials;
   UpstreamOptions options;
-  /// The connection to the server is made through this one (a chain); null: it is dialled.
+  /// The connection to the server is made through this one (a chain); null: it is dialled. The
+  /// addresses are then tried one after the other.
   std::shared_ptr<const WayOut> through = nullptr;
   std::shared_ptr<const TlsClient> tls = nullptr;     ///< the server is spoken to within TLS
   std::shared_ptr<const AddressBook> book = nullptr;  ///< goes before `addresses`; may be null
+  bool resolved_by_hop = false;  ///< `through` takes `host`; `addresses` only holds the port
   std::string host = {};  ///< the server's name as configured: for hops that resolve by themselves
   mutable std::atomic<std::size_t> last_good = 0;  ///< a hint, shared by all workers
 

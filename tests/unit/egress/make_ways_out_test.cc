@@ -198,6 +198,39 @@ TEST(MakeWaysOut, a_hop_that_resolves_is_given_the_next_ones_name) {
   EXPECT_TRUE(connect_by(stage, specs, "far", first.serve()).has_value());
 }
 
+// Nor does this machine look the name up where the hop stands behind a hop of its own, or where all
+// members of a group resolve.
+TEST(MakeWaysOut, whoever_dials_last_resolves_the_next_ones_name) {
+  const std::string resolving = "socks5h://127.0.0.1:1080";
+  const std::vector<WayOutSpec> specs{
+      {.name = "near", .proxy = "socks5://127.0.0.1:1081"},
+      {.name = "behind", .proxy = resolving, .via = {"near"}},
+      {.name = "chain", .via = {"near", "behind"}},
+      {.name = "group", .group = GroupKind::failover, .members = {"behind", "chain"}},
+      {.name = "a", .proxy = "http://inner.shunt.invalid", .via = {"behind"}},
+      {.name = "b", .proxy = "http://inner.shunt.invalid", .via = {"chain"}},
+      {.name = "c", .proxy = "http://inner.shunt.invalid", .via = {"group"}}};
+  const auto made = make_ways_out(specs, {});
+  EXPECT_TRUE(made.has_value()) << made.error().text();
+  auto mixed = specs;
+  mixed[3].members.emplace_back("near");
+  EXPECT_FALSE(make_ways_out(mixed, {}).has_value());
+}
+
+TEST(MakeWaysOut, a_group_within_a_chain_is_checked_as_well) {
+  const std::vector<WayOutSpec> specs{{.name = "near", .proxy = "socks5://127.0.0.1:1080"},
+                                      {.name = "far", .proxy = "socks5://127.0.0.1:1081"},
+                                      {.name = "eu",
+                                       .group = GroupKind::failover,
+                                       .members = {"far"},
+                                       .check = CheckSpec{.target = "tcp://192.0.2.1:443"}},
+                                      {.name = "chain", .via = {"near", "eu"}}};
+  const auto made = make_ways_out(specs, {});
+  ASSERT_TRUE(made.has_value()) << made.error().text();
+  EXPECT_EQ(made->groups.size(), 2U);
+  for (const auto& group : made->groups) EXPECT_TRUE(group->check().has_value());
+}
+
 TEST(MakeWaysOut, a_chain_of_proxies_carries_no_datagrams) {
   const auto made = make_ways_out(
       std::vector<WayOutSpec>{
