@@ -216,8 +216,12 @@ void Http1Parser::take_body(std::uint64_t count) {
   }
 }
 
+// Servers differ on whether a bare LF ends a line here, and where an extension begins. A request
+// that is read in two ways is how one is smuggled past an observer: it is followed no further. Of a
+// response only the log is at stake.
 void Http1Parser::take_chunk_byte(char byte) {
-  if (carriage_return_ && byte != '\n') {
+  const bool bare_line_feed = byte == '\n' && !carriage_return_ && kind_ == HttpKind::request;
+  if (bare_line_feed || (carriage_return_ && byte != '\n')) {
     state_ = State::halting;
     return;
   }
@@ -233,7 +237,7 @@ void Http1Parser::take_chunk_byte(char byte) {
   }
 }
 
-/// "1a" or "1a;name=value", with optional blanks.
+/// "1a" or "1a ;name=value".
 void Http1Parser::take_size_byte(char byte) {
   const int digit = state_ == State::chunk_size ? hex_digit(byte) : -1;
   const bool first = overhead_++ == 0;
@@ -243,11 +247,16 @@ void Http1Parser::take_size_byte(char byte) {
     remaining_ = remaining_ * 16 + static_cast<std::uint64_t>(digit);
   } else if (byte == '\n') {
     end_size_line();
-  } else if (state_ == State::chunk_extension || std::string_view("\r; \t").contains(byte)) {
-    state_ = State::chunk_extension;
-  } else {
-    state_ = State::halting;
+  } else if (state_ != State::chunk_extension) {
+    state_ = behind_size(byte);
   }
+}
+
+Http1Parser::State Http1Parser::behind_size(char byte) const {
+  if (byte == ';') return State::chunk_extension;
+  if (byte == '\r' || byte == ' ' || byte == '\t') return State::chunk_size_end;
+  const bool lenient = kind_ == HttpKind::response && state_ == State::chunk_size_end;
+  return lenient ? State::chunk_extension : State::halting;
 }
 
 void Http1Parser::end_size_line() {

@@ -57,9 +57,10 @@ class Http1Parser {
     halting,  // `stopped` is to be reported
     head,
     no_body,
-    length,       // remaining_ bytes of body
-    until_close,  // body until the FIN
-    chunk_size,   // remaining_ gathers the size
+    length,          // remaining_ bytes of body
+    until_close,     // body until the FIN
+    chunk_size,      // remaining_ gathers the size
+    chunk_size_end,  // blanks behind the size
     chunk_extension,
     chunk_data,  // remaining_ bytes of it
     chunk_data_end,
@@ -80,6 +81,7 @@ class Http1Parser {
   void take_body(std::uint64_t count);
   void take_chunk_byte(char byte);
   void take_size_byte(char byte);
+  [[nodiscard]] State behind_size(char byte) const;
   void end_size_line();
   void take_trailer_byte(char byte);
 

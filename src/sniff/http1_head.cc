@@ -120,6 +120,26 @@ void take_transfer_encoding(std::string_view value, HttpHead& head) {
   }
 }
 
+std::string_view name_of(std::string_view host) {
+  std::string_view name = host_without_port(host);
+  if (name.ends_with('.')) name.remove_suffix(1);
+  return name;
+}
+
+bool same_host(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  return std::ranges::equal(name_of(a), name_of(b), {}, lower, lower);
+}
+
+/// The target's goes before the field's (RFC 9112 section 3.2.2), but not every server heeds that.
+void take_host(std::string_view value, HttpHead& head, bool seen) {
+  if (head.host.empty() && !seen) {
+    head.host = value;
+  } else if (seen || (!value.empty() && !same_host(head.host, value))) {
+    head.several_hosts = true;
+  }
+}
+
 /// A space before the colon and folded lines are ways to smuggle a length past somebody: faults.
 bool take_field(std::string_view line, HttpHead& head, bool& host_seen) {
   std::string_view value = line;
@@ -128,8 +148,7 @@ bool take_field(std::string_view line, HttpHead& head, bool& host_seen) {
   if (value.find_first_of(std::string_view("\r\0", 2)) != std::string_view::npos) return false;
   value = trim(value);
   if (same_ignoring_case(name, "host")) {
-    if (host_seen) head.several_hosts = true;
-    if (!host_seen && head.host.empty()) head.host = value;
+    take_host(value, head, host_seen);
     host_seen = true;
   } else if (same_ignoring_case(name, "content-length")) {
     take_content_length(value, head);

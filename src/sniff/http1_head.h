@@ -15,8 +15,8 @@ struct HttpHead {
   std::string_view method;  ///< requests only
   std::string_view target;
   std::string_view host;  ///< of an absolute target, else of the Host field, as it stands there
-  bool several_hosts = false;
-  int status = 0;  ///< responses only
+  bool several_hosts = false;  ///< several Host fields, or one that differs from the target's
+  int status = 0;              ///< responses only
   std::string_view reason;
   int minor_version = 1;
   /// What the fields say of the body's length.

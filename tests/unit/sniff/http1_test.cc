@@ -231,6 +231,32 @@ TEST(Http1, malformed_chunks_stop_it) {
   }
 }
 
+TEST(Http1, chunks_of_a_request_that_can_be_read_in_two_ways_stop_it) {
+  const std::string head = "POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  EXPECT_EQ(request(head + "5 \t;a=1\r\nhello\r\n0\r\nX: 1\r\n\r\n"), "[POST /p ]<5>");
+  for (const std::string body :
+       {"5\nhello\r\n0\r\n\r\n", "5;x\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\n", "5\r\nhello\r\n0\r\nX: 1\n\r\n", "5 x\r\nhello\r\n0\r\n\r\n",
+        "5 5\r\nhello\r\n0\r\n\r\n"}) {
+    EXPECT_EQ(request(head + body), "[POST /p ]stopped") << body;
+  }
+}
+
+TEST(Http1, a_target_and_a_host_field_that_differ_are_several_hosts) {
+  const auto several = [](const std::string& target, const std::string& field) {
+    const std::string text = "GET " + target + " HTTP/1.1\r\n" + field + "\r\n\r\n";
+    const auto head = parse_http_head(HttpKind::request, text);
+    return head && head->several_hosts;
+  };
+  EXPECT_TRUE(several("http://a.example/", "Host: b.example"));
+  EXPECT_TRUE(several("/", "Host: a.example\r\nHost: a.example"));
+  EXPECT_TRUE(several("http://a.example/", "Host: a.example\r\nHost: a.example"));
+  EXPECT_FALSE(several("http://a.example:80/", "Host: A.example."));
+  EXPECT_FALSE(several("http://[2001:db8::1]:80/", "Host: [2001:db8::1]"));
+  EXPECT_FALSE(several("http://a.example/", "Host:"));
+  EXPECT_FALSE(several("/", "Host: b.example"));
+}
+
 TEST(Http1, head_that_is_too_long_stops_it_and_frees_its_memory) {
   const std::string start = "GET / HTTP/1.1\r\nX: ";
   EXPECT_EQ(request(start + std::string(limits::kHttpHeadBytes, 'x')), "stopped");
