@@ -91,6 +91,7 @@ class Checker {
   void check_rule(std::uint32_t number);
   void check_duplicates(std::uint32_t number);
   void check_possible(std::uint32_t number);
+  [[nodiscard]] bool spares(std::uint32_t earlier, std::uint32_t later) const;
   std::optional<std::uint32_t> covering(std::uint32_t number);
   std::optional<std::uint32_t> first_covering(std::uint32_t number,
                                               const std::vector<std::uint32_t>& candidates);
@@ -118,11 +119,22 @@ void Checker::rules_of_host(const Value& value, std::vector<std::uint32_t>& out)
   std::ranges::sort(out);
 }
 
+/// A name that is not verified is as if made up: then `not host` matches in rules that deny, and in
+/// no others.
+bool Checker::spares(std::uint32_t earlier, std::uint32_t later) const {
+  if (rules_.verdict(earlier).denies() || !rules_.verdict(later).denies()) return false;
+  return std::ranges::any_of(rules_.rule(earlier).terms, [](const Term& term) {
+    return term.key == TermKey::host && term.negated;
+  });
+}
+
 std::optional<std::uint32_t> Checker::first_covering(std::uint32_t number,
                                                      const std::vector<std::uint32_t>& candidates) {
   for (const std::uint32_t earlier : candidates) {
     if (earlier + 1 >= number || ++comparisons_ > kComparisons) return std::nullopt;
-    if (covers(rules_.rule(earlier + 1), rules_.rule(number))) return earlier + 1;
+    if (covers(rules_.rule(earlier + 1), rules_.rule(number)) && !spares(earlier + 1, number)) {
+      return earlier + 1;
+    }
   }
   return std::nullopt;
 }

@@ -29,8 +29,9 @@ struct Finding {
 /// In the order of the rules, then the ways out. Takes about a second for 100,000 rules.
 [[nodiscard]] std::vector<Finding> check(const Ruleset& rules);
 
-/// Every flow that `later` matches is matched by `earlier`, whatever is known of the flow. A list
-/// file covers the same file alone.
+/// Every flow that `later` matches is matched by `earlier`, whatever is known of the flow, but for
+/// names that turn out to be made up: those also depend on the verdicts. A list file covers the
+/// same file alone.
 [[nodiscard]] bool covers(const Rule& earlier, const Rule& later);
 
 }  // namespace shunt

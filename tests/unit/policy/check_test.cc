@@ -83,6 +83,16 @@ TEST(Check, finds_unreachable_rules) {
   EXPECT_THAT(unreachable({"port 80 -> wan2", "port 81 -> office", "host a -> wan2"}), IsEmpty());
 }
 
+// A flow whose name proves to be made up gets past the first rule and not past the second.
+TEST(Check, leaves_what_denies_behind_the_same_negated_host) {
+  EXPECT_THAT(unreachable({"not host a.example -> wan2", "not host a.example -> reject"}),
+              IsEmpty());
+  EXPECT_THAT(unreachable({"not host a.example -> reject", "not host a.example -> wan2"}),
+              ElementsAre("2<1"));
+  EXPECT_THAT(unreachable({"host a.example -> wan2", "host a.example -> reject"}),
+              ElementsAre("2<1"));
+}
+
 TEST(Check, finds_rules_that_can_never_match) {
   EXPECT_THAT(kinds({"to 192.0.2.1 client 2001:db8::1 -> wan2"}), ElementsAre(Kind::never_matches));
   EXPECT_THAT(kinds({"in lan0 process curl -> wan2"}), ElementsAre(Kind::never_matches));
@@ -122,7 +132,9 @@ TEST(Check, never_calls_a_rule_unreachable_that_decides) {
   int found = 0;
   for (int round = 0; round < 300; ++round) {
     std::vector<std::string> texts;
-    for (int i = 0; i < 8; ++i) texts.push_back(random_terms(random) + "-> direct");
+    for (int i = 0; i < 8; ++i) {
+      texts.push_back(random_terms(random) + (random() % 2 == 0 ? "-> direct" : "-> reject"));
+    }
     const auto rules = compiled(texts);
     std::vector<bool> dead(rules->size() + 1);
     for (const Finding& finding : check(*rules)) {
@@ -133,7 +145,10 @@ TEST(Check, never_calls_a_rule_unreachable_that_decides) {
     for (const char* name : {"a.example", "b.example", "x.a.example", "other"}) {
       for (const char* to : {"10.1.0.1:80", "10.2.0.1:85", "198.51.100.1:443", "10.1.0.1:443"}) {
         for (const char* client : {"192.0.2.10:1", "192.0.2.11:1"}) {
-          EXPECT_FALSE(dead[decide(*rules, named(flow_to(to, client), name)).rule]);
+          for (const bool verified : {true, false}) {
+            const Facts facts = named(flow_to(to, client), name, verified);
+            EXPECT_FALSE(dead[decide(*rules, facts, Wait::over).rule]);
+          }
         }
       }
     }
