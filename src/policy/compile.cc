@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -98,6 +99,7 @@ class RulesetBuilder {
   Parsed<std::uint32_t> payload_of(const Term& term, std::uint32_t id);
   Parsed<void> add_hosts(const Term& term, std::uint32_t id);
   Parsed<void> add_networks(const Term& term, std::uint32_t id);
+  Parsed<std::unique_ptr<RE2>> counted_pattern(const Value& value, bool case_sensitive);
   Parsed<std::uint32_t> add_texts(const Term& term);
   std::uint32_t add_ranges(std::vector<NumberRange> ranges);
   Parsed<void> check_database(const Term& term) const;
@@ -280,11 +282,20 @@ std::uint32_t RulesetBuilder::add_ranges(std::vector<NumberRange> ranges) {
   return static_cast<std::uint32_t>(out_.ranges.size() - 1);
 }
 
+Parsed<std::unique_ptr<RE2>> RulesetBuilder::counted_pattern(const Value& value,
+                                                             bool case_sensitive) {
+  if (++patterns_ > limits::kRulePatterns) {
+    return mistake_at(value.span,
+                      fmt::format("more than {} patterns in all", limits::kRulePatterns));
+  }
+  return pattern_of(value, case_sensitive);
+}
+
 Parsed<std::uint32_t> RulesetBuilder::add_texts(const Term& term) {
   TextValues values;
   for (const Value& value : term.values) {
     if (value.form == ValueForm::pattern) {
-      auto pattern = pattern_of(value, true);
+      auto pattern = counted_pattern(value, true);
       if (!pattern) return std::unexpected(std::move(pattern).error());
       values.patterns.push_back(*std::move(pattern));
     } else {
@@ -299,11 +310,7 @@ Parsed<std::uint32_t> RulesetBuilder::add_texts(const Term& term) {
 Parsed<void> RulesetBuilder::add_hosts(const Term& term, std::uint32_t id) {
   for (const Value& value : term.values) {
     if (value.form == ValueForm::pattern) {
-      if (++patterns_ > limits::kRulePatterns) {
-        return mistake_at(value.span, fmt::format("more than {} patterns of hosts in all",
-                                                  limits::kRulePatterns));
-      }
-      auto pattern = pattern_of(value, false);
+      auto pattern = counted_pattern(value, false);
       if (!pattern) return std::unexpected(std::move(pattern).error());
       out_.host_patterns.add(value.text, *std::move(pattern), id);
     } else if (value.form == ValueForm::list) {

@@ -65,6 +65,15 @@ TEST(Ruleset, of_a_bad_pattern_says_what_is_wrong_with_it) {
   EXPECT_THAT(mistake("path ~\"(a{500}){500}\" -> reject").message, HasSubstr("pattern"));
 }
 
+TEST(Ruleset, of_too_many_patterns_says_so_whatever_they_are_of) {
+  for (const std::string key : {"host", "path", "process", "exe"}) {
+    std::string text = key + " ~\"a\"";
+    for (std::size_t i = 1; i < limits::kRulePatterns; ++i) text += ",~\"a\"";
+    EXPECT_TRUE(Ruleset::compile(policy_source({text + " -> wan2"}))) << key;
+    EXPECT_THAT(mistake(text + ",~\"b\" -> wan2").message, HasSubstr("more than 2000 patterns"));
+  }
+}
+
 TEST(Ruleset, of_unknown_accounts_says_so) {
   EXPECT_THAT(mistake("user no-such-user-here -> wan2").message, HasSubstr("no user"));
   EXPECT_THAT(mistake("gid no-such-group-here -> wan2").message, HasSubstr("no group"));
