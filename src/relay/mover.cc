@@ -149,10 +149,19 @@ void Mover::leave_splice() {
   maybe_at_mark_ = true;  // splice() stops there, too
 }
 
+// A UNIX socket (between the relay and TLS) has urgent data only where the kernel was built with
+// CONFIG_AF_UNIX_OOB; the byte then goes as any other.
+ssize_t Mover::send_some(const char* bytes, std::size_t size) {
+  const int flags = MSG_NOSIGNAL | (last_chunk_ ? MSG_MORE : 0);
+  const ssize_t sent = ::send(to_.fd(), bytes, size, flags | (sending_urgent_ ? MSG_OOB : 0));
+  if (sent >= 0 || errno != EOPNOTSUPP || !sending_urgent_) return sent;
+  sending_urgent_ = false;
+  return ::send(to_.fd(), bytes, size, flags);
+}
+
 // Sends what it can at once and keeps the rest for push().
 bool Mover::push_bytes(const char* bytes, std::size_t size) {
-  const int flags = MSG_NOSIGNAL | (sending_urgent_ ? MSG_OOB : 0) | (last_chunk_ ? MSG_MORE : 0);
-  ssize_t sent = ::send(to_.fd(), bytes, size, flags);
+  ssize_t sent = send_some(bytes, size);
   if (sent < 0) {
     if (errno != EAGAIN && errno != EINTR) return false;
     sent = 0;
@@ -183,9 +192,7 @@ bool Mover::push() {
       sent = ::splice(pipe_->read_end.get(), nullptr, to_.fd(), nullptr, unsent_,
                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     } else {
-      const int flags =
-          MSG_NOSIGNAL | (sending_urgent_ ? MSG_OOB : 0) | (last_chunk_ ? MSG_MORE : 0);
-      sent = ::send(to_.fd(), block_.get() + block_offset_, unsent_, flags);
+      sent = send_some(block_.get() + block_offset_, unsent_);
     }
     if (sent < 0) {
       if (errno == EINTR) continue;

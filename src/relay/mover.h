@@ -3,6 +3,8 @@
 // has, push() gives the receiver's socket what it can take.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -49,6 +51,7 @@ class Mover {
   Pulled pull_splice();
   Pulled pull_careful();
   void count_waiting();
+  ssize_t send_some(const char* bytes, std::size_t size);
   bool push_bytes(const char* bytes, std::size_t size);
   void enter_splice();
   void leave_splice();

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <thread>
 
@@ -209,6 +210,26 @@ TEST_F(Relay, urgent_byte_arrives_as_one_at_its_place) {
   ASSERT_EQ(::send(client_.near.get(), "!", 1, MSG_OOB), 1);
   send_all(client_.near.get(), "after");
   expect_urgent_byte_then("after");
+}
+
+// As a UNIX stream socket without CONFIG_AF_UNIX_OOB does, one of records refuses MSG_OOB.
+TEST_F(Relay, urgent_byte_goes_as_any_other_where_a_socket_has_none) {
+  int fds[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+  upstream_.near = UniqueFd(fds[0]);
+  upstream_.far = UniqueFd(fds[1]);
+  start();
+  ASSERT_EQ(::send(client_.near.get(), "!", 1, MSG_OOB), 1);
+  send_all(client_.near.get(), "after");
+  std::string got;
+  while (got.size() < 6) {
+    ASSERT_TRUE(test::wait_for(upstream_.near.get(), POLLIN));
+    char buffer[64];
+    const auto count = ::recv(upstream_.near.get(), buffer, sizeof buffer, 0);
+    ASSERT_GT(count, 0);
+    got.append(buffer, static_cast<std::size_t>(count));
+  }
+  EXPECT_EQ(got, "!after");
 }
 
 TEST_F(Relay, urgent_byte_in_the_middle_of_bulk_loses_nothing) {
