@@ -34,6 +34,12 @@ inline constexpr std::array kTrafficOptions = std::to_array<Option>({
      .minimum = 1,
      .maximum = 65'535,
      .repeatable = true},
+    {.name = "trust-dns",
+     .type = ValueType::text,
+     .value = "ADDRESS",
+     .help = "the resolver at ADDRESS is trusted: what it answers clients verifies the names that "
+             "permit (docs/rules.md)",
+     .repeatable = true},
     {.name = "json", .help = "traffic lines as JSON, one object a line"},
     {.name = "log-to",
      .type = ValueType::path,

@@ -32,6 +32,19 @@ Result<UniqueFd> open_file(const std::string& path) {
   return fd;
 }
 
+Result<std::vector<Address>> resolvers_of(const Options& options) {
+  std::vector<Address> resolvers;
+  for (const std::string& text : options.values("trust-dns")) {
+    const auto address = Address::parse(text);
+    if (!address) {
+      return Failure(make_error(Kind::usage, error_number::kBadValue,
+                                fmt::format("--trust-dns: \"{}\" is no IP address", text)));
+    }
+    resolvers.push_back(*address);
+  }
+  return resolvers;
+}
+
 }  // namespace
 
 rlimit raise_descriptor_limit() {
@@ -60,6 +73,7 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
   for (const std::string& port : options.values("server-first")) {
     proxy.server_first_ports.push_back(static_cast<std::uint16_t>(std::stoul(port)));
   }
+  proxy.trusted_resolvers = trusted_resolvers;
   proxy.idle_timeout_ms = options.duration_ms("idle-timeout");
   return proxy;
 }
@@ -85,6 +99,7 @@ Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<cons
   const UpstreamOptions upstream{.mark = egress_mark,
                                  .observer = setup.loop_guard.get(),
                                  .connect_timeout_ms = options.duration_ms("connect-timeout")};
+  setup.trusted_resolvers = SHUNT_TRY(resolvers_of(options));
   setup.way_out = SHUNT_TRY(make_way_out(choice, upstream));
   setup.policy = policy_of(std::move(rules), make_direct(upstream), setup.way_out);
   SHUNT_CHECK(setup.open_log(options.value("log-to"), options.has("json"), log_fd, names));

@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "egress/way_out.h"
 #include "flow/process_names.h"
+#include "net/endpoint.h"
 #include "net/unique_fd.h"
 #include "observe/traffic_log.h"
 #include "policy/ruleset.h"
@@ -34,8 +36,9 @@ struct TrafficSetup {
   std::shared_ptr<LoopGuard> loop_guard;
   std::shared_ptr<const WayOut> way_out;  ///< of --via, or direct
   std::shared_ptr<const Policy> policy;
-  UniqueFd log_file;                ///< of --log-to
-  std::unique_ptr<TrafficLog> log;  ///< null: the traffic is not shown
+  std::vector<Address> trusted_resolvers;  ///< --trust-dns
+  UniqueFd log_file;                       ///< of --log-to
+  std::unique_ptr<TrafficLog> log;         ///< null: the traffic is not shown
 
   /// Everything in ProxyOptions that does not depend on the capture.
   [[nodiscard]] ProxyOptions proxy_options(const Options& options) const;

@@ -84,6 +84,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
   differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
   differs(before.limits.idle_timeout_ms != after.limits.idle_timeout_ms, "limits.idle-timeout");
+  differs(before.dns.trusted != after.dns.trusted, "dns.trusted");
   differs(before.log.json != after.log.json, "log.format");
   differs(before.log.to != after.log.to, "log.to");
   return keys;
@@ -119,6 +120,7 @@ Result<void> Service::start() {
   options.observe_content = traffic_.log != nullptr;
   options.sniff_wait_ms = config.limits.sniff_wait_ms;
   options.server_first_ports = config.limits.server_first;
+  options.trusted_resolvers = config.dns.trusted;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
   options.workers = capture_->take_listeners();

@@ -51,6 +51,7 @@ class ConfigReader {
     read_capture(top.inner("capture"));
     read_ways_out(top.find("via"));
     read_rules(top.inner("rules"));
+    config_.dns.trusted = addresses(top.inner("dns"), "trusted");
     read_limits(top.inner("limits"));
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
@@ -147,6 +148,14 @@ class ConfigReader {
     }
   }
 
+  static std::vector<Address> addresses(const Section& section, std::string_view key) {
+    std::vector<Address> out;
+    for (const std::string& text : section.strings(key)) {
+      if (const auto address = Address::parse(text)) out.push_back(*address);
+    }
+    return out;
+  }
+
   void read_limits(const Section& section) {
     LimitsConfig& out = config_.limits;
     out.workers = section.count("workers", 0);
@@ -170,9 +179,7 @@ class ConfigReader {
     WayOutSpec spec{.name = key.name};
     spec.interface = section.text("interface");
     if (section.has("mark")) spec.mark = section.count("mark", 0);
-    for (const std::string& text : section.strings("source")) {
-      if (const auto address = Address::parse(text)) spec.source.push_back(*address);
-    }
+    spec.source = addresses(section, "source");
     spec.proxy = section.text("proxy");
     spec.resolve = section.boolean("resolve");
     spec.user = section.text("user");

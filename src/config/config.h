@@ -44,6 +44,11 @@ struct LimitsConfig {
   bool operator==(const LimitsConfig&) const = default;
 };
 
+struct DnsConfig {
+  std::vector<Address> trusted;  ///< resolvers whose answers tie names to addresses
+  bool operator==(const DnsConfig&) const = default;
+};
+
 struct LogConfig {
   bool json = false;
   std::string to;  ///< path; "": standard output
@@ -56,6 +61,7 @@ struct Config {
   std::vector<WayOutSpec> ways_out;
   PolicySource policy;
   LimitsConfig limits;
+  DnsConfig dns;
   LogConfig log;
 };
 

@@ -27,6 +27,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "", .name = "capture", .type = KeyType::table},
     {.table = "", .name = "via", .type = KeyType::tables},
     {.table = "", .name = "rules", .type = KeyType::table},
+    {.table = "", .name = "dns", .type = KeyType::table},
     {.table = "", .name = "limits", .type = KeyType::table},
     {.table = "", .name = "log", .type = KeyType::table},
 
@@ -87,6 +88,8 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "rules", .name = "default", .type = KeyType::text, .fallback = "\"direct\""},
     {.table = "rules", .name = "country-db", .type = KeyType::text},
     {.table = "rules", .name = "asn-db", .type = KeyType::text},
+
+    {.table = "dns", .name = "trusted", .type = KeyType::addresses},
 
     {.table = "limits",
      .name = "workers",

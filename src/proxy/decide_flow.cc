@@ -6,6 +6,7 @@
 #include <ctime>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "capture/capture.h"
 #include "policy/decide.h"
@@ -37,6 +38,7 @@ class Decider {
   Captured& captured_;
   DecidedFlow& out_;
   std::optional<ClientPeek> peek_;
+  std::vector<NameFact> other_names_;  // that the address may mean as well
   Wait wait_ = Wait::possible;
   Clock::time_point deadline_ = Clock::now() + std::chrono::milliseconds(context_.sniff_wait_ms);
 };
@@ -49,6 +51,7 @@ Task<Gathered> Decider::run() {
     if (!gathered) co_return gathered;
     decision = decide(rules, out_.facts, wait_);
   }
+  decision = strictest(rules, out_.facts, decision, other_names_);
   out_.rule = decision.rule;
   out_.policy->hit(decision.rule);
   if (decision.name_mismatch) note_mismatch(captured_.flow, out_.facts.name);
@@ -66,7 +69,9 @@ Task<Gathered> Decider::gather(Needs needs) {
   }
   if (needs.first_bytes()) {
     out_.by_first_bytes = !server_first();
-    co_return co_await see_first_bytes();
+    const auto seen = co_await see_first_bytes();
+    if (needs.has(Needs::kName)) other_names_ = adopt_remembered_name(context_.names, out_.facts);
+    co_return seen;
   }
   // All other facts are settled by then: decide() asks for this one last.
   const bool verified =
@@ -115,7 +120,9 @@ Task<> Decider::name_for_way_out() {
 }  // namespace
 
 Hints DecidedFlow::hints() const {
-  if (facts.name.state != FactState::known) return {};
+  // What DNS said of an address is no reason to let a proxy look the name up anew.
+  const bool said = facts.name.source != NameSource::dns_memory;
+  if (facts.name.state != FactState::known || !said) return {};
   return {.host = facts.name.name, .source = facts.name.source};
 }
 

@@ -8,6 +8,7 @@
 //                   client is let in for them, and can then only be turned away by a reset
 //   verification    a lookup of the name (proxy/name_verifier.h), within the same time
 //
+// A flow that gives no name of its own goes by the one that DNS gave its address (dns/memory.h).
 // What does not come in time never comes: decide() is then asked for what it makes of that.
 #pragma once
 
@@ -20,7 +21,7 @@
 #include "flow/facts.h"
 #include "flow/process_finder.h"
 #include "net/task.h"
-#include "proxy/name_verifier.h"
+#include "proxy/flow_name.h"
 #include "proxy/policy.h"
 #include "relay/relay.h"
 
@@ -30,7 +31,7 @@ namespace shunt {
 struct DecideContext {
   RelayResources& relay;
   const CurrentPolicy& policy;
-  NameVerifier* names;                                ///< null: no name is ever verified
+  NameEvidence names;
   ProcessFinder* processes;                           ///< null: no flow has a process
   std::span<const std::uint16_t> server_first_ports;  ///< beside server_speaks_first()
   std::uint32_t sniff_wait_ms;
@@ -41,8 +42,8 @@ struct DecidedFlow {
   std::shared_ptr<const Policy> policy;
   Facts facts;
   std::uint32_t rule = 0;
-  bool by_first_bytes = false;    ///< another first request might have been decided otherwise
-  NameVerifier* names = nullptr;  ///< as in DecideContext
+  bool by_first_bytes = false;  ///< another first request might have been decided otherwise
+  NameEvidence names = {};      ///< as in DecideContext
 
   [[nodiscard]] const Verdict& verdict() const { return policy->rules().verdict(rule); }
   /// Null where the verdict denies; lives as long as `policy`.

@@ -2,6 +2,7 @@
 #include "proxy/decide_udp.h"
 
 #include <utility>
+#include <vector>
 
 #include "policy/decide.h"
 #include "proxy/decide_flow.h"
@@ -20,8 +21,7 @@ class HelloWait {
       : loop_(loop), session_(session), wait_ms_(wait_ms), timer_(this, &HelloWait::expired) {}
 
   bool await_ready() const {
-    const bool reading =
-        session_.hello != nullptr && session_.hello->state() == QuicHelloReader::State::need_more;
+    const bool reading = session_.hello->state() == QuicHelloReader::State::need_more;
     return !reading || wait_ms_ == 0 || is_over(session_) || loop_.cancelled();
   }
   void await_suspend(std::coroutine_handle<> handle) {
@@ -46,16 +46,20 @@ class HelloWait {
   Expiry timer_;
 };
 
+/// Of what is not QUIC there is no more to see.
 Task<> await_hello(EventLoop& loop, UdpSession& session, std::uint32_t wait_ms) {
-  co_await HelloWait(loop, session, wait_ms);
-  if (is_over(session)) co_return;
-  if (session.hello != nullptr) learn_quic_hello(*session.hello, session.facts);
-  if (session.facts.name.state == FactState::unknown) note_silence(session.flow);
+  if (session.hello != nullptr) {
+    co_await HelloWait(loop, session, wait_ms);
+    if (is_over(session)) co_return;
+    learn_quic_hello(*session.hello, session.facts);
+    if (session.facts.name.state == FactState::unknown) note_silence(session.flow);
+  }
   settle_first_bytes(session.facts);
 }
 
 void settle(UdpSession& session, const Decision& decision) {
   session.decided = true;
+  if (session.hello == nullptr) settle_first_bytes(session.facts);
   session.flow.rule = decision.rule;
   session.flow.host = host_of(session.facts.name);
   session.policy->hit(decision.rule);
@@ -68,12 +72,14 @@ void settle(UdpSession& session, const Decision& decision) {
 Task<> decide_session(UdpDecideContext context, UdpSession& session) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(context.sniff_wait_ms);
   Wait wait = Wait::possible;
+  std::vector<NameFact> other_names;
   Decision decision = decide(session.policy->rules(), session.facts, wait);
   while (decision.needs.any()) {
     if (decision.needs.has(Needs::kProcess)) {
       session.facts.process = process_of(session.flow, session.policy->rules(), context.processes);
     } else if (decision.needs.first_bytes()) {
       co_await await_hello(context.loop, session, left_ms(deadline));
+      other_names = adopt_remembered_name(context.names, session.facts);
     } else if (!co_await verify_name(context.names, context.loop, session.facts,
                                      left_ms(deadline))) {
       wait = Wait::over;
@@ -81,7 +87,7 @@ Task<> decide_session(UdpDecideContext context, UdpSession& session) {
     if (is_over(session)) co_return;
     decision = decide(session.policy->rules(), session.facts, wait);
   }
-  settle(session, decision);
+  settle(session, strictest(session.policy->rules(), session.facts, decision, other_names));
 }
 
 void wake_decision(EventLoop& loop, UdpSession& session) {

@@ -5,7 +5,8 @@
 //   the hello of QUIC   may span several datagrams, which wait in the session meanwhile
 //   verification        a lookup of the name (proxy/name_verifier.h)
 //
-// both together for sniff_wait_ms. A session that its rules decide without is decided at once.
+// both together for sniff_wait_ms. One that gives no name goes by the name that DNS gave its
+// address (dns/memory.h). A session that its rules decide without is decided at once.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +14,14 @@
 #include "flow/process_finder.h"
 #include "net/event_loop.h"
 #include "net/task.h"
-#include "proxy/name_verifier.h"
+#include "proxy/flow_name.h"
 #include "proxy/udp_session.h"
 
 namespace shunt {
 
 struct UdpDecideContext {
   EventLoop& loop;
-  NameVerifier* names;       ///< null: no name is ever verified
+  NameEvidence names;
   ProcessFinder* processes;  ///< null: no session has a process
   std::uint32_t sniff_wait_ms;
 };

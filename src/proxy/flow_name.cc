@@ -2,6 +2,7 @@
 #include "proxy/flow_name.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/counters.h"
 #include "base/log.h"
@@ -13,12 +14,51 @@ std::uint32_t left_ms(Clock::time_point deadline) {
   return static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
 }
 
-Task<bool> verify_name(NameVerifier* names, EventLoop& loop, Facts& facts, std::uint32_t wait_ms) {
+bool NameEvidence::ties(const std::string& name, const Address& address) const {
+  if (memory != nullptr && memory->ties(name, address)) return true;
+  return lookups != nullptr && lookups->known(name, address).value_or(false);
+}
+
+Task<bool> verify_name(NameEvidence evidence, EventLoop& loop, Facts& facts,
+                       std::uint32_t wait_ms) {
   NameFact& name = facts.name;
-  if (names != nullptr) {
-    name.verified = co_await names->verify(loop, name.name, facts.destination.address, wait_ms);
+  const Address address = facts.destination.address;
+  name.verified = evidence.memory != nullptr && evidence.memory->ties(name.name, address);
+  if (!name.verified && evidence.lookups != nullptr) {
+    name.verified = co_await evidence.lookups->verify(loop, name.name, address, wait_ms);
   }
   co_return name.verified;
+}
+
+std::vector<NameFact> adopt_remembered_name(const NameEvidence& evidence, Facts& facts) {
+  if (evidence.memory == nullptr || facts.name.state != FactState::never) return {};
+  std::vector<NameFact> names;
+  for (auto& each : evidence.memory->names_of(facts.client.address, facts.destination.address)) {
+    names.push_back({.state = FactState::known,
+                     .name = std::move(each.name),
+                     .source = NameSource::dns_memory,
+                     .verified = each.tied});
+  }
+  if (names.empty()) return {};
+  facts.name = std::move(names.front());
+  names.erase(names.begin());
+  return names;
+}
+
+// A name is believed here: what it would deny if it were true is denied.
+Decision strictest(const Ruleset& rules, Facts& facts, Decision decision,
+                   const std::vector<NameFact>& others) {
+  for (const NameFact& other : others) {
+    if (rules.verdict(decision.rule).denies()) break;
+    Facts trial = facts;
+    trial.name = other;
+    trial.name.verified = true;
+    const Decision strict = decide(rules, trial, Wait::over);
+    if (!rules.verdict(strict.rule).denies()) continue;
+    facts.name = other;
+    decision = strict;
+  }
+  return decision;
 }
 
 FlowHost host_of(const NameFact& name) {
@@ -36,8 +76,9 @@ void note_silence(const Flow& flow) {
 void note_mismatch(const Flow& flow, const NameFact& name) {
   count(Counter::name_mismatches);
   static RateLimitedLog mismatches;
-  mismatches.warn(flow.source.text() + " says " + name.name + " and goes to " +
-                  flow.original_destination.text() +
+  const bool said = name.source != NameSource::dns_memory;
+  mismatches.warn(flow.source.text() + (said ? " says " : " was told the address of ") + name.name +
+                  " and goes to " + flow.original_destination.text() +
                   ", which no lookup ties to it: the name permits nothing");
 }
 

@@ -29,7 +29,7 @@ class RunningProxy final : public Proxy {
         policy_(std::move(options_.policy)),
         shared_{.options = options_,
                 .policy = policy_,
-                .names = names_,
+                .names = {.lookups = &lookups_, .memory = &memory_},
                 .loop_guard = *options_.loop_guard,
                 .log = options_.log != nullptr ? *options_.log : silent_,
                 .budget = budget_,
@@ -98,7 +98,8 @@ class RunningProxy final : public Proxy {
   SilentLog silent_;
   FdBudget budget_;
   CurrentPolicy policy_;
-  NameVerifier names_;
+  NameVerifier lookups_;
+  dns::Memory memory_{options_.trusted_resolvers};
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::mutex mutex_;

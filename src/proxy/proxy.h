@@ -33,6 +33,7 @@ struct ProxyOptions {
   bool observe_content = true;                  ///< parse HTTP and TLS for the log
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
   std::vector<std::uint16_t> server_first_ports;  ///< where it never waits, beside the known ones
+  std::vector<Address> trusted_resolvers;  ///< whose answers tie names to addresses (dns/memory.h)
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
 };
 

@@ -57,7 +57,7 @@ bool RequestGuard::is_tied(const std::string& name) const {
   const NameFact& first = decided_.facts.name;
   if (first.verified && name == first.name) return true;
   const Address& address = decided_.facts.destination.address;
-  return decided_.names != nullptr && decided_.names->known(name, address).value_or(false);
+  return decided_.names.ties(name, address);
 }
 
 // A name that was never looked up is the client's word alone: there is no time for it now. A client

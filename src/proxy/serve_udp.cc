@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "dns/message.h"
 #include "net/socket.h"
 #include "proxy/decide_flow.h"
 #include "proxy/live_flows.h"
@@ -135,6 +136,9 @@ void UdpServer::take_batch(int listener_fd, std::size_t count) {
 
 /// A QUIC client's hello is for whoever decides, and for the log.
 void UdpServer::look(UdpSession& session) {
+  if (session.dns != nullptr) {
+    for (const Datagram& datagram : datagrams_) session.dns->asked(datagram.payload);
+  }
   if (session.hello == nullptr) return;
   for (const Datagram& datagram : datagrams_) session.hello->feed(datagram.payload);
   if (session.state == UdpSession::State::open) return log_hello(session);
@@ -210,6 +214,12 @@ void UdpServer::learn(UdpSession& session, int listener_fd, std::size_t index) {
   if (session.quic && (options_.observe_content || rules.uses(TermKey::host))) {
     session.hello = std::make_unique<QuicHelloReader>();
   }
+  if (options_.names.memory == nullptr || !rules.uses(TermKey::host)) return;
+  if (session.flow.original_destination.port == dns::kPort) {
+    session.dns = std::make_unique<DnsWatch>(*options_.names.memory, session.flow);
+  }
+  // Should a rule ask for a name, there may be one in memory.
+  if (session.facts.name.state == FactState::never) session.facts.name.state = FactState::unknown;
 }
 
 void UdpServer::end_changed(const Policy& policy) {

@@ -37,8 +37,8 @@ namespace shunt {
 
 struct UdpOptions {
   const CurrentPolicy* policy = nullptr;  ///< needed; outlives the server
-  NameVerifier* names = nullptr;          ///< for rules; outlives the server; may be null
-  ProcessFinder* processes = nullptr;     ///< the same
+  NameEvidence names;                     ///< for rules
+  ProcessFinder* processes = nullptr;     ///< for rules; outlives the server; may be null
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
   bool observe_content = true;  ///< read the hellos of QUIC for the log
   std::shared_ptr<ReplySockets> reply_sockets;

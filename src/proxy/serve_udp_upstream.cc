@@ -194,6 +194,9 @@ void UdpServer::take_replies(UdpSession& session, std::size_t count) {
     });
   }
   if (datagrams_.empty()) return;
+  if (session.dns != nullptr) {
+    for (const Datagram& datagram : datagrams_) session.dns->answered(datagram.payload);
+  }
   const SendOutcome outcome = replies_.send({.source = session.flow.original_destination,
                                              .client = session.flow.source,
                                              .fragment = !session.quic},

@@ -14,6 +14,7 @@
 #include "flow/flow.h"
 #include "net/raw_udp.h"
 #include "net/timer_wheel.h"
+#include "proxy/dns_watch.h"
 #include "proxy/policy.h"
 #include "sniff/quic.h"
 
@@ -51,6 +52,7 @@ struct UdpSession {
   bool decided = false;
   std::coroutine_handle<> decision = nullptr;  ///< waits for more datagrams (decide_udp.h)
   std::unique_ptr<QuicHelloReader> hello;      ///< while more of a QUIC client's may be read
+  std::unique_ptr<DnsWatch> dns;               ///< of a session of DNS whose answers are remembered
   State state = State::dialling;
   bool quic = false;       ///< began with a QUIC Initial: nothing of it may be fragmented
   bool replied = false;    ///< the upstream has answered at least once

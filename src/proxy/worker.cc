@@ -51,7 +51,7 @@ ServeContext Worker::serve_context() {
   return {.relay = *relay_,
           .decide = {.relay = *relay_,
                      .policy = shared_.policy,
-                     .names = &shared_.names,
+                     .names = shared_.names,
                      .processes = shared_.options.processes,
                      .server_first_ports = shared_.options.server_first_ports,
                      .sniff_wait_ms = shared_.options.sniff_wait_ms},
@@ -66,7 +66,7 @@ ServeContext Worker::serve_context() {
 UdpOptions Worker::udp_options() {
   UdpOptions udp;
   udp.policy = &shared_.policy;
-  udp.names = &shared_.names;
+  udp.names = shared_.names;
   udp.processes = shared_.options.processes;
   udp.sniff_wait_ms = shared_.options.sniff_wait_ms;
   udp.observe_content = shared_.options.observe_content;

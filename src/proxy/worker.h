@@ -19,7 +19,7 @@ namespace shunt {
 struct WorkerShared {
   const ProxyOptions& options;
   const CurrentPolicy& policy;
-  NameVerifier& names;
+  NameEvidence names;
   const LoopGuard& loop_guard;
   FlowLog& log;
   FdBudget& budget;

@@ -41,6 +41,7 @@ TEST(Reload, names_every_key_that_needs_a_restart) {
         Case{"limits.workers = 7", "limits.workers"},
         Case{"limits.sniff-wait = '1s'", "limits.sniff-wait"},
         Case{"limits.idle-timeout = '1s'", "limits.idle-timeout"},
+        Case{"dns.trusted = '192.0.2.53'", "dns.trusted"},
         Case{"log.format = 'json'", "log.format"}, Case{"log.to = 'x'", "log.to"}}) {
     EXPECT_THAT(needs_restart(before, config(text)), ElementsAre(key)) << text;
   }

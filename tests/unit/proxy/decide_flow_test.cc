@@ -63,7 +63,7 @@ class DecideFlowTest : public testing::Test {
     RelayResources relay(thread_.loop(), budget_, 60'000);
     const DecideContext context{.relay = relay,
                                 .policy = *policy_,
-                                .names = &names_,
+                                .names = {.lookups = &names_, .memory = &memory_},
                                 .processes = &processes_,
                                 .server_first_ports = question_.server_first_ports,
                                 .sniff_wait_ms = question_.sniff_wait_ms};
@@ -82,6 +82,7 @@ class DecideFlowTest : public testing::Test {
   Question question_;
   std::unique_ptr<CurrentPolicy> policy_;
   NameVerifier names_{made_up_names};
+  dns::Memory memory_{{*Address::parse("192.0.2.53")}};
   OneProcess processes_;
   test::TcpPair pair_ = test::tcp_pair();
   std::unique_ptr<Admission> client_;

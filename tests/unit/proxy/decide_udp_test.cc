@@ -49,7 +49,7 @@ class DecideUdp : public ServeUdpTest {
     source.fallback.text = fallback;
     for (const std::string& text : texts) source.rules.push_back({.text = text, .place = {}});
     policy.replace(Policy::create(Ruleset::compile(std::move(source)).value(), {way_out}));
-    options.names = &names;
+    options.names = {.lookups = &names, .memory = &memory};
     options.sniff_wait_ms = 10'000;
   }
 
@@ -64,6 +64,7 @@ class DecideUdp : public ServeUdpTest {
   }
 
   NameVerifier names{made_up_names};
+  dns::Memory memory{{*Address::parse("198.51.100.1"), *Address::parse("2001:db8::1")}};
 };
 INSTANTIATE_TEST_SUITE_P(, DecideUdp, testing::Values(Family::ipv4, Family::ipv6), family_name);
 
@@ -169,6 +170,68 @@ TEST_P(DecideUdp, hello_is_logged_only_where_that_is_asked_for) {
   EXPECT_EQ(pass(client, datagrams.first), datagrams.first);
   EXPECT_EQ(pass(client, datagrams.second), datagrams.second);
   EXPECT_TRUE(log.hellos().empty());
+}
+
+TEST_P(DecideUdp, session_without_a_name_has_the_one_that_its_client_asked_for) {
+  decide_by({"host denied.example -> reject"});
+  start();
+  const Address loopback = Address::loopback(GetParam());
+  dns::Message answer;
+  answer.response = true;
+  answer.question = {.name = "denied.example", .type = dns::type::kA};
+  answer.answers = {{.owner = "denied.example",
+                     .type = dns::type::kA,
+                     .ttl_s = 60,
+                     .address = made_up_destination.address}};
+  Peer before(loopback);
+  EXPECT_EQ(pass(before, "datagram"), "datagram");
+  memory.learn(loopback, *Address::parse("192.0.2.1"), answer);
+  Peer client(loopback);
+  client.send(listener, "datagram");
+  const auto [flow, end] = only_end();
+  EXPECT_EQ(end.failure->reason, ConnectReason::rejected_by_rule);
+  EXPECT_EQ(flow.host.name, "denied.example");
+  EXPECT_EQ(flow.host.source, NameSource::dns_memory);
+  Peer quic(loopback);
+  const Datagrams datagrams = hello("other.example");  // its own name comes first
+  send(quic, datagrams);
+  EXPECT_EQ(server.receive(), datagrams.first);
+}
+
+/// Of the name a.example, for which the answer holds 192.0.2.7.
+std::string dns_answer(std::string_view query) {
+  const auto parsed = dns::parse(query);
+  const std::vector<dns::Record> records = {{.owner = parsed->question.name,
+                                             .type = dns::type::kA,
+                                             .ttl_s = 60,
+                                             .address = *Address::parse("192.0.2.7")}};
+  return dns::make_answer(query, *parsed, dns::Rcode::no_error, records);
+}
+
+TEST_P(DecideUdp, answers_that_pass_are_remembered_before_the_client_has_them) {
+  decide_by({"host denied.example -> reject"});
+  set_destination(Endpoint{made_up_destination.address, dns::kPort});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  const std::string query = *dns::make_query(7, {.name = "a.example", .type = dns::type::kA}, 1232);
+  ASSERT_EQ(pass(client, query), query);
+  server.send(server.from, dns_answer(query));
+  ASSERT_TRUE(client.receive());
+  const auto names = memory.names_of(Address::loopback(GetParam()), *Address::parse("192.0.2.7"));
+  ASSERT_EQ(names.size(), 1U);
+  EXPECT_EQ(names[0], (dns::Memory::Name{.name = "a.example", .tied = true}));
+}
+
+TEST_P(DecideUdp, nothing_is_remembered_where_no_rule_names_a_host) {
+  decide_by({"port 1 -> reject"});
+  set_destination(Endpoint{made_up_destination.address, dns::kPort});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  const std::string query = *dns::make_query(7, {.name = "a.example", .type = dns::type::kA}, 1232);
+  ASSERT_EQ(pass(client, query), query);
+  server.send(server.from, dns_answer(query));
+  ASSERT_TRUE(client.receive());
+  EXPECT_TRUE(memory.names_of(Address::loopback(GetParam()), *Address::parse("192.0.2.7")).empty());
 }
 
 TEST_P(DecideUdp, session_that_ends_while_it_waits_ends_everything_of_it) {
