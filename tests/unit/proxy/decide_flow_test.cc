@@ -78,11 +78,24 @@ class DecideFlowTest : public testing::Test {
     co_return *std::move(flow);
   }
 
+  /// `resolver` told the client that 198.51.100.1 is that.
+  void remember(const std::string& name, const char* resolver) {
+    const Address address = *Address::parse("198.51.100.1");
+    dns::Message answer;
+    answer.response = true;
+    answer.question = {.name = name, .type = dns::type::kA};
+    answer.answers = {{.owner = name, .type = dns::type::kA, .ttl_s = 60, .address = address}};
+    memory_.learn(*Address::parse("192.0.2.2"), *Address::parse(resolver), answer);
+  }
+
+  static constexpr const char* kTrusted = "192.0.2.53";
+  static constexpr const char* kNobody = "192.0.2.66";
+
   FdBudget budget_{100};
   Question question_;
   std::unique_ptr<CurrentPolicy> policy_;
   NameVerifier names_{made_up_names};
-  dns::Memory memory_{{*Address::parse("192.0.2.53")}};
+  dns::Memory memory_{{*Address::parse(kTrusted)}};
   OneProcess processes_;
   test::TcpPair pair_ = test::tcp_pair();
   std::unique_ptr<Admission> client_;
@@ -190,6 +203,70 @@ TEST_F(DecideFlowTest, name_that_only_chooses_a_way_out_is_not_looked_up) {
   send_all(pair_.near.get(), "GET / HTTP/1.1\r\nHost: slow.example\r\n\r\n");
   EXPECT_EQ(flow.get().rule, 1U);
   EXPECT_LT(Clock::now() - start, std::chrono::milliseconds(1500));
+}
+
+TEST_F(DecideFlowTest, name_that_was_looked_up_stands_in_at_once_where_the_server_speaks_first) {
+  remember("denied.example", kNobody);
+  const Question question{.rules = {"host denied.example -> reject"},
+                          .destination = "198.51.100.1:22"};
+  const auto flow = decide(question).get();
+  EXPECT_EQ(flow.rule, 1U);
+  EXPECT_EQ(flow.facts.name.source, NameSource::dns_memory);
+  EXPECT_EQ(flow.hints().host, "");
+}
+
+TEST_F(DecideFlowTest, name_that_was_looked_up_stands_in_where_the_first_bytes_hold_none) {
+  remember("denied.example", kNobody);
+  auto flow = decide({.rules = {"host denied.example -> reject"}});
+  send_all(pair_.near.get(), "SSH-2.0-x\r\n");
+  EXPECT_EQ(flow.get().rule, 1U);
+}
+
+TEST_F(DecideFlowTest, name_that_the_client_says_comes_before_the_one_that_was_looked_up) {
+  remember("denied.example", kNobody);
+  auto flow = decide({.rules = {"host denied.example -> reject"}});
+  send_all(pair_.near.get(), "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n");
+  EXPECT_EQ(flow.get().rule, 0U);
+}
+
+TEST_F(DecideFlowTest, name_from_nobody_in_particular_permits_only_when_it_is_verified) {
+  remember("made-up.example", kNobody);
+  const std::vector<std::string> rules = {"host good.example,made-up.example -> direct",
+                                          "-> reject"};
+  EXPECT_EQ(decide({.rules = rules, .destination = "198.51.100.1:22"}).get().rule, 2U);
+  remember("good.example", kNobody);  // that is looked up
+  EXPECT_EQ(decide({.rules = rules, .destination = "198.51.100.1:22"}).get().rule, 1U);
+}
+
+TEST_F(DecideFlowTest, name_from_a_trusted_resolver_permits) {
+  remember("made-up.example", kTrusted);
+  const std::vector<std::string> rules = {"host made-up.example -> direct", "-> reject"};
+  EXPECT_EQ(decide({.rules = rules, .destination = "198.51.100.1:22"}).get().rule, 1U);
+}
+
+TEST_F(DecideFlowTest, trusted_answer_verifies_what_the_client_says) {
+  remember("made-up.example", kTrusted);
+  auto flow = decide({.rules = {"host made-up.example -> direct", "-> reject"}});
+  send_all(pair_.near.get(), "GET / HTTP/1.1\r\nHost: made-up.example\r\n\r\n");
+  EXPECT_EQ(flow.get().rule, 1U);
+}
+
+TEST_F(DecideFlowTest, denied_name_of_several_denies) {
+  remember("denied.example", kTrusted);
+  remember("other.example", kTrusted);
+  const auto flow =
+      decide({.rules = {"host denied.example -> reject"}, .destination = "198.51.100.1:22"}).get();
+  EXPECT_EQ(flow.rule, 1U);
+  EXPECT_EQ(flow.facts.name.name, "denied.example");
+}
+
+TEST_F(DecideFlowTest, memory_is_not_asked_where_no_rule_needs_a_name) {
+  remember("denied.example", kTrusted);
+  const auto flow = decide({.rules = {"port 22 -> direct", "host denied.example -> reject"},
+                            .destination = "198.51.100.1:22"})
+                        .get();
+  EXPECT_EQ(flow.rule, 1U);
+  EXPECT_NE(flow.facts.name.state, FactState::known);
 }
 
 TEST_F(DecideFlowTest, process_is_looked_for_where_a_rule_asks) {
