@@ -68,7 +68,6 @@ std::optional<ConnectReason> from_squid_error(std::string_view value) {
 
 ConnectReason from_status(int status) {
   switch (status) {
-    case 401:
     case 403:
     case 405:
     case 451: return ConnectReason::denied;
