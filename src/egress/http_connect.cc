@@ -71,7 +71,7 @@ ConnectReason from_status(int status) {
     case 403:
     case 405:
     case 451: return ConnectReason::denied;
-    case 401:  // of tinyproxy
+    case 401:                                     // of tinyproxy
     case 407: return ConnectReason::proxy_error;  // whoever asks, for whatever destination
     case 408:
     case 504: return ConnectReason::timed_out;

@@ -104,9 +104,11 @@ TEST(Race, a_silent_address_is_overtaken_after_the_delay) {
 class Crowd : public UpstreamObserver {
  public:
   void opening() override {}
-  void opened(const Endpoint&) override { most = std::max(most, ++open_); }
+  void opened(const Endpoint& /*local*/, const Endpoint& /*remote*/) override {
+    most = std::max(most, ++open_);
+  }
   void not_opened() override {}
-  void closed(const Endpoint&) override { --open_; }
+  void closed(const Endpoint& /*local*/, const Endpoint& /*remote*/) override { --open_; }
 
   int most = 0;
 

@@ -310,9 +310,9 @@ TEST(Socks5Flows, go_on_ahead_when_the_destination_refuses) {
 class Openings : public UpstreamObserver {
  public:
   void opening() override { ++count; }
-  void opened(const Endpoint&) override {}
+  void opened(const Endpoint& /*local*/, const Endpoint& /*remote*/) override {}
   void not_opened() override {}
-  void closed(const Endpoint&) override {}
+  void closed(const Endpoint& /*local*/, const Endpoint& /*remote*/) override {}
 
   int count = 0;
 };

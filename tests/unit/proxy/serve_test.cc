@@ -104,7 +104,7 @@ Task<int> serve_held(EventLoop& loop, Story& story, EndLog& log, Endpoint destin
   ServeContext context{.relay = relay,
                        .decide = {.relay = relay,
                                   .policy = policy,
-                                  .names = nullptr,
+                                  .names = {},
                                   .processes = nullptr,
                                   .server_first_ports = {},
                                   .sniff_wait_ms = 300},
