@@ -46,7 +46,7 @@ TEST(FirstFacts, first_line_alone_settles_all_but_the_name) {
 }
 
 TEST(FirstFacts, every_beginning_of_a_request_agrees_with_the_whole) {
-  const std::string request = "\r\nGET http://b.example/p?q HTTP/1.1\r\nHost: a.example\r\n\r\n";
+  const std::string request = "\r\nGET http://b.example/p?q HTTP/1.1\r\nHost: b.example\r\n\r\n";
   for (std::size_t size = 1; size <= request.size(); ++size) {
     const Facts facts = learnt(std::string_view(request).substr(0, size));
     if (facts.app.state == FactState::known) EXPECT_EQ(facts.app.app, AppProtocol::http) << size;

@@ -44,8 +44,9 @@ TEST(PeekName, finds_the_host_of_a_request) {
   EXPECT_EQ(peek.name, "www.example.com");
   EXPECT_EQ(peek.source, NameSource::http_host);
   EXPECT_EQ(peek_name("CONNECT c.example:443 HTTP/1.1\r\n\r\n").name, "c.example");
-  EXPECT_EQ(peek_name("GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n").name,
+  EXPECT_EQ(peek_name("GET http://a.example/ HTTP/1.1\r\nHost: A.example\r\n\r\n").name,
             "a.example");
+  EXPECT_EQ(peek_name("GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n").name, "");
 }
 
 TEST(PeekName, finds_the_server_name_of_a_hello) {
