@@ -37,8 +37,10 @@ enum class Counter : std::uint8_t {
   tls_hellos_too_long,       ///< limits::kTlsHelloBytes
   log_lines_dropped,         ///< limits::kLogQueueLines or kLogQueueBytes
   log_flows_forgotten,       ///< limits::kLogFlows
+  proxy_headers_refused,     ///< missing, late or malformed at a plain listener
+  toa_left_out,              ///< a connection was made without its TOA option
 };
-inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::log_flows_forgotten) + 1;
+inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::toa_left_out) + 1;
 
 void count(Counter counter, std::uint64_t times = 1);
 [[nodiscard]] std::uint64_t counted(Counter counter);

@@ -52,6 +52,9 @@ inline constexpr int kBadKeyValue = 43;
 inline constexpr int kConfigVersion = 44;
 inline constexpr int kNotRunning = 45;
 inline constexpr int kNeedsRestart = 46;
+inline constexpr int kBadListener = 55;
+inline constexpr int kCannotListen = 56;
+inline constexpr int kNoToa = 57;
 }  // namespace error_number
 
 struct NumberedError {
@@ -102,6 +105,9 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kConfigVersion, "the version of the configuration's format is not known"},
     {error_number::kNotRunning, "no `shunt serve` runs here, or it does not answer"},
     {error_number::kNeedsRestart, "what was changed takes effect only when shunt is restarted"},
+    {error_number::kBadListener, "what is said of a listener is impossible or contradicts itself"},
+    {error_number::kCannotListen, "an address of a listener cannot be listened on"},
+    {error_number::kNoToa, "clients' addresses cannot be put into TCP options here"},
 });
 
 }  // namespace shunt

@@ -90,6 +90,11 @@ inline constexpr std::size_t kLogTextBytes = 1024;    ///< of one peer-supplied 
 inline constexpr std::size_t kLogFlows = 65'536;      ///< live flows whose name the log remembers
 inline constexpr int kRepeatedWarningsPerSecond = 4;  ///< of one kind; row 5 allows 10 in all
 
+// Plain listeners and the headers that arrive there.
+inline constexpr std::size_t kListenAddresses = 64;        ///< of all [listen.NAME] together
+inline constexpr std::size_t kProxyHeaderBytes = 4096;     ///< the format goes up to 65,551
+inline constexpr std::uint32_t kProxyHeaderWaitMs = 3000;  ///< for all of a PROXY header
+
 // `shunt run`.
 inline constexpr unsigned kRunWorkers = 8;  ///< of `run`; each costs some of its start-up time
 inline constexpr std::size_t kNamedSockets = 65'536;  ///< whose process is remembered

@@ -19,10 +19,20 @@
 
 namespace shunt {
 
+struct PlainListener;  // capture/plain_listeners.h
+
+/// A socket of a plain listener.
+struct PlainSocket {
+  UniqueFd fd;
+  std::shared_ptr<const PlainListener> listener;
+};
+
 /// The listening sockets of one worker; all workers' share ports by SO_REUSEPORT.
 struct ListenerSet {
   std::vector<UniqueFd> tcp;  ///< listening
   std::vector<UniqueFd> udp;  ///< bound, original destination reported by IP(V6)_RECVORIGDSTADDR
+  std::vector<PlainSocket> plain_tcp = {};
+  std::vector<PlainSocket> plain_udp = {};
 };
 
 /// Makes sockets in the capture's network namespace that send from a foreign address: UDP replies

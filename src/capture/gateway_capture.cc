@@ -50,16 +50,23 @@ GatewayCapture::~GatewayCapture() = default;
 Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing a LAN or this machine's traffic"));
   const bool ipv6 = kernel_has_ipv6();
-  auto method = SHUNT_TRY(decide_method(options.method, probe_features(), ipv6));
+  MethodDecision method;
+  if (options.captures()) {
+    method = SHUNT_TRY(decide_method(options.method, probe_features(), ipv6));
+  }
   auto instance = SHUNT_TRY(Instance::create(
       record_of(options), [&](const auto& running) { return check_others(options, running); }));
   auto state = std::make_unique<State>(options, std::move(instance));
   state->method = std::move(method);
   const Allotment& allotment = state->instance.allotment();
-  state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
-                                               .workers = options.workers,
-                                               .mark = allotment.marks.egress,
-                                               .udp = true}));
+  if (options.captures()) {
+    state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
+                                                 .workers = options.workers,
+                                                 .mark = allotment.marks.egress,
+                                                 .udp = true}));
+  } else {
+    state->listeners.workers.resize(options.workers);
+  }
   state->plan = plan_gateway(options, state->method.method, allotment, state->listeners.port,
                              state->listeners.ipv6);
   return GatewayCapture(std::move(state));
@@ -75,7 +82,7 @@ std::vector<ListenerSet> GatewayCapture::take_listeners() {
 const std::vector<Endpoint>& GatewayCapture::own_listeners() const { return state_->listeners.own; }
 
 std::shared_ptr<ReplySockets> GatewayCapture::reply_sockets() const {
-  if (state_->method.method != CaptureMethod::tproxy) return nullptr;
+  if (!state_->options.captures() || state_->method.method != CaptureMethod::tproxy) return nullptr;
   return local_reply_sockets(state_->plan.spec.marks.egress);
 }
 
@@ -135,6 +142,7 @@ GatewayCapture::State::~State() {
 
 Result<std::vector<std::string>> GatewayCapture::install() {
   State& state = *state_;
+  if (!state.options.captures()) return std::vector<std::string>{};
   auto problems = SHUNT_TRY(state.raise_sysctls());
   state.forget_captured();
   SHUNT_CHECK(state.install_routing());

@@ -148,6 +148,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                           .marks = allotment.marks,
                           .port = port,
                           .ipv6 = ipv6};
+  if (!options.captures()) return plan;
   if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);
   plan.table_name = allotment.table_name;
   plan.closed_table_name = allotment.closed_table_name;
@@ -166,6 +167,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
 }
 
 std::string GatewayPlan::text() const {
+  if (table_body.empty()) return {};
   std::string out;
   for (const auto& [path, value] : sysctls) {
     out += fmt::format("sysctl -w {}={}\n", sysctl_name(path), value);

@@ -33,6 +33,9 @@ struct GatewayOptions {
   std::vector<KernelDecision> kernel_rules = {};  ///< see CaptureSpec
   unsigned workers = 1;
   bool mark_upstreams = true;  ///< false only to test the other guards against loops
+
+  /// False for a `shunt serve` that has plain listeners alone.
+  [[nodiscard]] bool captures() const { return host || !interfaces.empty(); }
 };
 
 struct MethodDecision {

@@ -33,6 +33,9 @@ Result<int> run_check(const Options& options) {
   std::string text =
       fmt::format("{}: {}, {}", file, counted(checked->rules->size(), "rule", "rules"),
                   counted(checked->config.ways_out.size(), "way out", "ways out"));
+  if (const std::size_t listeners = checked->config.listeners.size(); listeners > 0) {
+    text += ", " + counted(listeners, "listener", "listeners");
+  }
   if (!warnings.empty()) text += ", " + counted(warnings.size(), "warning", "warnings");
   SHUNT_CHECK(print(text + "\n"));
   return 0;
@@ -47,8 +50,8 @@ constinit const Command kCheckCommand = {
     .description =
         "Reads FILE (default /etc/shunt/shunt.toml) as `shunt serve` would, with the lists and "
         "databases that it names, and prints every mistake with its place. Warns of rules that "
-        "can never match, of ways out that no rule leads to, and of secrets that other users can "
-        "read.\n\n"
+        "can never match, of ways out that no rule leads to, of secrets that other users can read, "
+        "and of listeners where anybody may say who the client is.\n\n"
         "Exits with 3 when there are mistakes, with 0 otherwise. Needs no privilege and changes "
         "nothing.",
     .examples = kExamples,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error_numbers.h"
 #include "capture/lan_interfaces.h"
 #include "cli/commands.h"
 #include "cli/config_report.h"
@@ -39,6 +41,10 @@ constexpr Option kOptions[] = {
      .type = ValueType::interface,
      .value = "IFACE",
      .help = "the interface that it arrives on"},
+    {.name = "listener",
+     .type = ValueType::text,
+     .value = "NAME",
+     .help = "it arrives at [listen.NAME]; DEST is where a PROXY header says, or left out"},
     {.name = "host",
      .type = ValueType::text,
      .value = "NAME",
@@ -59,6 +65,7 @@ constexpr Option kOptions[] = {
 constexpr Example kExamples[] = {
     {"shunt explain www.example.com", "what happens to a connection of this machine's own"},
     {"shunt explain 192.0.2.7:80 --client 192.168.1.50 --in br-lan", "and to one from the LAN"},
+    {"shunt explain --listener web --client 198.51.100.9", "and to one at a listener"},
 };
 
 /// The configuration that is asked about; one without [capture] where only rules are given.
@@ -95,20 +102,43 @@ bool complete_lan(CaptureConfig& capture) {
   return !chosen->empty();
 }
 
+/// The listener that is asked about; null: none.
+Result<const PlainListener*> listener_of(const Options& options, const Config& config) {
+  const std::string name = options.value("listener");
+  if (name.empty()) return nullptr;
+  const auto found = std::ranges::find(config.listeners, name, &PlainListener::name);
+  if (found != config.listeners.end()) return &*found;
+  return Failure(make_error(Kind::usage, error_number::kBadValue,
+                            fmt::format("there is no listener \"{}\"", name),
+                            "the NAME of a [listen.NAME] of the configuration"));
+}
+
+Result<std::string> destination_of(const Options& options, const PlainListener* listener) {
+  if (listener != nullptr && listener->to) return listener->to->text();
+  if (!options.words().empty()) return options.words().front();
+  return Failure(make_error(Kind::usage, error_number::kMissingWord,
+                            "explain needs a destination: only a listener with `to` has one",
+                            "shunt explain [options] DEST"));
+}
+
 Result<int> run_explain(const Options& options) {
   const bool from_file = options.has("config") || !options.has("rule");
   auto checked = config_of(options, from_file);
   if (!checked) return report_mistakes(checked.error());
   CaptureConfig& capture = checked->config.capture;
+  const PlainListener* listener = SHUNT_TRY(listener_of(options, checked->config));
+  const std::string destination = SHUNT_TRY(destination_of(options, listener));
   const Facts facts = SHUNT_TRY(
-      facts_of({.destination = options.words().front(),
+      facts_of({.destination = destination,
                 .client = options.value("client"),
                 .host = options.value("host"),
                 .process = options.value("process"),
                 .interface = options.value("in"),
                 .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp}));
   std::optional<CaptureAnswer> captured;
-  if (from_file) {
+  if (listener != nullptr) {
+    captured = arrival_at(*listener, facts);
+  } else if (from_file) {
     const bool any_lan = complete_lan(capture);
     const auto addresses = list_addresses();
     captured = capture_of(facts, capture.options, any_lan,
@@ -118,7 +148,7 @@ Result<int> run_explain(const Options& options) {
   const ExplainedFlow flow{.rules = *checked->rules,
                            .facts = facts,
                            .answer = answer,
-                           .with_capture = from_file,
+                           .with_capture = captured.has_value(),
                            .sniff_wait_ms = checked->config.limits.sniff_wait_ms};
   SHUNT_CHECK(print(options.has("json") ? explain_json(flow) : explain_text(flow)));
   return 0;
@@ -129,7 +159,7 @@ Result<int> run_explain(const Options& options) {
 constinit const Command kExplainCommand = {
     .name = "explain",
     .summary = "say what happens to a connection, and why",
-    .usage = "[options] DEST",
+    .usage = "[options] [DEST]",
     .description =
         "Says whether a connection to DEST (an address or a name, with :PORT, else port 443) is "
         "captured, which rule decides it and why each rule before that one does not, what would "
@@ -137,9 +167,7 @@ constinit const Command kExplainCommand = {
         "look-up of a name.",
     .options = kOptions,
     .examples = kExamples,
-    .minimum_words = 1,
     .maximum_words = 1,
-    .missing_word = "a destination",
     .run = run_explain,
 };
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "kernel/local_destination.h"
 #include "net/network.h"
 #include "net/socket.h"
 #include "policy/kernel_rules.h"
@@ -245,14 +246,29 @@ CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool
                                  : "it comes from the LAN"};
 }
 
+CaptureAnswer arrival_at(const PlainListener& listener, const Facts& facts) {
+  CaptureAnswer out{.captured = true, .why = {}, .by_listener = true};
+  if (!(facts.protocol == Protocol::tcp ? listener.tcp : listener.udp)) {
+    out.captured = false;
+    out.why = fmt::format("the listener {} does not take that protocol", listener.name);
+  } else if (!listener.to && ends_on_this_machine(facts.destination.address)) {
+    out.captured = false;
+    out.why = fmt::format("no PROXY header at the listener {} may lead to this machine itself",
+                          listener.name);
+  } else {
+    out.why = fmt::format("it arrives at the listener {}", listener.name);
+  }
+  return out;
+}
+
 FlowAnswer explain_flow(const Ruleset& rules, const Facts& facts,
                         const std::optional<CaptureAnswer>& capture) {
   FlowAnswer answer{.capture = capture.value_or(CaptureAnswer{}),
                     .now = explain(rules, facts, Wait::possible),
                     .at_last = explain(rules, facts, Wait::over)};
   const std::uint32_t rule = answer.at_last.decision.rule;
-  answer.in_kernel =
-      !answer.now.decision.needs.any() && rule != 0 && kernel_leaves(rules, facts, rule);
+  answer.in_kernel = !answer.capture.by_listener && !answer.now.decision.needs.any() && rule != 0 &&
+                     kernel_leaves(rules, facts, rule);
   return answer;
 }
 

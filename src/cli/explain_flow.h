@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "capture/gateway_plan.h"
+#include "capture/plain_listeners.h"
 #include "flow/facts.h"
 #include "kernel/links.h"
 #include "policy/explain.h"
@@ -34,8 +35,11 @@ Result<Facts> facts_of(const FlowQuestion& question);
 /// Whether the flow reaches shunt at all, and why (not).
 struct CaptureAnswer {
   bool captured = true;
-  std::string why;  ///< "it comes from the LAN (br-lan)", "excluded by \"port 22\""
+  std::string why;           ///< "it comes from the LAN (br-lan)", "excluded by \"port 22\""
+  bool by_listener = false;  ///< a plain one: the kernel's rules are not asked
 };
+/// Of a flow that arrives at a plain listener.
+CaptureAnswer arrival_at(const PlainListener& listener, const Facts& facts);
 /// `addresses`: this machine's. Pure.
 CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool any_lan,
                          std::span<const InterfaceAddress> addresses);

@@ -70,7 +70,9 @@ Error nothing_to_capture() {
 Result<GatewayRequest> with_lan(GatewayRequest request, const std::vector<std::string>& named) {
   request.lan = SHUNT_TRY(choose_lan_interfaces(named));
   for (const LanInterface& lan : request.lan) request.capture.interfaces.push_back(lan.name);
-  if (request.lan.empty() && !request.capture.host) return Failure(nothing_to_capture());
+  if (request.lan.empty() && !request.capture.host && request.listeners.empty()) {
+    return Failure(nothing_to_capture());
+  }
   if (request.lan.size() >= Allotment::kPriorities) {
     return Failure(
         make_error(Kind::usage, error_number::kNothingToCapture,
@@ -113,6 +115,7 @@ Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
   const CaptureConfig& asked = checked.config.capture;
   GatewayRequest request;
   request.rules = checked.rules;
+  request.listeners = checked.config.listeners;
   request.capture = asked.options;
   request.capture.serves = true;
   request.capture.interfaces.clear();
@@ -123,7 +126,7 @@ Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
     if (!made) return Failure(in_configuration(std::move(made).error(), checked.config));
     return made;
   }
-  if (request.capture.host) return request;
+  if (request.capture.host || !request.listeners.empty()) return request;
   return Failure(in_configuration(
       make_error(Kind::configuration, error_number::kNothingToCapture,
                  "nothing to capture: `lan` names no interface and `host` is not true"),

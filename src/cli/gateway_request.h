@@ -20,6 +20,7 @@ struct GatewayRequest {
   GatewayOptions capture;
   std::vector<LanInterface> lan;  ///< with the reason for each
   std::shared_ptr<const Ruleset> rules;
+  std::vector<PlainListener> listeners = {};
 
   /// "br-lan (192.168.1.1/24), eth2 (named); this machine's own traffic".
   [[nodiscard]] std::string captured_text() const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,7 +56,15 @@ Result<int> print_plan(const GatewayRequest& request) {
   const auto allotment = SHUNT_TRY(Instance::preview());
   const auto plan =
       plan_gateway(request.capture, decision.method, allotment, SHUNT_TRY(free_port()), ipv6);
-  std::string text = fmt::format("# captures {}\n", request.captured_text());
+  std::string text;
+  for (const PlainListener& listener : request.listeners) {
+    text += fmt::format("# listens on {}\n", listener.text());
+  }
+  if (!request.capture.captures()) {
+    SHUNT_CHECK(print(text + "# captures nothing\n"));
+    return 0;
+  }
+  text += fmt::format("# captures {}\n", request.captured_text());
   if (!decision.why_not_tproxy.empty()) {
     text += fmt::format("# by REDIRECT, since TPROXY does not work here: {}\n",
                         decision.why_not_tproxy);

@@ -133,9 +133,15 @@ class Serving {
 
 Result<void> serve(Service& service, const StopSignals& signals) {
   auto control = SHUNT_TRY(control::Server::create(service.capture().control_socket()));
-  log(LogLevel::info, fmt::format("capturing {}", service.request().captured_text()));
-  say_method(service.request().capture.method, service.capture().method());
-  warn_of_private_sources(service.request());
+  const GatewayRequest& request = service.request();
+  if (request.capture.captures()) {
+    log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
+    say_method(request.capture.method, service.capture().method());
+    warn_of_private_sources(request);
+  }
+  for (const PlainListener& listener : request.listeners) {
+    log(LogLevel::info, fmt::format("listening on {}", listener.text()));
+  }
   for (const std::string& warning : service.warnings()) log(LogLevel::warning, warning);
   for (const std::string& problem : SHUNT_TRY(service.install())) {
     log(LogLevel::warning, problem);

@@ -80,6 +80,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.method != capture.method, "capture.method");
   differs(old_capture.closed != capture.closed, "capture.on-exit");
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
+  differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
   differs(before.limits.workers != after.limits.workers, "limits.workers");
   differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
   differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
@@ -124,8 +125,10 @@ Result<void> Service::start() {
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
   options.workers = capture_->take_listeners();
+  SHUNT_CHECK(open_plain_listeners(request_.listeners, options.workers, capture_->egress_mark()));
   options.method = capture_->method().method;
   options.own_listeners = capture_->own_listeners();
+  std::ranges::copy(own_endpoints(request_.listeners), std::back_inserter(options.own_listeners));
   options.reply_sockets = capture_->reply_sockets();
   proxy_ = SHUNT_TRY(Proxy::start(std::move(options)));
   return {};

@@ -87,12 +87,32 @@ void warn_of_ways_out(const CheckedConfig& checked, std::vector<Error>& warnings
   }
 }
 
+/// Whoever may send a PROXY header may claim to be anybody.
+void warn_of_listeners(const CheckedConfig& checked, std::vector<Error>& warnings) {
+  for (const PlainListener& listener : checked.config.listeners) {
+    const auto& networks = listener.accept_proxy;
+    const auto everybody = std::ranges::find(networks, 0U, &Network::prefix_length);
+    if (everybody == networks.end()) continue;
+    Error warning = make_error(
+        Kind::configuration,
+        fmt::format("listener \"{}\" takes PROXY headers from {}: whoever reaches it can "
+                    "claim any address",
+                    listener.name, everybody->text()),
+        "the networks of the proxies alone");
+    if (listener.place) warning.place = listener.place("accept-proxy");
+    warnings.push_back(std::move(warning));
+  }
+}
+
 }  // namespace
 
 std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t own_mark_bits) {
   Mistakes mistakes;
   if (auto ways = check_way_outs(config.ways_out, own_mark_bits); !ways) {
     mistakes.push_back(std::move(ways).error());
+  }
+  if (auto listeners = check_plain_listeners(config.listeners); !listeners) {
+    mistakes.push_back(std::move(listeners).error());
   }
   check_secrets(config.ways_out, mistakes);
   auto rules = Ruleset::compile(config.policy);
@@ -122,6 +142,7 @@ std::vector<Error> config_warnings(const CheckedConfig& checked) {
     warnings.push_back(mistake_error(mistake, checked.rules->rule(finding.rule).text,
                                      checked.rules->place(finding.rule)));
   }
+  warn_of_listeners(checked, warnings);
   warn_of_ways_out(checked, warnings);
   return warnings;
 }

@@ -49,6 +49,8 @@ class ConfigReader {
     check_schema(*root, source(), mistakes_);
     check_version(top);
     read_capture(top.inner("capture"));
+    read_listeners(top.find("listen"));
+    if (!config_.listeners.empty() && !top.has("capture")) config_.capture.choose_lan = false;
     read_ways_out(top.find("via"));
     read_rules(top.inner("rules"));
     config_.dns.trusted = addresses(top.inner("dns"), "trusted");
@@ -166,6 +168,31 @@ class ConfigReader {
     out.drain_timeout_ms = section.duration_ms("drain-timeout", out.drain_timeout_ms);
   }
 
+  void read_listeners(const TomlValue* listen) {
+    if (listen == nullptr) return;
+    for (std::size_t i = 0; i < listen->keys.size(); ++i) {
+      if (listen->values[i].type != TomlValue::Type::table) continue;
+      config_.listeners.push_back(listener(listen->keys[i], listen->values[i]));
+    }
+  }
+
+  PlainListener listener(const TomlKey& key, const TomlValue& table) {
+    const Section section(&table);
+    PlainListener out{.name = key.name, .addresses = {}};
+    for (const std::string& text : section.strings("address")) {
+      if (const auto endpoint = Endpoint::parse(text)) out.addresses.push_back(*endpoint);
+    }
+    out.to = Endpoint::parse(section.text("to"));
+    for (const std::string& text : section.strings("accept-proxy")) {
+      if (const auto network = Network::parse(text)) out.accept_proxy.push_back(*network);
+    }
+    const std::string protocol = section.text("protocol");
+    out.tcp = protocol != "udp";
+    out.udp = protocol == "udp" || protocol == "both";
+    out.place = places(key, table);
+    return out;
+  }
+
   void read_ways_out(const TomlValue* via) {
     if (via == nullptr) return;
     for (std::size_t i = 0; i < via->keys.size(); ++i) {
@@ -218,7 +245,7 @@ class ConfigReader {
     return check;
   }
 
-  /// What WayOutSpec::place yields: it outlives this reader.
+  /// What WayOutSpec::place and PlainListener::place yield: it outlives this reader.
   [[nodiscard]] std::function<std::string(std::string_view)> places(const TomlKey& key,
                                                                     const TomlValue& table) const {
     std::vector<TomlKey> known{{.name = "", .place = key.place}};

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "capture/gateway_plan.h"
+#include "capture/plain_listeners.h"
 #include "config/source_text.h"
 #include "egress/way_out_spec.h"
 #include "policy/ruleset.h"
@@ -29,7 +30,8 @@ using Mistakes = std::vector<Error>;  ///< at least one, at most limits::kConfig
 
 /// [capture], as it is written: the interfaces of `lan` are not looked for here.
 struct CaptureConfig {
-  bool choose_lan = true;  ///< no `lan`: those that look like one
+  /// No `lan`: those that look like one. Not where the file names listeners and has no [capture].
+  bool choose_lan = true;
   GatewayOptions options;  ///< interfaces: what `lan` names
   TextPlace lan_place = {};
 };
@@ -58,6 +60,7 @@ struct LogConfig {
 struct Config {
   std::shared_ptr<const SourceText> source;
   CaptureConfig capture;
+  std::vector<PlainListener> listeners;  ///< [listen.NAME]
   std::vector<WayOutSpec> ways_out;
   PolicySource policy;
   LimitsConfig limits;

@@ -12,6 +12,7 @@
 #include "base/suggest.h"
 #include "base/units.h"
 #include "net/endpoint.h"
+#include "net/network.h"
 
 namespace shunt {
 namespace {
@@ -20,11 +21,13 @@ constexpr std::string_view kMethods[] = {"auto", "tproxy", "redirect"};
 constexpr std::string_view kOnExit[] = {"open", "closed"};
 constexpr std::string_view kFormats[] = {"text", "json"};
 constexpr std::string_view kProxyProtocol[] = {"v1", "v2"};
+constexpr std::string_view kListenProtocols[] = {"tcp", "udp", "both"};
 constexpr std::string_view kGroups[] = {"failover", "round-robin", "least-latency", "hash client"};
 
 constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "", .name = "version", .type = KeyType::count},
     {.table = "", .name = "capture", .type = KeyType::table},
+    {.table = "", .name = "listen", .type = KeyType::tables},
     {.table = "", .name = "via", .type = KeyType::tables},
     {.table = "", .name = "rules", .type = KeyType::table},
     {.table = "", .name = "dns", .type = KeyType::table},
@@ -46,6 +49,15 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .fallback = "\"open\"",
      .choices = kOnExit},
     {.table = "capture", .name = "masquerade", .type = KeyType::boolean, .fallback = "false"},
+
+    {.table = "listen.*", .name = "address", .type = KeyType::endpoints},
+    {.table = "listen.*", .name = "to", .type = KeyType::endpoint},
+    {.table = "listen.*", .name = "accept-proxy", .type = KeyType::networks},
+    {.table = "listen.*",
+     .name = "protocol",
+     .type = KeyType::choice,
+     .fallback = "\"tcp\"",
+     .choices = kListenProtocols},
 
     {.table = "via.*", .name = "interface", .type = KeyType::text},
     {.table = "via.*", .name = "mark", .type = KeyType::count, .minimum = 1},
@@ -137,6 +149,10 @@ std::string wanted(const KeySpec& key) {
     case KeyType::texts: return R"(a list of texts: ["…", "…"])";
     case KeyType::addresses: return R"(an IP address in quotes, or a list of them)";
     case KeyType::ports: return "a list of port numbers: [25, 8025]";
+    case KeyType::endpoint: return R"("ADDRESS:PORT", an IPv6 address as "[2001:db8::1]:443")";
+    case KeyType::endpoints:
+      return R"("ADDRESS:PORT" (an IPv6 address as "[2001:db8::1]:443"), or a list of them)";
+    case KeyType::networks: return R"(a network as "10.0.0.0/8", or a list of them)";
     case KeyType::boolean: return "true or false";
     case KeyType::count:
       return key.maximum == std::numeric_limits<std::uint32_t>::max()
@@ -225,7 +241,10 @@ class SchemaCheck {
     switch (spec.type) {
       case KeyType::text: return value.type == Type::text;
       case KeyType::texts: return all_texts(value);
-      case KeyType::addresses: return is_addresses(value);
+      case KeyType::addresses: return is_one_or_list(value, is_address);
+      case KeyType::endpoint: return is_endpoint(value);
+      case KeyType::endpoints: return is_one_or_list(value, is_endpoint);
+      case KeyType::networks: return is_one_or_list(value, is_network);
       case KeyType::ports: return is_ports(value);
       case KeyType::boolean: return value.type == Type::boolean;
       case KeyType::count:
@@ -239,12 +258,29 @@ class SchemaCheck {
     return false;
   }
 
-  static bool is_addresses(const TomlValue& value) {
-    const auto is_address = [](const TomlValue& one) {
-      return one.type == Type::text && Address::parse(one.text).has_value();
-    };
-    return is_address(value) ||
-           (value.type == Type::array && std::ranges::all_of(value.values, is_address));
+  static bool is_address(const TomlValue& one) {
+    return one.type == Type::text && Address::parse(one.text).has_value();
+  }
+  static bool is_endpoint(const TomlValue& one) {
+    return one.type == Type::text && Endpoint::parse(one.text).has_value();
+  }
+  static bool is_network(const TomlValue& one) {
+    return one.type == Type::text && Network::parse(one.text).has_value();
+  }
+  using IsOne = bool (*)(const TomlValue& one);
+  static bool is_one_or_list(const TomlValue& value, IsOne is_one) {
+    return is_one(value) ||
+           (value.type == Type::array && std::ranges::all_of(value.values, is_one));
+  }
+  /// Of a key whose list has an element that is none: what each of them must be.
+  static IsOne element_of(KeyType type) {
+    switch (type) {
+      case KeyType::texts: return [](const TomlValue& one) { return one.type == Type::text; };
+      case KeyType::addresses: return is_address;
+      case KeyType::endpoints: return is_endpoint;
+      case KeyType::networks: return is_network;
+      default: return nullptr;
+    }
   }
 
   static bool is_ports(const TomlValue& value) {
@@ -276,9 +312,9 @@ class SchemaCheck {
 
   void wrong_type(const KeySpec& spec, const TomlValue& value, const std::string& path) {
     TextPlace place = value.place;
-    if (value.type == Type::array && spec.type == KeyType::texts) {
-      const auto odd = std::ranges::find_if(
-          value.values, [](const TomlValue& one) { return one.type != Type::text; });
+    if (const IsOne is_one = element_of(spec.type);
+        value.type == Type::array && is_one != nullptr) {
+      const auto odd = std::ranges::find_if_not(value.values, is_one);
       if (odd != value.values.end()) place = odd->place;
     }
     add(place, error_number::kBadKeyValue, fmt::format("{} wants {}", path, wanted(spec)));
@@ -304,6 +340,9 @@ std::string_view type_name(KeyType type) {
     case KeyType::texts: return "list of texts";
     case KeyType::addresses: return "address or list of addresses";
     case KeyType::ports: return "list of ports";
+    case KeyType::endpoint: return "address and port";
+    case KeyType::endpoints: return "address and port, or list of them";
+    case KeyType::networks: return "network or list of networks";
     case KeyType::boolean: return "boolean";
     case KeyType::count: return "whole number";
     case KeyType::duration: return "duration";

@@ -20,6 +20,9 @@ enum class KeyType : std::uint8_t {
   texts,      ///< a list of texts
   addresses,  ///< an IP address, or a list of them
   ports,      ///< a list of port numbers
+  endpoint,   ///< an IP address and a port
+  endpoints,  ///< the same, or a list of them
+  networks,   ///< a network in CIDR notation, or a list of them
   boolean,
   count,     ///< a whole number
   duration,  ///< a text with a unit

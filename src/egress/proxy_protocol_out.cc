@@ -27,6 +27,11 @@ std::uint64_t process_nonce() {
   return nonce;
 }
 
+/// A name was sniffed, so the client's bytes wait in its socket and follow in a moment.
+bool first_bytes_wait(const Hints& hints) {
+  return hints.source == NameSource::http_host || hints.source == NameSource::tls_sni;
+}
+
 class ProxyProtocolOut : public WayOut {
  public:
   ProxyProtocolOut(std::shared_ptr<const WayOut> inner, Version version)
@@ -42,8 +47,7 @@ class ProxyProtocolOut : public WayOut {
     auto upstream = co_await inner_->connect(loop, flow, hints);
     if (!upstream) co_return upstream;
     const std::string header = header_for(flow, hints);
-    // A name was sniffed, so the client's bytes wait in its socket and follow in a moment.
-    const int flags = hints.source == NameSource::none ? 0 : MSG_MORE;
+    const int flags = first_bytes_wait(hints) ? MSG_MORE : 0;
     const Deadline deadline(limits::kHandshakeTimeoutMs);
     auto sent = co_await send_all(loop, *upstream, header, deadline, flags);
     if (!sent) co_return unexpected(std::move(sent).error());
@@ -70,8 +74,12 @@ class ProxyProtocolOut : public WayOut {
                   .source = flow.source,
                   .destination = flow.original_destination};
     if (version_ == Version::v1) return proxy_protocol::encode_v1(header);
-    const std::string unique_id = fmt::format("{:016x}-{:x}", process_nonce(), flow.id);
+    std::string unique_id = fmt::format("{:016x}-{:x}", process_nonce(), flow.id);
     if (!header.local) header.authority = sendable_name(hints.host);
+    if (flow.announced != nullptr) {  // what a header said before goes on as it came
+      if (!flow.announced->unique_id.empty()) unique_id = flow.announced->unique_id;
+      header.alpn = flow.announced->alpn;
+    }
     header.unique_id = unique_id;
     return proxy_protocol::encode_v2(header);
   }

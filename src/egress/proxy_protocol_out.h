@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "egress/way_out.h"
-#include "egress/wire/proxy_protocol.h"
+#include "flow/proxy_protocol.h"
 
 namespace shunt {
 

@@ -20,7 +20,7 @@
 #include "base/result.h"
 #include "egress/group.h"
 #include "egress/way_out.h"
-#include "egress/wire/proxy_protocol.h"
+#include "flow/proxy_protocol.h"
 
 namespace shunt {
 

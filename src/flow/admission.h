@@ -12,6 +12,7 @@
 
 #include "flow/failure.h"
 #include "flow/flow.h"
+#include "net/event_loop.h"
 #include "net/task.h"
 #include "net/unique_fd.h"
 
@@ -32,9 +33,19 @@ class Admission {
   [[nodiscard]] virtual int peekable_fd() const = 0;
 };
 
+/// Learns the ends of a flow that its socket does not show: from a PROXY header.
+class Introduction {
+ public:
+  virtual ~Introduction() = default;
+  /// Fills in source and original destination, and takes of the client's bytes (`fd`, connected)
+  /// exactly what says so. The wait has a deadline. The task must not outlive this.
+  virtual Task<std::expected<void, ConnectFailure>> learn(EventLoop& loop, int fd, Flow& flow) = 0;
+};
+
 struct Captured {
   Flow flow;
   std::unique_ptr<Admission> client;
+  std::unique_ptr<Introduction> introduction = nullptr;  ///< null: both ends are known
 };
 
 }  // namespace shunt

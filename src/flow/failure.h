@@ -24,6 +24,8 @@ enum class ConnectReason : std::uint8_t {
   cancelled,            ///< shunt is stopping
   rejected_by_rule,     ///< Flow::rule says which
   dropped_by_rule,      ///< the same; the client is told nothing
+  bad_proxy_header,     ///< a plain listener wants a PROXY header from there, and got none or a bad
+                        ///< one
 };
 
 struct ConnectFailure {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -17,6 +18,7 @@ enum class Protocol : std::uint8_t { tcp, udp };
 enum class CaptureMethod : std::uint8_t {
   tproxy,    ///< getsockname() of the transparent socket; IP(V6)_RECVORIGDSTADDR for UDP
   redirect,  ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
+  listener,  ///< a plain listener: its `to`, or the destination of a PROXY header
 };
 
 /// The two ends of a flow.
@@ -35,6 +37,7 @@ enum class NameSource : std::uint8_t {
   tls_sni,
   quic_sni,
   dns_memory,  ///< of an answer that a resolver gave about the address; the client did not say it
+  proxy_header,
 };
 
 /// The host that a flow was decided by, for the log.
@@ -42,6 +45,15 @@ struct FlowHost {
   std::string name;  ///< "": none was known. Peer-supplied: escape before printing
   NameSource source = NameSource::none;
   bool ech = false;  ///< perhaps a cover name (NameFact::ech)
+};
+
+/// What a PROXY header said of a flow beside its two ends. Peer-supplied: escape before printing.
+struct Announcement {
+  Endpoint sender;        ///< of the header: the other end of shunt's own socket
+  Endpoint destination;   ///< as the header has it
+  std::string authority;  ///< the name that the client asked for; "": none given, as the others
+  std::string alpn;
+  std::string unique_id;
 };
 
 struct Flow {
@@ -54,6 +66,10 @@ struct Flow {
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
   FlowHost host = {};
+  std::string_view listener = {};  ///< name of the plain listener; lives as long as the proxy
+  Endpoint received_at = {};       ///< of a plain listener: its own address, that was dialled
+  /// Null: no PROXY header told source and destination.
+  std::shared_ptr<const Announcement> announced = {};
 };
 
 /// What sniffing learnt before a decision was made.

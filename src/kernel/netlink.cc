@@ -154,8 +154,13 @@ Result<void> NetlinkSocket::exchange(NetlinkMessage& message, std::string_view w
 }
 
 Result<void> NetlinkSocket::request(NetlinkMessage& message, std::string_view what) {
+  return request(message, what, [](const nlmsghdr&) {});
+}
+
+Result<void> NetlinkSocket::request(NetlinkMessage& message, std::string_view what,
+                                    const Visitor& visit) {
   message.header()->nlmsg_flags |= NLM_F_ACK;
-  return exchange(message, what, [](const nlmsghdr&) {});
+  return exchange(message, what, visit);
 }
 
 Result<void> NetlinkSocket::dump(NetlinkMessage& message, std::string_view what,

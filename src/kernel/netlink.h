@@ -61,6 +61,8 @@ class NetlinkSocket {
   /// Sends and waits for the kernel's answer. The kernel's own explanation (extended ack) is put
   /// into the Error's message behind `what`.
   Result<void> request(NetlinkMessage& message, std::string_view what);
+  /// The same of a request that is answered with a message before it is acknowledged.
+  Result<void> request(NetlinkMessage& message, std::string_view what, const Visitor& visit);
   /// A dump: `visit` sees every message. A dump that the kernel reports as interrupted by a change
   /// is still delivered: callers that must not miss anything watch events as well.
   Result<void> dump(NetlinkMessage& message, std::string_view what, const Visitor& visit);

@@ -199,6 +199,15 @@ void DatagramSender::add_controls(const SendTarget& target, const Datagram& firs
     append_control(header, buffer, v4 ? SOL_IP : SOL_IPV6, v4 ? IP_TOS : IPV6_TCLASS,
                    static_cast<int>(first.tos));
   }
+  if (target.from == nullptr) return;
+  if (target.family == Family::ipv4) {
+    in_pktinfo source{};
+    source.ipi_spec_dst = target.from->v4();
+    append_control(header, buffer, SOL_IP, IP_PKTINFO, source);
+  } else {  // the kernel takes a mapped one for IPv4 on a dual-stack socket (ip_cmsg_send())
+    append_control(header, buffer, SOL_IPV6, IPV6_PKTINFO,
+                   in6_pktinfo{.ipi6_addr = target.from->v6(), .ipi6_ifindex = 0});
+  }
 }
 
 /// Fills headers_ from the front of `datagrams`; yields how many messages there are.

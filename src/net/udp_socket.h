@@ -77,6 +77,7 @@ struct SendTarget {
   int fd = -1;
   Family family = Family::ipv4;       ///< of the socket
   const SocketAddress* to = nullptr;  ///< null on a connected socket
+  const Address* from = nullptr;      ///< of a socket bound to the wildcard; null: any
   std::string_view header;            ///< goes before each datagram
   bool* trains = nullptr;             ///< may trains be sent; cleared when the route refuses them
 };
@@ -94,7 +95,7 @@ class DatagramSender {
 
  private:
   static constexpr std::size_t kVectors = 512;
-  static constexpr std::size_t kControlBytes = 64;
+  static constexpr std::size_t kControlBytes = 96;
 
   unsigned build(const SendTarget& target, std::span<const Datagram> datagrams, bool trains);
   bool append(const SendTarget& target, const Datagram& datagram, msghdr& header);

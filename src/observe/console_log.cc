@@ -171,6 +171,7 @@ class ConsoleLog final : public TrafficLog {
                    .via = {}};
     if (!flow.way_out.empty()) out.via = via_text(flow);
     out.flow.way_out = {};
+    out.flow.listener = {};
     return out;
   }
 

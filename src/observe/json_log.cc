@@ -106,7 +106,17 @@ class JsonLog final : public TrafficLog {
       : queue_(options.fd, std::make_unique<JsonLayout>(options.names), options.names == nullptr) {}
 
   void flow_start(const Flow& flow) override {
-    push(LogLine::Kind::start, flow, begin("start", flow).string("way_out", flow.way_out));
+    JsonLine line = begin("start", flow);
+    line.string("way_out", flow.way_out).string("listener", flow.listener);
+    if (flow.announced != nullptr) {
+      const Announcement& said = *flow.announced;
+      line.always("proxy", said.sender.address.text())
+          .number("proxy_port", said.sender.port)
+          .string("authority", said.authority)
+          .string("alpn", said.alpn)
+          .string("unique_id", said.unique_id);
+    }
+    push(LogLine::Kind::start, flow, line);
   }
 
   void http_request(const Flow& flow, const HttpRequest& request) override {
@@ -186,6 +196,7 @@ class JsonLog final : public TrafficLog {
     out.kind = kind;
     out.flow = flow;
     out.flow.way_out = {};
+    out.flow.listener = {};
     out.text = line.take();
     queue_.push(std::move(out));
   }

@@ -36,6 +36,7 @@ std::string_view failure_token(ConnectReason reason) {
     case ConnectReason::cancelled: return "cancelled";
     case ConnectReason::rejected_by_rule: return "rejected_by_rule";
     case ConnectReason::dropped_by_rule: return "dropped_by_rule";
+    case ConnectReason::bad_proxy_header: return "bad_proxy_header";
   }
   return "unknown";
 }
@@ -53,6 +54,7 @@ std::string_view capture_token(CaptureMethod method) {
   switch (method) {
     case CaptureMethod::tproxy: return "tproxy";
     case CaptureMethod::redirect: return "redirect";
+    case CaptureMethod::listener: return "listener";
   }
   return "unknown";
 }

@@ -13,12 +13,24 @@
 #include "proxy/client_peek.h"
 #include "proxy/flow_name.h"
 #include "proxy/refusal.h"
+#include "rule/values.h"
 #include "sniff/first_facts.h"
 
 namespace shunt {
 namespace {
 
 using Gathered = std::expected<void, ConnectFailure>;
+
+/// The name that a PROXY header gives is the client's word still: the sender passes on what it was
+/// asked for.
+void learn_authority(const std::string& authority, NameFact& name) {
+  auto host = host_name(authority);
+  if (!host || Address::parse(*host)) return;
+  name = {.state = FactState::known,
+          .name = *std::move(host),
+          .source = NameSource::proxy_header,
+          .verified = false};
+}
 
 class Decider {
  public:
@@ -131,6 +143,7 @@ Facts plain_facts(const Flow& flow) {
               .destination = flow.original_destination,
               .protocol = flow.protocol,
               .minute_of_week = minute_of_week(std::time(nullptr))};
+  if (flow.announced != nullptr) learn_authority(flow.announced->authority, facts.name);
   return facts;
 }
 
@@ -149,6 +162,7 @@ Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext
   out.names = context.names;
   const Ruleset& rules = out.policy->rules();
   out.facts = plain_facts(captured.flow);
+  out.by_first_bytes = out.facts.name.source == NameSource::proxy_header;
   if (const int fd = captured.client->peekable_fd(); fd >= 0 && rules.uses(TermKey::interface)) {
     out.facts.interface = arrival_interface(fd);
   }

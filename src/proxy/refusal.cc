@@ -4,15 +4,26 @@
 #include <algorithm>
 #include <array>
 
+#include "kernel/local_destination.h"
+
 namespace shunt {
 namespace {
 
 bool reaches(const Endpoint& listener, const Endpoint& destination) {
   if (listener.port != destination.port) return false;
   if (listener.address == destination.address) return true;
-  // The kernel takes a connect() to the wildcard address for one to loopback.
-  return listener.address.is_any() &&
-         (destination.address.is_loopback() || destination.address.is_any());
+  return listener.address.is_any() && ends_on_this_machine(destination.address);
+}
+
+/// A connection to a plain listener went to the listener's own address; what a PROXY header says
+/// may be a socket of ours that another proxy handed back.
+bool is_loop(const Flow& flow, const LoopGuard& guard) {
+  if (flow.method != CaptureMethod::listener) {
+    return guard.is_own(flow.source, flow.original_destination);
+  }
+  if (flow.announced == nullptr) return guard.is_own(flow.source, flow.received_at);
+  const Announcement& said = *flow.announced;
+  return guard.is_own(said.sender, flow.received_at) || guard.is_own(flow.source, said.destination);
 }
 
 }  // namespace
@@ -30,7 +41,7 @@ std::optional<ConnectFailure> own_flow_refusal(const Flow& flow,
   if (destination.port == 0 || destination.address.is_multicast()) {
     return ConnectFailure{.reason = ConnectReason::no_destination, .detail = {}};
   }
-  if (guard.is_own(flow.source, destination)) {
+  if (is_loop(flow, guard)) {
     return ConnectFailure{.reason = ConnectReason::loop,
                           .detail = "the client is one of shunt's own upstream sockets"};
   }

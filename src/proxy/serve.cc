@@ -82,7 +82,13 @@ void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
 // for good only then, which spares the flows that fail a system call.
 Task<> serve(ServeContext& context, Captured captured) {
   const Flow& flow = captured.flow;
+  std::expected<void, ConnectFailure> introduced;
+  if (captured.introduction != nullptr) {  // the log wants to know both ends
+    introduced = co_await captured.introduction->learn(
+        context.relay.loop, captured.client->peekable_fd(), captured.flow);
+  }
   context.log.flow_start(flow);
+  if (!introduced) co_return turn_away(context, captured, introduced.error());
   if (const auto refusal = own_flow_refusal(flow, context.own_listeners, context.loop_guard)) {
     co_return turn_away(context, captured, *refusal);
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "capture/plain_listeners.h"
 #include "dns/message.h"
 #include "net/socket.h"
 #include "proxy/decide_flow.h"
@@ -22,12 +23,17 @@ bool is_broadcast(const Address& address) {
   return address.is_v4() && address.v4().s_addr == INADDR_BROADCAST;
 }
 
-Result<WatchedFd> make_listener(EventLoop& loop, UniqueFd fd) {
+/// Datagrams that each have a PROXY header of their own come one by one: a train's may differ.
+Result<UdpListener> make_listener(EventLoop& loop, UniqueFd fd,
+                                  std::shared_ptr<const PlainListener> plain) {
   const auto bound = local_endpoint(fd.get());
   if (!bound) return Failure(bound.error());
-  tune_udp_receive(fd.get(), bound->address.family(), true);
+  const Family family = bound->address.family();
+  tune_udp_receive(fd.get(), family, plain == nullptr || plain->accept_proxy.empty());
   report_arrival_interface(fd.get());
-  return WatchedFd::create(loop, std::move(fd), Slot::kReadable);
+  auto watched = WatchedFd::create(loop, std::move(fd), Slot::kReadable);
+  if (!watched) return Failure(std::move(watched).error());
+  return UdpListener{.fd = std::move(*watched), .family = family, .plain = std::move(plain)};
 }
 
 }  // namespace
@@ -49,18 +55,23 @@ UdpServer::~UdpServer() { stop(); }
 
 Result<std::unique_ptr<UdpServer>> UdpServer::create(EventLoop& loop,
                                                      std::vector<UniqueFd> listeners,
-                                                     UdpOptions options) {
+                                                     UdpOptions options,
+                                                     std::vector<PlainSocket> plain) {
   std::unique_ptr<UdpServer> server(new UdpServer(loop, std::move(options)));
   server->from_clients_ = SHUNT_TRY(ReceiveBatch::create());
   server->from_upstreams_ = SHUNT_TRY(ReceiveBatch::create());
   for (UniqueFd& fd : listeners) {
-    server->listeners_.push_back(SHUNT_TRY(make_listener(loop, std::move(fd))));
+    server->listeners_.push_back(SHUNT_TRY(make_listener(loop, std::move(fd), nullptr)));
+  }
+  for (PlainSocket& socket : plain) {
+    server->listeners_.push_back(
+        SHUNT_TRY(make_listener(loop, std::move(socket.fd), std::move(socket.listener))));
   }
   return server;
 }
 
 Task<> UdpServer::run() {
-  for (WatchedFd& listener : listeners_) start(serve_listener(listener));
+  for (UdpListener& listener : listeners_) start(serve_listener(listener));
   co_await Drained{*this};
   stop();  // refused sessions have no coroutine that would have ended them
 }
@@ -81,10 +92,10 @@ Task<> UdpServer::gated(Task<> task) {
 void UdpServer::drain() {
   if (closing_) return;
   closing_ = true;
-  for (WatchedFd& listener : listeners_) {
-    if (!listener.valid()) continue;
-    loop_.cancel(listener.slot());
-    listener.reset();
+  for (auto& [fd, family, plain] : listeners_) {
+    if (!fd.valid()) continue;
+    loop_.cancel(fd.slot());
+    if (plain == nullptr) fd.reset();  // a plain one still sends the last answers
   }
   const Tick patience = limits::kUdpDrainTimeoutMs / kTickMs;
   for (const Session& session : table_.all()) {
@@ -100,33 +111,39 @@ void UdpServer::drain() {
 void UdpServer::stop() {
   drain();
   while (const Session session = table_.any()) end(*session, EndReason::shutdown);
+  for (UdpListener& listener : listeners_) listener.fd.reset();
 }
 
-Task<> UdpServer::serve_listener(WatchedFd& listener) {
+Task<> UdpServer::serve_listener(UdpListener& listener) {
   int batches = 0;
   while (!closing_) {
-    const Wake wake = co_await loop_.readable(listener.slot());
+    const Wake wake = co_await loop_.readable(listener.fd.slot());
     if (wake != Wake::ready || closing_) co_return;
-    const int count = from_clients_->receive(listener.fd());
-    if (count > 0) take_batch(listener.fd(), static_cast<std::size_t>(count));
-    if (count < 0 || from_clients_->drained()) listener.slot().clear(Slot::kReadable);
+    const int count = from_clients_->receive(listener.fd.fd());
+    if (count > 0) take_batch(listener, static_cast<std::size_t>(count));
+    if (count < 0 || from_clients_->drained()) listener.fd.slot().clear(Slot::kReadable);
     if (++batches % limits::kUdpTurnBatches == 0) co_await loop_.yield();
   }
 }
 
 // The datagrams of one session are sent on together, in their order. A session that a later
 // datagram of the batch displaces gets nothing more.
-void UdpServer::take_batch(int listener_fd, std::size_t count) {
+void UdpServer::take_batch(const UdpListener& listener, std::size_t count) {
   std::array<Session, limits::kUdpBatch> sessions;
-  for (std::size_t i = 0; i < count; ++i) sessions[i] = session_of(listener_fd, i);
+  std::array<ReceiveBatch::Message, limits::kUdpBatch> messages;
+  for (std::size_t i = 0; i < count; ++i) {
+    Arrival arrival{.listener = listener, .index = i, .message = (*from_clients_)[i]};
+    sessions[i] = session_of(arrival);
+    messages[i] = arrival.message;
+  }
   for (std::size_t i = 0; i < count; ++i) {
     const Session session = std::move(sessions[i]);
     if (session == nullptr) continue;
     datagrams_.clear();
-    split((*from_clients_)[i], datagrams_);
+    split(messages[i], datagrams_);
     for (std::size_t j = i + 1; j < count; ++j) {
       if (sessions[j] != session) continue;
-      split((*from_clients_)[j], datagrams_);
+      split(messages[j], datagrams_);
       sessions[j].reset();
     }
     look(*session);
@@ -145,21 +162,22 @@ void UdpServer::look(UdpSession& session) {
   if (session.hello->state() != QuicHelloReader::State::need_more) wake_decision(loop_, session);
 }
 
-UdpServer::Session UdpServer::session_of(int listener_fd, std::size_t index) {
-  const Endpoint source = from_clients_->source(index);
-  const auto destination = options_.original_destination(from_clients_->header(index));
+UdpServer::Session UdpServer::session_of(Arrival& arrival) {
+  const auto destination = options_.original_destination(from_clients_->header(arrival.index));
   if (!destination) {
     count(Counter::udp_datagrams_dropped);
     return nullptr;
   }
-  if (auto found = table_.find(source, *destination)) return found;
-  Flow flow{.protocol = Protocol::udp,
-            .method = options_.method,
-            .source = source,
-            .original_destination = *destination,
-            .started = {}};
-  if (!admissible(flow)) return nullptr;
-  return admit(std::move(flow), listener_fd, index);
+  arrival.sender = from_clients_->source(arrival.index);
+  arrival.received_at = *destination;
+  arrival.flow = {.protocol = Protocol::udp,
+                  .method = options_.method,
+                  .source = arrival.sender,
+                  .original_destination = *destination,
+                  .started = {}};
+  if (arrival.listener.plain != nullptr) return session_of_plain(arrival);
+  if (auto found = table_.find(arrival.sender, *destination, arrival.sender)) return found;
+  return admissible(arrival.flow) ? admit(arrival) : nullptr;
 }
 
 // Refused without a word to the sender and without a session: whoever sends straight at the
@@ -179,7 +197,8 @@ bool UdpServer::admissible(const Flow& flow) {
   return sendable;
 }
 
-UdpServer::Session UdpServer::admit(Flow flow, int listener_fd, std::size_t index) {
+UdpServer::Session UdpServer::admit(Arrival& arrival) {
+  Flow& flow = arrival.flow;
   const Address client = flow.source.address;
   if (dialling_ >= limits::kUdpDials || table_.dials_of(client) >= limits::kUdpDialsPerClient ||
       !make_room(client)) {
@@ -190,9 +209,11 @@ UdpServer::Session UdpServer::admit(Flow flow, int listener_fd, std::size_t inde
   flow.started = Clock::now();
   auto session = std::make_shared<UdpSession>(*this, &UdpServer::idle);
   session->flow = std::move(flow);
+  session->sender = arrival.sender;
+  if (arrival.listener.plain != nullptr) session->listener = &arrival.listener;
   session->descriptors = 1;
   session->policy = options_.policy->get();
-  learn(*session, listener_fd, index);
+  learn(*session, arrival);
   table_.insert(session);
   if (options_.log != nullptr) options_.log->flow_start(session->flow);
   start(serve(session));
@@ -200,15 +221,16 @@ UdpServer::Session UdpServer::admit(Flow flow, int listener_fd, std::size_t inde
 }
 
 /// What its first datagram tells of a session.
-void UdpServer::learn(UdpSession& session, int listener_fd, std::size_t index) {
+void UdpServer::learn(UdpSession& session, const Arrival& arrival) {
   const Ruleset& rules = session.policy->rules();
   datagrams_.clear();
-  split((*from_clients_)[index], datagrams_);
+  split(arrival.message, datagrams_);
   const std::string_view first = datagrams_.empty() ? "" : datagrams_.front().payload;
   session.facts = plain_facts(session.flow);
   learn_first_datagram(first, session.facts);
   if (rules.uses(TermKey::interface)) {
-    session.facts.interface = arrival_interface(listener_fd, from_clients_->header(index));
+    session.facts.interface =
+        arrival_interface(arrival.listener.fd.fd(), from_clients_->header(arrival.index));
   }
   session.quic = is_quic_initial(first);
   if (session.quic && (options_.observe_content || rules.uses(TermKey::host))) {

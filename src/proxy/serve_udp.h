@@ -10,6 +10,9 @@
 // hello of QUIC takes (proxy/decide_udp.h). A way out that cannot carry UDP and a rule that rejects
 // refuse the session: the client gets an ICMP error, so that a browser turns from QUIC to TCP at
 // once. What a rule drops is a session without a socket.
+//
+// At a plain listener (serve_udp_plain.cc) a session also has its sender, who may be a proxy that
+// puts a PROXY header before each datagram; answers go back to it from where it sent to, plain.
 #pragma once
 
 #include <cstdint>
@@ -61,9 +64,10 @@ struct UdpOptions {
 
 class UdpServer {
  public:
-  /// Takes a worker's ListenerSet::udp.
+  /// Takes a worker's ListenerSet::udp and plain_udp.
   static Result<std::unique_ptr<UdpServer>> create(EventLoop& loop, std::vector<UniqueFd> listeners,
-                                                   UdpOptions options);
+                                                   UdpOptions options,
+                                                   std::vector<PlainSocket> plain = {});
   /// Only after run() returned, or when it was never called.
   ~UdpServer();
   UdpServer(const UdpServer&) = delete;
@@ -94,13 +98,22 @@ class UdpServer {
   Task<> gated(Task<> task);
 
   // From clients.
-  Task<> serve_listener(WatchedFd& listener);
-  void take_batch(int listener_fd, std::size_t count);
-  Session session_of(int listener_fd, std::size_t index);
+  /// A message of a batch, and what it says of its session.
+  struct Arrival {
+    const UdpListener& listener;
+    std::size_t index;              ///< in the batch
+    ReceiveBatch::Message message;  ///< without a PROXY header
+    Endpoint sender{};
+    Endpoint received_at{};
+    Flow flow{};
+  };
+  Task<> serve_listener(UdpListener& listener);
+  void take_batch(const UdpListener& listener, std::size_t count);
+  Session session_of(Arrival& arrival);
+  Session session_of_plain(Arrival& arrival);
   bool admissible(const Flow& flow);
-  /// `index` is that of its first datagram in the batch.
-  Session admit(Flow flow, int listener_fd, std::size_t index);
-  void learn(UdpSession& session, int listener_fd, std::size_t index);
+  Session admit(Arrival& arrival);
+  void learn(UdpSession& session, const Arrival& arrival);
   bool make_room(const Address& client);
   /// These work on datagrams_.
   void look(UdpSession& session);
@@ -116,6 +129,7 @@ class UdpServer {
   Task<> serve_replies(UdpSession& session);
   Task<> serve_control(UdpSession& session);
   void take_replies(UdpSession& session, std::size_t count);
+  SendOutcome reply(UdpSession& session);
   void upstream_failed(UdpSession& session, int error);
 
   enum class Tell : std::uint8_t { client, nobody };
@@ -131,7 +145,7 @@ class UdpServer {
 
   EventLoop& loop_;
   UdpOptions options_;
-  std::vector<WatchedFd> listeners_;
+  std::vector<UdpListener> listeners_;
   UdpTable table_;
   UdpReplies replies_;
   std::unique_ptr<ReceiveBatch> from_clients_;

@@ -36,6 +36,7 @@ std::optional<Undeliverable> undeliverable(ConnectReason reason) {
     case ConnectReason::loop:
     case ConnectReason::no_destination:
     case ConnectReason::dropped_by_rule:
+    case ConnectReason::bad_proxy_header:
     case ConnectReason::resources:
     case ConnectReason::cancelled: return std::nullopt;
   }
@@ -197,10 +198,7 @@ void UdpServer::take_replies(UdpSession& session, std::size_t count) {
   if (session.dns != nullptr) {
     for (const Datagram& datagram : datagrams_) session.dns->answered(datagram.payload);
   }
-  const SendOutcome outcome = replies_.send({.source = session.flow.original_destination,
-                                             .client = session.flow.source,
-                                             .fragment = !session.quic},
-                                            datagrams_);
+  const SendOutcome outcome = reply(session);
   session.replied = true;
   session.awaiting = false;
   session.datagrams_down += outcome.datagrams;
@@ -209,6 +207,24 @@ void UdpServer::take_replies(UdpSession& session, std::size_t count) {
     shunt::count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
   }
   renew(session);
+}
+
+SendOutcome UdpServer::reply(UdpSession& session) {
+  if (session.listener == nullptr) {
+    return replies_.send({.source = session.flow.original_destination,
+                          .client = session.flow.source,
+                          .fragment = !session.quic},
+                         datagrams_);
+  }
+  const Family family = session.listener->family;
+  const SocketAddress to(session.sender, family);
+  SendTarget target{.fd = session.listener->fd.fd(),
+                    .family = family,
+                    .to = &to,
+                    .from = &session.flow.received_at.address,
+                    .header = {},
+                    .trains = &session.trains_down};
+  return sender_.send(target, datagrams_);
 }
 
 // Where the client would have been told by ICMP, it is. A session that never had an answer ends
@@ -228,6 +244,7 @@ void UdpServer::upstream_failed(UdpSession& session, int error) {
 }
 
 void UdpServer::report(const UdpSession& session, Undeliverable what, std::uint32_t mtu) {
+  if (session.listener != nullptr) return;  // its sender may be a proxy, and sent to shunt itself
   replies_.report(what, session.flow.source, session.flow.original_destination, mtu);
 }
 

@@ -14,6 +14,7 @@
 #include "flow/flow.h"
 #include "net/raw_udp.h"
 #include "net/timer_wheel.h"
+#include "net/watched_fd.h"
 #include "proxy/dns_watch.h"
 #include "proxy/policy.h"
 #include "sniff/quic.h"
@@ -21,6 +22,14 @@
 namespace shunt {
 
 class UdpServer;
+struct PlainListener;
+
+/// A socket that clients' datagrams arrive at.
+struct UdpListener {
+  WatchedFd fd;
+  Family family = Family::ipv4;                ///< of the socket
+  std::shared_ptr<const PlainListener> plain;  ///< null: captured traffic
+};
 
 /// One client socket talking to one destination through one upstream socket.
 ///
@@ -47,19 +56,22 @@ struct UdpSession {
 
   UdpServer& server;
   Flow flow;
-  std::shared_ptr<const Policy> policy;  ///< that decided it
+  Endpoint sender;  ///< of the datagrams: the source, or who put a PROXY header before them
+  const UdpListener* listener = nullptr;  ///< a plain one, which outlives this; null: captured
+  std::shared_ptr<const Policy> policy;   ///< that decided it
   Facts facts;
   bool decided = false;
   std::coroutine_handle<> decision = nullptr;  ///< waits for more datagrams (decide_udp.h)
   std::unique_ptr<QuicHelloReader> hello;      ///< while more of a QUIC client's may be read
   std::unique_ptr<DnsWatch> dns;               ///< of a session of DNS whose answers are remembered
   State state = State::dialling;
-  bool quic = false;       ///< began with a QUIC Initial: nothing of it may be fragmented
-  bool replied = false;    ///< the upstream has answered at least once
-  bool awaiting = false;   ///< the last datagram was the client's
-  Tick asked_at = 0;       ///< when that came
-  bool trains_up = true;   ///< the upstream's route takes UDP_SEGMENT
-  bool permanent = false;  ///< refused for good: asking again cannot help
+  bool quic = false;        ///< began with a QUIC Initial: nothing of it may be fragmented
+  bool replied = false;     ///< the upstream has answered at least once
+  bool awaiting = false;    ///< the last datagram was the client's
+  Tick asked_at = 0;        ///< when that came
+  bool trains_up = true;    ///< the upstream's route takes UDP_SEGMENT
+  bool trains_down = true;  ///< the same of a plain listener's
+  bool permanent = false;   ///< refused for good: asking again cannot help
   std::optional<Undeliverable> refusal;  ///< what the client of a refused session is told
   int descriptors = 0;                   ///< taken from the budget
   UdpUpstream upstream;

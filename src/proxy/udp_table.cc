@@ -21,9 +21,9 @@ UdpTable::UdpTable(std::size_t most_sessions, std::size_t most_per_client)
 
 UdpTable::~UdpTable() = default;
 
-std::shared_ptr<UdpSession> UdpTable::find(const Endpoint& source,
-                                           const Endpoint& destination) const {
-  const auto found = by_key_.find({source, destination});
+std::shared_ptr<UdpSession> UdpTable::find(const Endpoint& source, const Endpoint& destination,
+                                           const Endpoint& sender) const {
+  const auto found = by_key_.find({source, destination, sender});
   return found == by_key_.end() ? nullptr : *found->second->place;
 }
 
@@ -72,7 +72,8 @@ void UdpTable::insert(std::shared_ptr<UdpSession> session) {
   Client& client = client_of(inserted.flow.source.address);
   inserted.client = &client;
   inserted.place = client.sessions.insert(client.sessions.end(), std::move(session));
-  by_key_.emplace(Key{inserted.flow.source, inserted.flow.original_destination}, &inserted);
+  by_key_.emplace(Key{inserted.flow.source, inserted.flow.original_destination, inserted.sender},
+                  &inserted);
   resize(client, client.sessions.size() - 1, client.sessions.size());
 }
 
@@ -80,7 +81,7 @@ void UdpTable::remove(UdpSession& session) {
   if (session.client == nullptr) return;
   const auto keep = *session.place;  // the list may hold the last reference
   Client& client = *session.client;
-  by_key_.erase({session.flow.source, session.flow.original_destination});
+  by_key_.erase({session.flow.source, session.flow.original_destination, session.sender});
   client.sessions.erase(session.place);
   session.client = nullptr;
   resize(client, client.sessions.size() + 1, client.sessions.size());

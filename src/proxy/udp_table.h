@@ -30,9 +30,10 @@ class UdpTable {
   UdpTable(const UdpTable&) = delete;
   UdpTable& operator=(const UdpTable&) = delete;
 
-  /// Null when there is none.
+  /// Null when there is none. `sender` is UdpSession::sender.
   [[nodiscard]] std::shared_ptr<UdpSession> find(const Endpoint& source,
-                                                 const Endpoint& destination) const;
+                                                 const Endpoint& destination,
+                                                 const Endpoint& sender) const;
   enum class Crowded : std::uint8_t { no, client, table };
   /// Whether one more session of `address` fits, or which limit is hit.
   [[nodiscard]] Crowded crowded(const Address& address) const;
@@ -61,6 +62,7 @@ class UdpTable {
   struct Key {
     Endpoint source;
     Endpoint destination;
+    Endpoint sender;
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {

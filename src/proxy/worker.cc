@@ -11,6 +11,7 @@
 #include "base/counters.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "capture/plain_listeners.h"
 #include "net/frame_pool.h"
 #include "net/socket.h"
 
@@ -37,11 +38,15 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
     if (raw->idle()) raw->shared_.idle_changed();
   };
   for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
+  for (const PlainSocket& plain : listeners.plain_tcp) tune_relayed_tcp(plain.fd.get());
   worker->listeners_ = std::move(listeners.tcp);
-  worker->tasks_ = static_cast<int>(worker->listeners_.size());
-  if (!listeners.udp.empty() && shared.options.reply_sockets != nullptr) {
-    worker->udp_ = SHUNT_TRY(
-        UdpServer::create(*worker->loop_, std::move(listeners.udp), worker->udp_options()));
+  worker->plain_listeners_ = std::move(listeners.plain_tcp);
+  worker->tasks_ = static_cast<int>(worker->listeners_.size() + worker->plain_listeners_.size());
+  if (shared.options.reply_sockets == nullptr) listeners.udp.clear();
+  if (!listeners.udp.empty() || !listeners.plain_udp.empty()) {
+    worker->udp_ =
+        SHUNT_TRY(UdpServer::create(*worker->loop_, std::move(listeners.udp), worker->udp_options(),
+                                    std::move(listeners.plain_udp)));
     ++worker->tasks_;
   }
   return worker;
@@ -100,19 +105,23 @@ void Worker::run() {
   sigset_t all;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  for (UniqueFd& fd : listeners_) {
-    auto listener = WatchedFd::create(*loop_, std::move(fd), Slot::kReadable);
-    if (!listener) {
-      log(LogLevel::error, listener.error().text());
-      ended_task();
-      continue;
-    }
-    accepting_.push_back(&listener->slot());
-    spawn(accept_flows(std::move(*listener)));
+  for (UniqueFd& fd : listeners_) begin_accepting(std::move(fd), nullptr);
+  for (PlainSocket& plain : plain_listeners_) {
+    begin_accepting(std::move(plain.fd), std::move(plain.listener));
   }
   if (udp_ != nullptr) spawn(serve_udp());
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
+}
+
+void Worker::begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> plain) {
+  auto listener = WatchedFd::create(*loop_, std::move(fd), Slot::kReadable);
+  if (!listener) {
+    log(LogLevel::error, listener.error().text());
+    return ended_task();
+  }
+  accepting_.push_back(&listener->slot());
+  spawn(accept_flows({.fd = std::move(*listener), .plain = std::move(plain)}));
 }
 
 void Worker::close_listeners() {
@@ -142,7 +151,7 @@ void Worker::cancel() {
   });
 }
 
-Worker::Accepted Worker::accept_one(WatchedFd& listener) {
+Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
   if (!shared_.budget.take(limits::kFdsPerFlow)) {
     relay_->pipes.shrink();
     count(Counter::accepts_paused);
@@ -151,7 +160,7 @@ Worker::Accepted Worker::accept_one(WatchedFd& listener) {
   }
   sockaddr_storage peer{};
   socklen_t size = sizeof peer;
-  UniqueFd fd(::accept4(listener.fd(), reinterpret_cast<sockaddr*>(&peer), &size,
+  UniqueFd fd(::accept4(acceptor.fd.fd(), reinterpret_cast<sockaddr*>(&peer), &size,
                         SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd.valid()) {
     const int error = errno;
@@ -169,10 +178,12 @@ Worker::Accepted Worker::accept_one(WatchedFd& listener) {
                    .source = Endpoint::from(peer).value_or(Endpoint{}),
                    .original_destination = {},
                    .started = Clock::now()};
-  // Without an original destination the flow is refused: port 0 is no place to connect to.
-  if (auto destination = original_destination(fd.get(), shared_.options.method)) {
+  if (acceptor.plain != nullptr) {
+    if (const auto local = local_endpoint(fd.get())) captured.flow.received_at = *local;
+    introduce(acceptor.plain, captured);
+  } else if (auto destination = original_destination(fd.get(), shared_.options.method)) {
     captured.flow.original_destination = *destination;
-  }
+  }  // Without one the flow is refused: port 0 is no place to connect to.
   captured.client = accepted_client(std::move(fd));
   flows_->start(std::move(captured));
   return Accepted::one;
@@ -180,10 +191,10 @@ Worker::Accepted Worker::accept_one(WatchedFd& listener) {
 
 // Also the story of shutdown: cancelled, the acceptor empties the backlog once more, so that nobody
 // who was let in by the kernel is reset by the closing listener.
-Task<> Worker::accept_flows(WatchedFd listener) {
+Task<> Worker::accept_flows(Acceptor acceptor) {
   int in_a_row = 0;
   while (!loop_->cancelled()) {
-    switch (accept_one(listener)) {
+    switch (accept_one(acceptor)) {
       case Accepted::one:
         if (++in_a_row % limits::kAcceptBatch == 0) (void)co_await loop_->yield();
         continue;
@@ -194,10 +205,10 @@ Task<> Worker::accept_flows(WatchedFd listener) {
       case Accepted::none: break;
     }
     if (closing_) break;
-    listener.slot().clear(Slot::kReadable);
-    (void)co_await loop_->readable(listener.slot());
+    acceptor.fd.slot().clear(Slot::kReadable);
+    (void)co_await loop_->readable(acceptor.fd.slot());
   }
-  listener.reset();
+  acceptor.fd.reset();
   ended_task();
 }
 

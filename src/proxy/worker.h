@@ -53,11 +53,17 @@ class Worker {
   ServeContext serve_context();
   UdpOptions udp_options();
   void run();
-  Task<> accept_flows(WatchedFd listener);
+  /// What is accepted from: captured connections, or where `plain` is set a plain listener's.
+  struct Acceptor {
+    WatchedFd fd;
+    std::shared_ptr<const PlainListener> plain;
+  };
+  void begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> plain);
+  Task<> accept_flows(Acceptor acceptor);
   Task<> serve_udp();
   /// One connection of the backlog.
   enum class Accepted { one, none, no_room };
-  Accepted accept_one(WatchedFd& listener);
+  Accepted accept_one(const Acceptor& acceptor);
   void ended_task();
 
   WorkerShared& shared_;
@@ -66,7 +72,8 @@ class Worker {
   LiveFlows live_;
   std::unique_ptr<DroppedClients> dropped_;
   std::unique_ptr<FlowSet> flows_;
-  std::vector<UniqueFd> listeners_;  ///< until run() hands them to their acceptors
+  std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors
+  std::vector<PlainSocket> plain_listeners_;  ///< the same
   std::vector<Slot*> accepting_;
   std::unique_ptr<UdpServer> udp_;  ///< null where UDP is not captured
   std::uint64_t next_flow_id_;

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "egress/wire/proxy_protocol.h"
+#include "flow/proxy_protocol.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "egress/wire/decoded.h"
+#include "flow/decoded.h"
 #include "net/endpoint.h"
 
 namespace shunt::http_connect {

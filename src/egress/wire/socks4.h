@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "egress/wire/decoded.h"
+#include "flow/decoded.h"
 #include "net/endpoint.h"
 
 namespace shunt::socks4 {

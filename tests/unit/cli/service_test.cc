@@ -47,5 +47,19 @@ TEST(Reload, names_every_key_that_needs_a_restart) {
   }
 }
 
+TEST(Reload, takes_no_other_listeners) {
+  const auto listening = [](const std::string& more) {
+    return config("capture.lan = ['a']\nlisten.a.address = '192.0.2.1:80'\n" + more);
+  };
+  const Config before = listening("listen.a.to = '192.0.2.2:80'\n");
+  EXPECT_THAT(needs_restart(before, listening("listen.a.to = '192.0.2.2:80'\n")), IsEmpty());
+  for (const char* other :
+       {"listen.a.to = '192.0.2.3:80'\n", "listen.a.accept-proxy = '10.0.0.0/8'\n",
+        "listen.a.to = '192.0.2.2:80'\nlisten.a.protocol = 'both'\n",
+        "listen.a.to = '192.0.2.2:80'\nlisten.b.address = '192.0.2.1:81'\n"}) {
+    EXPECT_THAT(needs_restart(before, listening(other)), ElementsAre("listen")) << other;
+  }
+}
+
 }  // namespace
 }  // namespace shunt::cli

@@ -44,6 +44,11 @@ method = "redirect"
 exclude = ["to 192.168.0.0/16", 'proto udp port 123']
 on-exit = "closed"
 masquerade = true
+[listen.web]
+address = ["192.0.2.1:8443", "[2001:db8::1]:8443"]
+to = "10.0.0.5:443"
+accept-proxy = ["10.0.0.0/8"]
+protocol = "both"
 [via.wan2]
 interface = "ppp1"
 mark = 0x100
@@ -85,6 +90,14 @@ TEST(Config, reads_every_table) {
   EXPECT_EQ(capture.method, MethodChoice::redirect);
   EXPECT_THAT(capture.exclusions, SizeIs(2));
 
+  ASSERT_THAT(config.listeners, SizeIs(1));
+  const PlainListener& web = config.listeners.front();
+  EXPECT_EQ(web.name, "web");
+  EXPECT_THAT(web.addresses, SizeIs(2));
+  EXPECT_EQ(web.to, Endpoint::parse("10.0.0.5:443"));
+  EXPECT_THAT(web.accept_proxy, ElementsAre(*Network::parse("10.0.0.0/8")));
+  EXPECT_TRUE(web.tcp && web.udp);
+
   ASSERT_THAT(config.ways_out, SizeIs(3));
   const WayOutSpec& wan2 = config.ways_out[0];
   EXPECT_EQ(wan2.name, "wan2");
@@ -103,7 +116,7 @@ TEST(Config, reads_every_table) {
 
   EXPECT_THAT(config.policy.ways_out, ElementsAre("wan2", "office", "any"));
   ASSERT_THAT(config.policy.rules, SizeIs(1));
-  EXPECT_EQ(config.policy.rules[0].place.line, 29U);
+  EXPECT_EQ(config.policy.rules[0].place.line, 34U);
   EXPECT_EQ(config.policy.rules[0].place.column, 4U);
   EXPECT_EQ(config.policy.fallback.text, "reject");
   EXPECT_EQ(config.policy.folder, "/etc/shunt");
@@ -111,6 +124,15 @@ TEST(Config, reads_every_table) {
   EXPECT_EQ(config.limits.connect_timeout_ms, limits::kConnectTimeoutMs);
   EXPECT_TRUE(config.log.json);
   EXPECT_EQ(config.log.to, "/etc/shunt/traffic.log");
+}
+
+TEST(Config, with_listeners_and_without_capture_captures_nothing) {
+  const std::string listen = "version = 1\nlisten.a.address = '192.0.2.1:1'\n";
+  EXPECT_FALSE(parsed(listen).capture.choose_lan);
+  EXPECT_TRUE(parsed(listen + "capture.host = true\n").capture.choose_lan);
+  const Config config = parsed(listen);
+  EXPECT_TRUE(config.listeners.front().tcp);
+  EXPECT_FALSE(config.listeners.front().udp || config.listeners.front().to);
 }
 
 TEST(Config, has_the_defaults_of_the_flags) {
@@ -180,6 +202,14 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"version = 1\n[via.a]\nsource = \"192.0.2\"\n",
                 "S43 via.a.source wants an IP address in quotes, or a list of them\n"
                 "shunt.toml:3:10\n3 | source = \"192.0.2\"\n  |          ^^^^^^^^^"},
+        Mistake{"version = 1\n[listen.a]\naddress = [\"192.0.2.1\"]\n",
+                "S43 listen.a.address wants \"ADDRESS:PORT\" (an IPv6 address as "
+                "\"[2001:db8::1]:443\"), or a list of them\nshunt.toml:3:12\n"
+                "3 | address = [\"192.0.2.1\"]\n  |            ^^^^^^^^^^^"},
+        Mistake{"version = 1\n[listen.a]\naccept-proxy = \"10.0.0.0/33\"\n",
+                "S43 listen.a.accept-proxy wants a network as \"10.0.0.0/8\", or a list of them\n"
+                "shunt.toml:3:16\n3 | accept-proxy = \"10.0.0.0/33\"\n  |                "
+                "^^^^^^^^^^^^^"},
         Mistake{"version = 1\nvia = 7\n",
                 "S43 via wants tables: [via.NAME]\nshunt.toml:2:7\n2 | via = 7\n  |       ^"},
         Mistake{"version = 2\n",
@@ -269,6 +299,23 @@ TEST(Config, a_hundred_thousand_rules_may_stand_in_one_line) {
   const auto began = std::chrono::steady_clock::now();
   EXPECT_THAT(parsed(text + "]\n").policy.rules, SizeIs(100'000));
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
+}
+
+TEST(Config, a_listener_that_leads_nowhere_is_shown_in_its_place) {
+  const auto checked = check_config(
+      parsed("version = 1\n[listen.a]\naddress = '192.0.2.1:1'\nto = '192.0.2.1:1'\n"));
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().front().number, 55);
+  EXPECT_THAT(checked.error().front().place, HasSubstr("/etc/shunt/shunt.toml:4:6"));
+}
+
+TEST(Config, warns_where_anybody_may_say_who_the_client_is) {
+  const auto checked = check_config(
+      parsed("version = 1\n[listen.a]\naddress = '192.0.2.1:1'\naccept-proxy = ['::/0']\n"));
+  ASSERT_TRUE(checked) << checked.error().front().message;
+  const auto warnings = config_warnings(*checked);
+  ASSERT_THAT(warnings, SizeIs(1));
+  EXPECT_THAT(warnings.front().message, HasSubstr("takes PROXY headers from ::/0"));
 }
 
 TEST(Config, warns_of_what_is_odd) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <memory>
 #include <regex>
 
 #include "unit/observe/json_checker.h"
@@ -33,9 +34,18 @@ void log_every_event(TrafficLog& log) {
            .version = 0x0303,
            .ech = true};
   log.tls_hello(flow, hello);
-  for (int reason = 0; reason <= static_cast<int>(ConnectReason::dropped_by_rule); ++reason) {
+  for (int reason = 0; reason <= static_cast<int>(ConnectReason::bad_proxy_header); ++reason) {
     log.flow_end(flow, refused(static_cast<ConnectReason>(reason), reason, "why \x1b"));
   }
+  flow.method = CaptureMethod::listener;
+  flow.listener = "web";
+  flow.announced =
+      std::make_shared<Announcement>(Announcement{.sender = *Endpoint::parse("10.0.0.1:5"),
+                                                  .destination = *Endpoint::parse("192.0.2.9:443"),
+                                                  .authority = "a\n.example",
+                                                  .alpn = "h2",
+                                                  .unique_id = "\x01\xff"});
+  log.flow_start(flow);
   flow.protocol = Protocol::udp;
   flow.way_out = "wan2";
   flow.rule = 2;

@@ -33,11 +33,11 @@ std::shared_ptr<UdpSession> add(UdpTable& table, const Endpoint& source) {
 TEST(UdpTable, finds_by_client_and_destination) {
   UdpTable table(8, 8);
   const auto session = add(table, client(1, 1000));
-  EXPECT_EQ(table.find(client(1, 1000), kDestination), session);
-  EXPECT_EQ(table.find(client(1, 1001), kDestination), nullptr);
-  EXPECT_EQ(table.find(client(1, 1000), *Endpoint::parse("198.51.100.1:54")), nullptr);
+  EXPECT_EQ(table.find(client(1, 1000), kDestination, {}), session);
+  EXPECT_EQ(table.find(client(1, 1001), kDestination, {}), nullptr);
+  EXPECT_EQ(table.find(client(1, 1000), *Endpoint::parse("198.51.100.1:54"), {}), nullptr);
   table.remove(*session);
-  EXPECT_EQ(table.find(client(1, 1000), kDestination), nullptr);
+  EXPECT_EQ(table.find(client(1, 1000), kDestination, {}), nullptr);
   EXPECT_EQ(table.size(), 0U);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "egress/wire/proxy_protocol.h"
+#include "flow/proxy_protocol.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <optional>
 
-#include "egress/wire/crc32c.h"
+#include "base/crc32c.h"
 
 namespace shunt::proxy_protocol {
 namespace {
@@ -50,7 +50,9 @@ void append_u16(std::string& out, std::size_t value) {
   out += static_cast<char>(value & 0xff);
 }
 
-Decoded<Header> malformed() { return {.status = Status::malformed, .value = {}, .size = 0}; }
+Decoded<Header> malformed(std::string_view why) {
+  return {.status = Status::malformed, .value = {}, .size = 0, .why = why};
+}
 
 Decoded<Header> complete(Header header, std::size_t size) {
   return {.status = Status::complete, .value = header, .size = size};
@@ -134,13 +136,16 @@ Decoded<Header> decode_v1(std::string_view bytes) {
   if (end == std::string_view::npos) {
     const bool broken =
         carriage_return != std::string_view::npos && carriage_return + 1 < within.size();
-    if (broken || bytes.size() >= kLongestV1) return malformed();
+    if (broken) return malformed("a carriage return within the line");
+    if (bytes.size() >= kLongestV1) return malformed("a line of more than 107 bytes");
     return {};
   }
-  if (carriage_return == std::string_view::npos || carriage_return + 1 != end) return malformed();
+  if (carriage_return == std::string_view::npos || carriage_return + 1 != end) {
+    return malformed("a line that does not end in CR LF");
+  }
   const auto line = within.substr(kPrefixV1.size(), carriage_return - kPrefixV1.size());
   const auto header = header_from_line(line);
-  return header ? complete(*header, end + 1) : malformed();
+  return header ? complete(*header, end + 1) : malformed("a line that is none of version 1");
 }
 
 // --- version 2 ---
@@ -183,44 +188,49 @@ bool checksum_right(std::string_view whole, std::string_view checksum) {
   return value == u32_at(checksum, 0);
 }
 
-// False where it contradicts the specification.
-bool take_tlv(std::uint8_t type, std::string_view value, std::string_view whole, Header& header) {
+// Yields what contradicts the specification; "": nothing.
+std::string_view take_tlv(std::uint8_t type, std::string_view value, std::string_view whole,
+                          Header& header) {
   switch (type) {
-    case kAlpn: header.alpn = value; return true;
-    case kAuthority: header.authority = value; return true;
-    case kUniqueId: header.unique_id = value; return value.size() <= kLongestUniqueId;
+    case kAlpn: header.alpn = value; return {};
+    case kAuthority: header.authority = value; return {};
+    case kUniqueId:
+      header.unique_id = value;
+      return value.size() <= kLongestUniqueId ? "" : "a unique id of more than 128 bytes";
     case kChecksum:
-      if (header.has_checksum || value.size() != kChecksumBytes) return false;
+      if (header.has_checksum || value.size() != kChecksumBytes) return "a checksum that is none";
       header.has_checksum = true;
-      return checksum_right(whole, value);
-    default: return true;  // PP2_TYPE_NOOP, PP2_TYPE_SSL, private ones
+      return checksum_right(whole, value) ? "" : "a wrong checksum";
+    default: return {};  // PP2_TYPE_NOOP, PP2_TYPE_SSL, private ones
   }
 }
 
-bool take_tlvs(std::string_view tlvs, std::string_view whole, Header& header) {
+std::string_view take_tlvs(std::string_view tlvs, std::string_view whole, Header& header) {
+  constexpr std::string_view kCut = "a TLV that is cut short";
   while (!tlvs.empty()) {
-    if (tlvs.size() < kTlvHeadBytes) return false;
+    if (tlvs.size() < kTlvHeadBytes) return kCut;
     const std::size_t size = u16_at(tlvs, 1);
-    if (tlvs.size() - kTlvHeadBytes < size) return false;
-    if (!take_tlv(byte_at(tlvs, 0), tlvs.substr(kTlvHeadBytes, size), whole, header)) return false;
+    if (tlvs.size() - kTlvHeadBytes < size) return kCut;
+    const auto wrong = take_tlv(byte_at(tlvs, 0), tlvs.substr(kTlvHeadBytes, size), whole, header);
+    if (!wrong.empty()) return wrong;
     tlvs.remove_prefix(kTlvHeadBytes + size);
   }
-  return true;
+  return {};
 }
 
 Decoded<Header> decode_v2(std::string_view bytes) {
   if (bytes.size() > 12 && byte_at(bytes, 12) != kLocal && byte_at(bytes, 12) != kProxy) {
-    return malformed();
+    return malformed("a version or command that there is none of");
   }
   if (bytes.size() < kFixedBytes) return {};
   const std::size_t size = kFixedBytes + u16_at(bytes, 14);
-  if (size > kLongestHeader) return malformed();
+  if (size > kLongestHeader) return malformed("more than 4,096 bytes");
   const std::uint8_t family = byte_at(bytes, 13) >> 4;
   const std::uint8_t transport = byte_at(bytes, 13) & 0x0f;
   const bool local = byte_at(bytes, 12) == kLocal;
   const auto block = block_size(family);
   const bool possible = block && *block <= size - kFixedBytes && transport <= kDatagram;
-  if (!local && !possible) return malformed();
+  if (!local && !possible) return malformed("a family that does not fit its addresses");
   if (bytes.size() < size) return {};
   Header header{.version = Version::v2, .source = {}, .destination = {}};
   header.protocol = transport == kDatagram ? Protocol::udp : Protocol::tcp;
@@ -228,8 +238,8 @@ Decoded<Header> decode_v2(std::string_view bytes) {
   if (local) return complete(header, size);  // everything else is to be skipped
   const auto whole = bytes.substr(0, size);
   if (!header.local) read_endpoints(whole.substr(kFixedBytes, *block), header);
-  if (!take_tlvs(whole.substr(kFixedBytes + *block), whole, header)) return malformed();
-  return complete(header, size);
+  const auto wrong = take_tlvs(whole.substr(kFixedBytes + *block), whole, header);
+  return wrong.empty() ? complete(header, size) : malformed(wrong);
 }
 
 bool may_begin(std::string_view bytes, std::string_view wanted) {
@@ -279,7 +289,7 @@ Decoded<Header> decode(std::string_view bytes) {
   if (bytes.empty()) return {};
   const bool first = bytes.front() == kPrefixV1.front();
   const auto wanted = first ? kPrefixV1 : kSignature;
-  if (!may_begin(bytes, wanted)) return malformed();
+  if (!may_begin(bytes, wanted)) return malformed("no PROXY header");
   if (bytes.size() < wanted.size()) return {};
   return first ? decode_v1(bytes) : decode_v2(bytes);
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace shunt {
 
@@ -13,7 +14,8 @@ struct Decoded {
 
   Status status = Status::need_more;
   T value{};
-  std::size_t size = 0;  ///< bytes that the message took, when complete
+  std::size_t size = 0;       ///< bytes that the message took, when complete
+  std::string_view why = {};  ///< malformed: what is wrong, where a decoder says so; static text
 
   [[nodiscard]] bool complete() const { return status == Status::complete; }
   [[nodiscard]] bool malformed() const { return status == Status::malformed; }

@@ -8,14 +8,15 @@
 #include <string>
 #include <string_view>
 
-#include "egress/wire/decoded.h"
+#include "base/limits.h"
+#include "flow/decoded.h"
 #include "flow/flow.h"
 #include "net/endpoint.h"
 
 namespace shunt::proxy_protocol {
 
-inline constexpr std::size_t kLongestV1 = 107;        ///< section 2.1, with its line end
-inline constexpr std::size_t kLongestHeader = 4096;   ///< received; the format goes up to 65551
+inline constexpr std::size_t kLongestV1 = 107;  ///< section 2.1, with its line end
+inline constexpr std::size_t kLongestHeader = limits::kProxyHeaderBytes;
 inline constexpr std::size_t kLongestUniqueId = 128;  ///< section 2.2.5
 inline constexpr std::size_t kLongestText = 255;      ///< of an authority or ALPN that is sent
 

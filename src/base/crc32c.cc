@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "egress/wire/crc32c.h"
+#include "base/crc32c.h"
 
 #include <array>
 

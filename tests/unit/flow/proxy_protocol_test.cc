@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "egress/wire/proxy_protocol.h"
+#include "flow/proxy_protocol.h"
 
 #include <gtest/gtest.h>
 
-#include "egress/wire/crc32c.h"
+#include "base/crc32c.h"
 
 namespace shunt::proxy_protocol {
 namespace {

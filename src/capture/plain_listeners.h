@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Plain listeners: addresses that clients dial on purpose, [listen.NAME] of a configuration. What
+// arrives there was going to the listener itself; where it goes on to is the listener's `to`, or
+// what a PROXY header says that a proxy in front of shunt sends (capture/proxy_header.h).
+//
+// Who may send such a header is said by networks: from those it is required, from all others there
+// is none, and bytes that look like one are the client's own. Otherwise whoever reaches the
+// listener could claim any source address.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "capture/capture.h"
+#include "net/network.h"
+
+namespace shunt {
+
+struct PlainListener {
+  std::string name;  ///< of the table: [listen.NAME]
+  std::vector<Endpoint> addresses;
+  std::optional<Endpoint> to{};         ///< empty: where the PROXY header says
+  std::vector<Network> accept_proxy{};  ///< who must send a PROXY header
+  bool tcp = true;
+  bool udp = false;
+  /// As WayOutSpec::place; the keys are those of the table, "" is the table itself.
+  std::function<std::string(std::string_view key)> place{};
+
+  [[nodiscard]] bool wants_header(const Address& peer) const;
+  /// "192.0.2.1:8443 (web): tcp, PROXY header from 10.0.0.0/8, to 10.0.0.5:443".
+  [[nodiscard]] std::string text() const;
+  /// The same listener, `place` apart.
+  [[nodiscard]] bool same(const PlainListener& other) const;
+};
+
+/// Finds what is impossible or contradicts itself: Kind::configuration, with its place. Pure.
+Result<void> check_plain_listeners(std::span<const PlainListener> listeners);
+
+/// Opens a socket of every address for each worker, in the network namespace of the calling thread,
+/// and appends it to the worker's set. They listen at once. An address that cannot be had is an
+/// error with its place; no other process's listener is ever shared. `mark` (0: none) goes onto
+/// the sockets where it may.
+Result<void> open_plain_listeners(std::span<const PlainListener> listeners,
+                                  std::vector<ListenerSet>& workers, std::uint32_t mark);
+
+/// For ProxyOptions::own_listeners.
+[[nodiscard]] std::vector<Endpoint> own_endpoints(std::span<const PlainListener> listeners);
+
+/// Says of a connection from `captured.flow.source` that `listener` accepted where it goes, or how
+/// that is learnt.
+void introduce(const std::shared_ptr<const PlainListener>& listener, Captured& captured);
+
+}  // namespace shunt
