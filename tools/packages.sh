@@ -6,7 +6,7 @@
 declare -A packages=(
   [build]="clang-19 lld-19 libclang-rt-19-dev ccache cmake ninja-build pkg-config
     libnftables-dev libmnl-dev libfmt-dev libcap-ng-dev libgnutls28-dev nettle-dev
-    libre2-dev libtomlplusplus-dev
+    libre2-dev libtomlplusplus-dev libbpf-dev bpftool
     libgtest-dev libgmock-dev libbenchmark-dev"
   [demo]="iproute2 nftables python3 curl nginx-light openssl dnsmasq-base bind9-dnsutils"
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck

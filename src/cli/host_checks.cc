@@ -20,6 +20,7 @@
 #include "kernel/nft.h"
 #include "kernel/policy_route.h"
 #include "kernel/sysctl.h"
+#include "kernel/toa.h"
 #include "net/endpoint.h"
 
 namespace shunt::cli {
@@ -236,6 +237,21 @@ void add_connection_tracking(std::vector<Finding>& out) {
        .fix = full ? fmt::format("sysctl -w net.netfilter.nf_conntrack_max={}", *most * 4) : ""});
 }
 
+/// Only ways out with `toa` need it, so that it does not work is no lack.
+void add_toa(std::vector<Finding>& out) {
+  Finding finding{
+      .state = State::works, .name = "toa", .detail = "the eBPF program loads", .fix = ""};
+  if (const auto loaded = ToaProgram::probe(); !loaded) {
+    finding.state = State::note;
+    finding.detail = loaded.error().text();
+    finding.fix = loaded.error().help;
+  } else if (!own_cgroup_directory()) {
+    finding.detail +=
+        "; it is attached to shunt's own cgroup, such as a unit's, and this process is in none";
+  }
+  out.push_back(std::move(finding));
+}
+
 }  // namespace
 
 std::vector<Finding> examine_host() {
@@ -252,6 +268,7 @@ std::vector<Finding> examine_host() {
   add_backlog(out);
   add_descriptors(out);
   add_connection_tracking(out);
+  add_toa(out);
   return out;
 }
 

@@ -91,6 +91,8 @@ Result<int> plan_serve_command(const Options& options) {
   const auto checked = check_config(*std::move(config));
   if (!checked) return report_mistakes(checked.error());
   const auto request = SHUNT_TRY(gateway_request(*checked));
+  const bool toa = std::ranges::any_of(checked->config.ways_out, &WayOutSpec::toa);
+  if (toa) SHUNT_CHECK(print("# attaches the eBPF program shunt_toa to shunt's own cgroup\n"));
   return print_plan(request);
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "kernel/toa.h"
 
 namespace shunt::cli {
 namespace {
 
 Result<int> run_version(const Options&) {
   SHUNT_CHECK(print("shunt " SHUNT_VERSION "\n"));
+  if (!ToaProgram::built_in()) SHUNT_CHECK(print("built without eBPF: no way out has `toa`\n"));
   return 0;
 }
 

@@ -216,6 +216,7 @@ class ConfigReader {
     spec.tls_server_name = section.text("tls-server-name");
     spec.via = section.strings("via");
     spec.proxy_protocol = proxy_protocol_version(section.text("proxy-protocol"));
+    spec.toa = section.boolean("toa");
     if (section.has("connect-timeout")) {
       spec.connect_timeout_ms = section.duration_ms("connect-timeout", limits::kConnectTimeoutMs);
     }

@@ -74,6 +74,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .name = "proxy-protocol",
      .type = KeyType::choice,
      .choices = kProxyProtocol},
+    {.table = "via.*", .name = "toa", .type = KeyType::boolean, .fallback = "false"},
     {.table = "via.*",
      .name = "connect-timeout",
      .type = KeyType::duration,

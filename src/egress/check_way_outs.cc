@@ -203,6 +203,13 @@ Result<void> check_via(const WayOutSpec& spec) {
   return way_out_error(spec, "via", fmt::format("more than {} hops", kMostHops));
 }
 
+// A proxy and the server behind it would take the option for their own client's.
+Result<void> check_toa(const WayOutSpec& spec) {
+  const bool direct = spec.proxy.empty() && spec.via.empty() && !spec.group;
+  return none_given(spec, {{"toa", spec.toa && !direct}},
+                    "only a direct way out opens the server's connection itself");
+}
+
 /// Looks for names that do not exist and for ways that lead through themselves. What it finds no
 /// fault with is no deeper than kDeepest, here and in make_ways_out().
 // NOLINTBEGIN(misc-no-recursion)
@@ -295,6 +302,7 @@ Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own
     SHUNT_CHECK(check_proxy(spec));
     SHUNT_CHECK(check_secrets(spec));
     SHUNT_CHECK(check_via(spec));
+    SHUNT_CHECK(check_toa(spec));
   }
   Walk walk(specs);
   for (const WayOutSpec& spec : specs) SHUNT_CHECK(walk.from(spec));

@@ -8,6 +8,7 @@
 
 #include "base/counters.h"
 #include "egress/upstream_socket.h"
+#include "kernel/toa.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -28,6 +29,10 @@ std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination
                                                      const UpstreamOptions& options) {
   auto fd = open_upstream_socket(destination.address.family(), type, options);
   if (!fd) return unexpected(std::move(fd).error());
+  if (options.toa != nullptr && type == SocketType::stream && options.client.port != 0 &&
+      !options.toa->tag(fd->get(), options.client)) {
+    count(Counter::toa_left_out);  // no reason not to connect
+  }
   const SocketAddress address(destination);
   if (options.observer != nullptr) options.observer->opening();
   const int result = ::connect(fd->get(), address.get(), address.size());

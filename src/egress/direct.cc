@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/direct.h"
 
+#include <optional>
+
 #include "egress/dial.h"
 
 namespace shunt {
@@ -17,8 +19,13 @@ class Direct : public WayOut {
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints&) const override {
-    auto dialled =
-        co_await dial_tcp(loop, flow.original_destination, options_, options_.connect_timeout_ms);
+    std::optional<UpstreamOptions> tagged;  // with the client for a TCP option; a check has none
+    if (options_.toa != nullptr && flow.source.port != 0) {
+      tagged = options_;
+      tagged->client = flow.source;
+    }
+    auto dialled = co_await dial_tcp(loop, flow.original_destination, tagged ? *tagged : options_,
+                                     options_.connect_timeout_ms);
     if (!dialled) co_return std::unexpected(std::move(dialled).error());
     co_return Upstream{.socket = std::move(dialled->socket),
                        .reported = std::move(dialled->reported),

@@ -14,6 +14,7 @@
 #include "egress/sendable_name.h"
 #include "egress/way_out_spec.h"
 #include "egress/way_out_url.h"
+#include "kernel/toa.h"
 
 namespace shunt {
 namespace {
@@ -108,6 +109,7 @@ class Maker {
   Result<WayOutPtr> make_one(const WayOutSpec& spec, Before before);
   Result<WayOutPtr> make_group(const WayOutSpec& spec, const Before& before);
   Result<WayOutPtr> make_server(const WayOutSpec& spec, const Before& before);
+  static Result<WayOutPtr> make_last_hop(const WayOutSpec& spec, const Before& before);
   Result<Before> hop(const WayOutSpec& user, const std::string& name, Before before);
   bool resolves_names(const std::string& name) const;
 
@@ -130,7 +132,7 @@ Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
   } else if (!spec.proxy.empty()) {
     way_out = SHUNT_TRY(make_server(spec, before));
   } else if (before.way_out == nullptr) {
-    way_out = make_direct(options_of(spec, before.options), spec.name);
+    way_out = SHUNT_TRY(make_last_hop(spec, before));
   } else {
     way_out = make_chain(spec.name, before.way_out);
   }
@@ -138,6 +140,16 @@ Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
     way_out = make_proxy_protocol_out(std::move(way_out), *spec.proxy_protocol);
   }
   return way_out;
+}
+
+Result<WayOutPtr> Maker::make_last_hop(const WayOutSpec& spec, const Before& before) {
+  UpstreamOptions options = options_of(spec, before.options);
+  if (spec.toa) {
+    auto program = ToaProgram::get();
+    if (!program) return Failure(in_place(std::move(program).error(), spec, "toa"));
+    options.toa = *std::move(program);
+  }
+  return make_direct(options, spec.name);
 }
 
 Result<WayOutPtr> Maker::make_group(const WayOutSpec& spec, const Before& before) {
@@ -200,6 +212,10 @@ Result<Before> Maker::hop(const WayOutSpec& user, const std::string& name, Befor
     }
     before.first = false;
     if (spec == nullptr) return before;  // "direct"
+    if (spec->toa) {
+      return way_out_error(user, "via",
+                           fmt::format("\"{}\" says toa, which is for the last hop alone", name));
+    }
     before.options = options_of(*spec, std::move(before.options));
     if (!spec->proxy_protocol) return before;
     before.way_out =

@@ -108,6 +108,8 @@ class WayOut {
                                                                      const Flow& flow) const = 0;
 };
 
+class ToaProgram;  // kernel/toa.h
+
 /// What an upstream socket gets. The first two are the process's, the same for every way out.
 struct UpstreamOptions {
   std::uint32_t mark = 0;                ///< SO_MARK: guard one against loops; 0: none is set
@@ -118,6 +120,9 @@ struct UpstreamOptions {
   std::string interface = {};             ///< SO_BINDTODEVICE; "": whichever the routes say
   std::optional<Address> source_v4 = {};  ///< with one of the two, the other family has no way out
   std::optional<Address> source_v6 = {};
+  /// Puts `client` into a TCP option of the SYN; null: does not.
+  std::shared_ptr<const ToaProgram> toa = nullptr;
+  Endpoint client = {};
 };
 
 }  // namespace shunt

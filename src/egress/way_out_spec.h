@@ -44,6 +44,7 @@ struct WayOutSpec {
 
   /// Said to whatever is reached, before the flow's first byte.
   std::optional<proxy_protocol::Version> proxy_protocol{};
+  bool toa = false;  ///< and the client's address in a TCP option of the SYN (kernel/toa.h)
   std::optional<std::uint32_t> connect_timeout_ms{};
 
   std::optional<GroupKind> group{};

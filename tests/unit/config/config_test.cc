@@ -54,6 +54,7 @@ interface = "ppp1"
 mark = 0x100
 source = ["192.0.2.1", "2001:db8::1"]
 connect-timeout = "3s"
+toa = true
 [via.office]
 proxy = "socks5://10.0.0.5:1080"
 user = "alice"
@@ -104,6 +105,7 @@ TEST(Config, reads_every_table) {
   EXPECT_EQ(wan2.mark, 0x100U);
   EXPECT_THAT(wan2.source, SizeIs(2));
   EXPECT_EQ(wan2.connect_timeout_ms, 3000U);
+  EXPECT_TRUE(wan2.toa);
   const WayOutSpec& office = config.ways_out[1];
   EXPECT_EQ(office.password_file, "/etc/shunt/office.password");
   EXPECT_TRUE(office.resolve);
@@ -116,7 +118,7 @@ TEST(Config, reads_every_table) {
 
   EXPECT_THAT(config.policy.ways_out, ElementsAre("wan2", "office", "any"));
   ASSERT_THAT(config.policy.rules, SizeIs(1));
-  EXPECT_EQ(config.policy.rules[0].place.line, 34U);
+  EXPECT_EQ(config.policy.rules[0].place.line, 35U);
   EXPECT_EQ(config.policy.rules[0].place.column, 4U);
   EXPECT_EQ(config.policy.fallback.text, "reject");
   EXPECT_EQ(config.policy.folder, "/etc/shunt");
