@@ -11,8 +11,11 @@
  * (linux/bpf.h, Linux 5.10). Where the option does not fit, reserving fails and the SYN goes
  * without. The option lies in the socket's own storage and goes with it.
  */
-#include <bpf/bpf_helpers.h>
+/* bpf_helpers.h needs the types of bpf.h before it. */
+/* clang-format off */
 #include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
 
 #include "toa.abi.h"
 
