@@ -147,6 +147,7 @@ void UdpServer::take_batch(const UdpListener& listener, std::size_t count) {
       sessions[j].reset();
     }
     look(*session);
+    if (session->guard != nullptr) guard(*session);
     forward(*session);
   }
 }
@@ -160,6 +161,20 @@ void UdpServer::look(UdpSession& session) {
   for (const Datagram& datagram : datagrams_) session.hello->feed(datagram.payload);
   if (session.state == UdpSession::State::open) return log_hello(session);
   if (session.hello->state() != QuicHelloReader::State::need_more) wake_decision(loop_, session);
+}
+
+/// A connection that the rules decide otherwise than the session ends it.
+void UdpServer::guard(UdpSession& session) {
+  const QuicGuard::Decided decided{
+      .policy = *session.policy, .facts = session.facts, .rule = session.flow.rule};
+  for (const Datagram& datagram : datagrams_) {
+    const auto objection = session.guard->see(datagram.payload, decided);
+    if (!objection) continue;
+    session.flow.rule = objection->rule;
+    session.flow.host = host_of(objection->name);
+    return refuse(session,
+                  {.reason = ConnectReason::rejected_by_rule, .os_error = 0, .detail = {}});
+  }
 }
 
 UdpServer::Session UdpServer::session_of(Arrival& arrival) {

@@ -117,6 +117,7 @@ class UdpServer {
   bool make_room(const Address& client);
   /// These work on datagrams_.
   void look(UdpSession& session);
+  void guard(UdpSession& session);
   void forward(UdpSession& session);
   [[nodiscard]] bool outdated(const UdpSession& session) const;
   void queue(UdpSession& session);

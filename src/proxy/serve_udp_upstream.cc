@@ -139,6 +139,9 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
   renew(session);
   log_hello(session);
 
+  if (session.policy->rules().uses(TermKey::host)) {
+    session.guard = std::make_unique<QuicGuard>(options_.names);
+  }
   const auto queued = std::exchange(session.queued, {});
   if (queued.empty()) return true;
   datagrams_.clear();
@@ -146,7 +149,8 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
     queued_bytes_ -= payload.size();
     datagrams_.push_back({payload, tos});
   }
-  send_up(session);
+  if (session.guard != nullptr) guard(session);
+  if (session.state == UdpSession::State::open) send_up(session);
   return session.state == UdpSession::State::open;
 }
 
@@ -313,6 +317,7 @@ void UdpServer::release(UdpSession& session) {
   }
   session.upstream = {};
   session.hello.reset();
+  session.guard.reset();
   wake_decision(loop_, session);
   for (const auto& queued : std::exchange(session.queued, {})) {
     queued_bytes_ -= queued.payload.size();

@@ -17,6 +17,7 @@
 #include "net/watched_fd.h"
 #include "proxy/dns_watch.h"
 #include "proxy/policy.h"
+#include "proxy/quic_guard.h"
 #include "sniff/quic.h"
 
 namespace shunt {
@@ -63,6 +64,7 @@ struct UdpSession {
   bool decided = false;
   std::coroutine_handle<> decision = nullptr;  ///< waits for more datagrams (decide_udp.h)
   std::unique_ptr<QuicHelloReader> hello;      ///< while more of a QUIC client's may be read
+  std::unique_ptr<QuicGuard> guard;            ///< of later connections, where rules name hosts
   std::unique_ptr<DnsWatch> dns;               ///< of a session of DNS whose answers are remembered
   State state = State::dialling;
   bool quic = false;        ///< began with a QUIC Initial: nothing of it may be fragmented

@@ -46,6 +46,12 @@ bool is_quic_initial(std::string_view payload) {
          payload.substr(1, 4) != std::string_view("\0\0\0\0", 4);
 }
 
+std::string_view quic_connection_id(std::string_view datagram) {
+  ByteReader reader(datagram);
+  reader.take(5);  // first byte, version
+  return reader.vector(1);
+}
+
 struct QuicHelloReader::Packet {
   Kind kind = Kind::initial;
   QuicVersion version = QuicVersion::v1;

@@ -17,6 +17,9 @@ namespace shunt {
 /// with an Initial must have (RFC 9000 sections 14.1 and 17.2). Of any version.
 [[nodiscard]] bool is_quic_initial(std::string_view payload);
 
+/// The destination's connection ID of the first packet. "" where there is none.
+[[nodiscard]] std::string_view quic_connection_id(std::string_view datagram);
+
 class QuicHelloReader {
  public:
   enum class State : std::uint8_t {
@@ -29,6 +32,8 @@ class QuicHelloReader {
   /// server would. The state never changes again once it is not need_more.
   State feed(std::string_view datagram);
   [[nodiscard]] State state() const { return state_; }
+  /// Some packet was made with the keys of its own connection ID.
+  [[nodiscard]] bool opened() const { return keys_.has_value(); }
   /// The body of the client hello, when complete, for parse_client_hello(); valid while this lives.
   [[nodiscard]] std::string_view body() const;
 

@@ -23,13 +23,14 @@ struct Datagrams {
   std::string second;
 };
 
-Datagrams hello(std::string_view name, std::string_view more = {}) {
+Datagrams hello(std::string_view name, const std::string& connection_id = "12345678") {
   using namespace tls_samples;  // NOLINT(google-build-using-namespace)
   const std::string message = client_hello_message(extension(51, std::string(1250, 'k')) +
-                                                   server_name(name) + alpn({"h3"})) +
-                              std::string(more);
-  const auto packet = [](std::size_t number, std::size_t offset, std::string_view part) {
-    return quic_samples::initial({.payload = quic_samples::crypto(offset, part), .number = number});
+                                                   server_name(name) + alpn({"h3"}));
+  const auto packet = [&](std::size_t number, std::size_t offset, std::string_view part) {
+    return quic_samples::initial({.payload = quic_samples::crypto(offset, part),
+                                  .connection_id = connection_id,
+                                  .number = number});
   };
   return {.first = packet(0, 0, std::string_view(message).substr(0, 1000)),
           .second = packet(1, 1000, std::string_view(message).substr(1000))};
@@ -133,6 +134,69 @@ TEST_P(DecideUdp, lookup_that_takes_too_long_permits_nothing) {
   Peer client(Address::loopback(GetParam()));
   send(client, hello("slow.example"));
   EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+}
+
+TEST_P(DecideUdp, later_connection_that_is_denied_does_not_pass) {
+  decide_by({"host denied.example -> reject"});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  const Datagrams first = hello("other.example");
+  send(client, first);
+  EXPECT_EQ(server.receive(), first.first);
+  EXPECT_EQ(server.receive(), first.second);
+  const Datagrams again = hello("third.example", "another");
+  EXPECT_EQ(pass(client, again.first), again.first);
+  EXPECT_EQ(pass(client, again.second), again.second);
+  const Datagrams denied = hello("denied.example", "a third");
+  EXPECT_EQ(pass(client, denied.first), denied.first);  // nobody knows yet
+  EXPECT_EQ(pass(client, first.first), first.first);    // sent again, and in between
+  client.send(listener, denied.second);
+  const auto [flow, end] = only_end();
+  EXPECT_EQ(end.failure->reason, ConnectReason::rejected_by_rule);
+  EXPECT_EQ(flow.host.name, "denied.example");
+  client.send(listener, denied.second);
+  EXPECT_EQ(server.receive(50), std::nullopt);
+}
+
+TEST_P(DecideUdp, connection_that_hides_behind_other_datagrams_is_seen) {
+  decide_by({"host denied.example -> reject"});
+  options.sniff_wait_ms = 100;
+  start();
+  const Datagrams denied = hello("denied.example", "hidden");
+  Peer behind(Address::loopback(GetParam()));
+  EXPECT_EQ(pass(behind, "datagram"), "datagram");
+  EXPECT_EQ(pass(behind, denied.second), denied.second);
+  behind.send(listener, denied.first);
+  EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+  Peer slow(Address::loopback(GetParam()));
+  EXPECT_EQ(pass(slow, denied.first), denied.first);  // when the wait was over
+  slow.send(listener, denied.second);
+  ASSERT_TRUE(eventually([&] { return log.ends().size() == 2; }));
+  EXPECT_EQ(log.ends()[1].second.failure->reason, ConnectReason::rejected_by_rule);
+  EXPECT_EQ(server.receive(50), std::nullopt);
+}
+
+TEST_P(DecideUdp, connection_that_hides_in_the_queue_behind_another_is_seen) {
+  decide_by({"host denied.example -> reject"});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  client.send(listener, hello("other.example").second);
+  send(client, hello("denied.example", "hidden"));
+  client.send(listener, hello("other.example").first);
+  EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+  EXPECT_EQ(server.receive(50), std::nullopt);
+}
+
+TEST_P(DecideUdp, client_that_begins_too_many_connections_ends_its_session) {
+  decide_by({"host denied.example -> reject"});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  EXPECT_EQ(pass(client, "datagram"), "datagram");
+  for (char id = 'a'; log.ends().empty() && id <= 'z'; ++id) {
+    client.send(listener, hello("other.example", std::string(8, id)).first);
+    (void)server.receive(20);
+  }
+  EXPECT_EQ(only_end().second.reason, EndReason::refused);
 }
 
 TEST_P(DecideUdp, nothing_waits_where_the_rules_need_no_name) {

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "proxy/quic_guard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/counters.h"
+#include "policy/decide.h"
+#include "sniff/first_facts.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::size_t kMostBegun = 8;
+
+}  // namespace
+
+auto QuicGuard::see(std::string_view datagram, const Decided& decided) -> std::optional<Objection> {
+  if (!is_quic_initial(datagram)) return std::nullopt;
+  const std::string_view id = quic_connection_id(datagram);
+  auto connection = std::ranges::find(begun_, id, &Connection::id);
+  if (connection == begun_.end()) {
+    begun_.push_back({.id = std::string(id), .reader = {}});
+    connection = begun_.end() - 1;
+  }
+  const auto state = connection->reader.feed(datagram);
+  // What its own ID does not open began elsewhere, and was looked at then.
+  const bool done = !connection->reader.opened() || state != QuicHelloReader::State::need_more;
+  std::optional<Objection> objection;
+  if (connection->reader.opened() && done) objection = judge(connection->reader, decided);
+  if (done) begun_.erase(connection);
+  if (begun_.size() > kMostBegun) objection = Objection{.rule = decided.rule, .name = {}};
+  if (objection) count(Counter::requests_ended_flow);
+  return objection;
+}
+
+// A name that was never looked up is the client's word alone: there is no time for it now.
+auto QuicGuard::judge(const QuicHelloReader& reader, const Decided& decided) const
+    -> std::optional<Objection> {
+  Facts facts = decided.facts;
+  facts.app = {.state = FactState::known, .app = AppProtocol::quic};
+  facts.name = {};
+  learn_quic_hello(reader, facts);
+  const NameFact& first = decided.facts.name;
+  const bool same = first.state == FactState::known && first.name == facts.name.name;
+  facts.name.verified =
+      (same && first.verified) || names_.ties(facts.name.name, facts.destination.address);
+  const Decision now = decide(decided.policy.rules(), facts, Wait::over);
+  if (decided.policy.same_verdict(now.rule, decided.policy, decided.rule)) return std::nullopt;
+  return Objection{.rule = now.rule, .name = std::move(facts.name)};
+}
+
+}  // namespace shunt
