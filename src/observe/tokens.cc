@@ -66,6 +66,7 @@ std::string_view name_source_token(NameSource source) {
     case NameSource::tls_sni: return "tls";
     case NameSource::quic_sni: return "quic";
     case NameSource::dns_memory: return "dns";
+    case NameSource::proxy_header: return "proxy";
   }
   return "";
 }

@@ -129,14 +129,18 @@ TEST(PlainListeners, an_address_that_nobody_has_is_named) {
 TEST(PlainListeners, know_at_once_where_a_connection_goes_or_how_to_learn_it) {
   auto one = std::make_shared<PlainListener>(listener("web", "192.0.2.1:80", "198.51.100.1:80"));
   one->accept_proxy = {*Network::parse("10.0.0.0/8")};
-  Captured plain{.flow = {.source = *Endpoint::parse("192.0.2.9:5"), .started = {}}, .client = {}};
+  Captured plain{.flow = {.source = *Endpoint::parse("192.0.2.9:5"),
+                          .original_destination = {},
+                          .started = {}},
+                 .client = {}};
   introduce(one, plain);
   EXPECT_EQ(plain.flow.method, CaptureMethod::listener);
   EXPECT_EQ(plain.flow.listener, "web");
   EXPECT_EQ(plain.flow.original_destination, *one->to);
   EXPECT_EQ(plain.introduction, nullptr);
-  Captured announced{.flow = {.source = *Endpoint::parse("10.0.0.1:5"), .started = {}},
-                     .client = {}};
+  Captured announced{
+      .flow = {.source = *Endpoint::parse("10.0.0.1:5"), .original_destination = {}, .started = {}},
+      .client = {}};
   introduce(one, announced);
   EXPECT_NE(announced.introduction, nullptr);
 }

@@ -149,7 +149,10 @@ TEST(SplitProxyHeader, takes_no_half_a_header_and_no_version_1) {
 class ApplyProxyHeader : public ::testing::Test {
  protected:
   PlainListener listener_{.name = "web", .addresses = {}};
-  Flow flow_{.protocol = Protocol::tcp, .source = *Endpoint::parse("10.0.0.1:5"), .started = {}};
+  Flow flow_{.protocol = Protocol::tcp,
+             .source = *Endpoint::parse("10.0.0.1:5"),
+             .original_destination = {},
+             .started = {}};
 };
 
 TEST_F(ApplyProxyHeader, source_and_destination_are_the_headers) {

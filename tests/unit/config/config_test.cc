@@ -137,6 +137,18 @@ TEST(Config, with_listeners_and_without_capture_captures_nothing) {
   EXPECT_FALSE(config.listeners.front().udp || config.listeners.front().to);
 }
 
+TEST(Config, trusted_resolvers_are_one_address_or_several) {
+  const auto trusted = [](const std::string& value) {
+    return parsed("version = 1\ndns.trusted = " + value + "\n").dns.trusted;
+  };
+  const Address one = *Address::parse("192.0.2.53");
+  EXPECT_THAT(trusted("'192.0.2.53'"), ElementsAre(one));
+  EXPECT_THAT(trusted("['192.0.2.53', '2001:db8::53']"),
+              ElementsAre(one, *Address::parse("2001:db8::53")));
+  EXPECT_THAT(trusted("[]"), ElementsAre());
+  EXPECT_THAT(mistakes("version = 1\ndns.trusted = 'resolver'\n"), SizeIs(1));
+}
+
 TEST(Config, has_the_defaults_of_the_flags) {
   const Config config = parsed("version = 1\n");
   EXPECT_TRUE(config.capture.choose_lan);
