@@ -41,7 +41,10 @@ void write_again(const Header& header) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const auto whole = decode(bytes);
-  if (whole.malformed()) return 0;
+  if (whole.malformed()) {
+    check(!whole.why.empty());
+    return 0;
+  }
   if (!whole.complete()) {
     check(size < kLongestHeader);
     return 0;
