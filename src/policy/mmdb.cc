@@ -88,8 +88,6 @@ Result<void> Mmdb::read_metadata() {
   data_bytes_ = marker - tree_bytes_ - kSeparatorBytes;
   ipv6_ = version == 6;
   ipv4_root_ = ipv4_root();
-  const auto type = metadata.member("database_type");
-  type_ = type ? type->text().value_or("") : "";
   return {};
 }
 

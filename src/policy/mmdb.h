@@ -36,8 +36,6 @@ class Mmdb {
   [[nodiscard]] std::optional<std::uint32_t> autonomous_system(const Address& address) const;
 
   [[nodiscard]] const FileStamp& stamp() const { return stamp_; }
-  /// "GeoLite2-Country": what kind of data it says it has. Escape before printing.
-  [[nodiscard]] std::string_view type() const { return type_; }
 
  private:
   Mmdb(std::string bytes, FileStamp stamp) : bytes_(std::move(bytes)), stamp_(std::move(stamp)) {}
@@ -51,7 +49,6 @@ class Mmdb {
 
   std::string bytes_;
   FileStamp stamp_;
-  std::string type_;
   std::size_t tree_bytes_ = 0;
   std::size_t data_bytes_ = 0;
   std::uint32_t nodes_ = 0;

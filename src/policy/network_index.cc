@@ -75,24 +75,17 @@ void NetworkIndex::build(Table& table, std::vector<Item>& items) {
   table.shrink_to_fit();
 }
 
-void NetworkIndex::find(const Table& table, const Key& key, unsigned prefix_length,
-                        std::vector<std::uint32_t>& terms) const {
+void NetworkIndex::find(const Address& address, std::vector<std::uint32_t>& terms) const {
+  const Table& table = tables_[family_of(address)];
+  const Key key = key_of(address);
   const auto behind = std::ranges::upper_bound(table, key, {}, &Entry::first);
   if (behind == table.begin()) return;
   for (auto at = static_cast<std::uint32_t>(behind - table.begin() - 1); at != kNone;
        at = table[at].enclosing) {
-    if (!holds(table[at], key, prefix_length)) continue;
+    if (!holds(table[at], key, 128)) continue;
     const auto first = terms_.begin() + table[at].terms_first;
     terms.insert(terms.end(), first, first + table[at].terms_count);
   }
-}
-
-void NetworkIndex::find(const Address& address, std::vector<std::uint32_t>& terms) const {
-  find(tables_[family_of(address)], key_of(address), 128, terms);
-}
-
-void NetworkIndex::find(const Network& network, std::vector<std::uint32_t>& terms) const {
-  find(tables_[family_of(network.address)], key_of(network.address), network.prefix_length, terms);
 }
 
 }  // namespace shunt

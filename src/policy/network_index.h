@@ -22,8 +22,6 @@ class NetworkIndex {
   [[nodiscard]] bool empty() const { return tables_[0].empty() && tables_[1].empty(); }
   /// Appends the terms whose networks hold `address`, in no order.
   void find(const Address& address, std::vector<std::uint32_t>& terms) const;
-  /// Appends the terms with a network that holds all of `network`.
-  void find(const Network& network, std::vector<std::uint32_t>& terms) const;
 
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX;
@@ -50,8 +48,6 @@ class NetworkIndex {
   static Key masked(const Key& key, unsigned prefix_length);
   static bool holds(const Entry& entry, const Key& key, unsigned prefix_length);
   void build(Table& table, std::vector<Item>& items);
-  void find(const Table& table, const Key& key, unsigned prefix_length,
-            std::vector<std::uint32_t>& terms) const;
 
   std::array<std::vector<Item>, 2> items_;  // until build(); by family
   std::array<Table, 2> tables_;

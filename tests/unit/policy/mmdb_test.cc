@@ -37,7 +37,6 @@ TEST(Mmdb, finds_the_country_in_every_record_size) {
     writer.add("2001:db8::/32", mmdb::country("CH"));
     const auto database = parsed(writer);
     ASSERT_NE(database, nullptr);
-    EXPECT_EQ(database->type(), "Test-Country");
     EXPECT_EQ(country(*database, "192.0.2.77"), "DE") << bits;
     EXPECT_EQ(country(*database, "198.51.100.200"), "AT") << bits;
     EXPECT_EQ(country(*database, "198.51.100.1"), "none") << bits;

@@ -47,17 +47,6 @@ TEST(NetworkIndex, finds_all_networks_around_an_address) {
   EXPECT_THAT(found(index, "2001:db9::1"), ElementsAre(8));
 }
 
-TEST(NetworkIndex, finds_the_networks_around_a_network) {
-  NetworkIndex index;
-  index.add(*Network::parse("10.0.0.0/8"), 1);
-  index.add(*Network::parse("10.1.0.0/16"), 2);
-  index.add(*Network::parse("10.1.0.0/24"), 3);
-  index.build();
-  std::vector<std::uint32_t> terms;
-  index.find(*Network::parse("10.1.0.0/16"), terms);
-  EXPECT_THAT(sorted(terms), ElementsAre(1, 2));
-}
-
 TEST(NetworkIndex, without_networks_finds_none) {
   NetworkIndex index;
   index.build();
