@@ -7,15 +7,12 @@
 #include <utility>
 
 #include "egress/dial.h"
+#include "net/host_name.h"
 
 namespace shunt {
 namespace {
 
 std::int64_t now_ms() { return in_ms(Clock::now()); }
-
-bool is_address(const std::string& host) {
-  return Address::parse(host.substr(0, host.find('%'))).has_value();
-}
 
 }  // namespace
 

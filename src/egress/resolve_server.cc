@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "net/host_name.h"
+
 namespace shunt {
 namespace {
 
@@ -22,7 +24,7 @@ Result<std::vector<Endpoint>> resolve_server(const std::string& host, std::uint1
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
   // RFC 4291's loopback does not count for AI_ADDRCONFIG, so a literal must not be subject to it.
-  if (Address::parse(host.substr(0, host.find('%')))) hints.ai_flags = AI_NUMERICSERV;
+  if (is_address(host)) hints.ai_flags = AI_NUMERICSERV;
   addrinfo* found = nullptr;
   const int code = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
   if (code != 0) {

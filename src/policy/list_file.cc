@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "net/host_name.h"
 #include "rule/mistake.h"
 #include "rule/values.h"
 
@@ -86,11 +87,6 @@ std::optional<ListedName> listed_name(std::string_view word) {
   auto name = host_name(word.substr(below ? 2 : 0));
   if (!name || Network::parse(word)) return std::nullopt;
   return ListedName{.name = *std::move(name), .below = below};
-}
-
-// With a zone, too: "fe80::1%lo0".
-bool is_address(std::string_view word) {
-  return Address::parse(word.substr(0, word.find('%'))).has_value();
 }
 
 Result<void> read_names(Line line, std::vector<ListedName>& names, const std::string& path) {

@@ -22,16 +22,6 @@ constexpr std::array<std::string_view, 21> kKeyNames = {
 constexpr std::array<std::string_view, 9> kMethods = {
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 constexpr std::array<std::string_view, 7> kDays = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
-constexpr std::size_t kNameBytes = 253;  // RFC 1035 section 2.3.4, in text form
-constexpr std::size_t kLabelBytes = 63;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& byte : out) {
-    if (byte >= 'A' && byte <= 'Z') byte = static_cast<char>(byte - 'A' + 'a');
-  }
-  return out;
-}
 
 std::string upper(std::string_view text) {
   std::string out(text);
@@ -260,20 +250,6 @@ Parsed<Value> typed_value(TermKey key, const RawValue& raw) {
     case TermKey::time: break;
   }
   return value_of(raw, ValueForm::exact, raw.text);
-}
-
-std::optional<std::string> host_name(std::string_view text) {
-  if (text.ends_with('.')) text.remove_suffix(1);
-  if (text.empty() || text.size() > kNameBytes) return std::nullopt;
-  std::size_t label = 0;
-  for (const char byte : text) {
-    const bool fits = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-                      (byte >= '0' && byte <= '9') || byte == '-' || byte == '_';
-    if (byte == '.' ? label == 0 : !fits || label == kLabelBytes) return std::nullopt;
-    label = byte == '.' ? 0 : label + 1;
-  }
-  if (label == 0) return std::nullopt;
-  return lower(text);
 }
 
 std::optional<NumberRange> number_range(std::string_view text) {

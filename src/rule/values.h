@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/host_name.h"
 #include "rule/mistake.h"
 #include "rule/rule.h"
 
@@ -28,10 +29,6 @@ struct RawValue {
 
 /// One value of any term but `time`.
 [[nodiscard]] Parsed<Value> typed_value(TermKey key, const RawValue& raw);
-
-/// A host name as flows and rules are compared by: ASCII lower case, without a final dot. Empty
-/// where it is no name that a host can have (RFC 1123; underscores are let through, as in DNS).
-[[nodiscard]] std::optional<std::string> host_name(std::string_view text);
 
 /// "N" or "N-M"; empty where it is neither, or M < N.
 struct NumberRange {

@@ -4,40 +4,19 @@
 #include <algorithm>
 
 #include "base/limits.h"
-#include "net/endpoint.h"
+#include "net/host_name.h"
 #include "sniff/http1.h"
 #include "sniff/tls.h"
 
 namespace shunt {
 namespace {
 
-constexpr std::size_t kHostNameBytes = 253;
-constexpr std::size_t kLabelBytes = 63;
 constexpr std::size_t kRecordHeadersBytes = 1024;  // of a hello cut into some two hundred records
 
-bool is_name_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
-bool is_host_name(std::string_view name) {
-  if (name.empty() || name.size() > kHostNameBytes || name.ends_with('.')) return false;
-  if (Address::parse(name)) return false;
-  while (!name.empty()) {
-    const std::string_view label = name.substr(0, name.find('.'));
-    if (label.empty() || label.size() > kLabelBytes || !std::ranges::all_of(label, is_name_char)) {
-      return false;
-    }
-    name.remove_prefix(std::min(name.size(), label.size() + 1));
-  }
-  return true;
-}
-
+/// An address is none.
 std::optional<std::string> normal_name(std::string_view text) {
-  std::string name(text.ends_with('.') ? text.substr(0, text.size() - 1) : text);
-  std::ranges::transform(name, name.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-  });
-  if (!is_host_name(name)) return std::nullopt;
+  auto name = host_name(text);
+  if (!name || is_address(*name)) return std::nullopt;
   return name;
 }
 
