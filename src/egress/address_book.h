@@ -29,6 +29,8 @@ class AddressBook {
   [[nodiscard]] Addresses current() const;
   /// Never blocks. A look-up that fails changes nothing.
   void look_again() const;
+  /// A look-up is under way.
+  [[nodiscard]] bool looking() const { return state_->looking; }
 
  private:
   /// Outlives the book while a look-up is under way, which the resolver may draw out.
