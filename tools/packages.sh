@@ -12,7 +12,8 @@ declare -A packages=(
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck
     clang-format-19 clang-tidy-19 procps util-linux iptables socat wget libc6-dev
     dnsmasq-base bind9-dnsutils openssl
-    dante-server microsocks tinyproxy-bin squid haproxy libnginx-mod-stream ngtcp2-client ngtcp2-server"
+    dante-server microsocks tinyproxy-bin squid haproxy libnginx-mod-stream
+    ngtcp2-client ngtcp2-server"
   [bench]="iperf3"
   [long]="golang-go llvm-19"
 )
