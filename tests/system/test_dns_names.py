@@ -31,11 +31,11 @@ def look_up(lab: Lab, version: int, name: str, server: str) -> None:
 
 def greeting(lab: Lab, address: str, port: int) -> str:
     """What a client hears that waits for the server to speak."""
-    with lab.client.connect((address, port), timeout=10) as sock:
-        try:
+    try:
+        with lab.client.connect((address, port), timeout=10) as sock:
             return "greeting" if sock.recv(1) else "end"
-        except ConnectionError:
-            return "reset"
+    except ConnectionError:
+        return "reset"
 
 
 @VERSIONS
@@ -63,11 +63,11 @@ def test_a_resolver_permits_only_where_it_is_trusted(lab, version):
     far, near = Lab.FAR[version], lab.server.address(version)
     server = TcpServer(lab.server, banner)
     gateway = Gateway(lab.gateway, "-i", "lan0", "--server-first", server.port,
-                      "--trust-dns", near, "--rule=port 53 -> direct",
+                      "--trust-dns", near, "--rule=app dns -> direct",
                       "--rule=host good.example -> direct", "--rule=-> reject")
     look_up(lab, version, "good.example", far)  # the same resolver by an address of no trust
     assert greeting(lab, far, server.port) == "reset"
-    assert gateway.said("permits nothing")
+    gateway.wait_said("permits nothing")
     assert not server.accepted
     look_up(lab, version, "good.example", near)
     assert greeting(lab, far, server.port) == "greeting"
@@ -81,7 +81,7 @@ def test_a_name_that_the_client_says_comes_first_and_trusted_answers_verify_it(l
     far, near = Lab.FAR[version], lab.server.address(version)
     server = TcpServer(lab.server, echo_bytes)
     gateway = Gateway(lab.gateway, "-i", "lan0", "--trust-dns", near,
-                      "--rule=port 53 -> direct", "--rule=host denied.example -> reject",
+                      "--rule=app dns -> direct", "--rule=host denied.example -> reject",
                       "--rule=host good.example,other.example -> direct", "--rule=-> reject")
     look_up(lab, version, "denied.example", near)
     assert ask(lab, near, server.port, request("other.example")) == "reset"  # not verified yet

@@ -145,8 +145,9 @@ def test_another_user_is_not_heard_even_where_the_socket_lets_him_in(lab):
     assert len(found) == 1, found
     configure(lab, [f"port {server.port} -> reject"])
     ask = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.settimeout(5);"
-           "s.connect(sys.argv[1]); s.sendall(b'reload\\n')\n"
-           "try: print(len(s.recv(100)))\nexcept ConnectionError: print(0)")
+           "s.connect(sys.argv[1])\n"
+           "try: s.sendall(b'reload\\n'); print(len(s.recv(100)))\n"
+           "except ConnectionError: print(0)")
     lab.gateway.run(["chmod", "0666", found[0]])
     lab.gateway.run(["chmod", "0755", str(Path(found[0]).parent)])
     command = ["/usr/bin/python3", "-c", ask, found[0]]
