@@ -31,7 +31,8 @@ Error nobody_there() {
 /// Of the instances here, the one that serves.
 Result<std::string> control_socket() {
   for (const LiveInstance& instance : SHUNT_TRY(live_instances())) {
-    if (instance.command.starts_with("serve ")) return instance.control_socket;
+    // "serve" alone captures nothing: it has listeners.
+    if ((instance.command + " ").starts_with("serve ")) return instance.control_socket;
   }
   return Failure(nobody_there());
 }

@@ -92,10 +92,10 @@ CAPTURE = '[capture]\nlan = ["lan0"]\n[via.clear]\ntoa = true\n[rules]\n'
 
 
 def needs_bpf() -> None:
-    done = Path("/proc/self/status").read_text()
-    effective = int(next(line for line in done.splitlines() if "CapEff" in line).split()[1], 16)
-    if not effective >> 39 & 1 or os.readlink("/proc/self/ns/user") != os.readlink(
-            "/proc/1/ns/user"):
+    status = Path("/proc/self/status").read_text()
+    effective = int(next(line for line in status.splitlines() if "CapEff" in line).split()[1], 16)
+    everybody = Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+    if not effective >> 39 & 1 or not everybody:
         pytest.skip("needs bpf: no CAP_BPF in the first user namespace")
 
 
