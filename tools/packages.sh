@@ -5,12 +5,12 @@
 
 declare -A packages=(
   [build]="clang-19 lld-19 libclang-rt-19-dev ccache cmake ninja-build pkg-config
-    libnftables-dev libmnl-dev libfmt-dev libcap-ng-dev libgnutls28-dev nettle-dev
-    libre2-dev libtomlplusplus-dev libbpf-dev bpftool
+    libnftables-dev libmnl-dev libfmt-dev libcap-ng-dev libseccomp-dev libgnutls28-dev
+    nettle-dev libre2-dev libtomlplusplus-dev libbpf-dev bpftool
     libgtest-dev libgmock-dev libbenchmark-dev"
   [demo]="iproute2 nftables python3 curl nginx-light openssl dnsmasq-base bind9-dnsutils"
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck
-    clang-format-19 clang-tidy-19 procps util-linux iptables socat wget libc6-dev
+    clang-format-19 clang-tidy-19 procps util-linux systemd iptables socat wget libc6-dev
     dnsmasq-base bind9-dnsutils openssl
     dante-server microsocks tinyproxy-bin squid haproxy libnginx-mod-stream
     ngtcp2-client ngtcp2-server"

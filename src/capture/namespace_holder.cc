@@ -15,6 +15,7 @@
 #include "capture/host_network_record.h"
 #include "capture/namespace_rules.h"
 #include "capture/reply_sockets.h"
+#include "kernel/capabilities.h"
 #include "kernel/links.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
@@ -215,7 +216,8 @@ void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options) {
   }
   // Its /proc/PID belongs to root from here on: the command, which has the same uid, finds no way
   // in there. (The kernel refuses it anyhow: the holder's user namespace is not the command's.)
-  ::prctl(PR_SET_DUMPABLE, 0);
+  (void)forbid_dumps();
+  (void)gain_no_privileges();
   serve_requests(channel.get(), options);
   ::_exit(0);
 }

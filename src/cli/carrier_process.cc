@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +28,9 @@
 #include "cli/process_title.h"
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
+#include "kernel/capabilities.h"
 #include "kernel/namespace_members.h"
+#include "kernel/syscall_filter.h"
 #include "net/fd_passing.h"
 #include "proxy/proxy.h"
 
@@ -158,14 +159,17 @@ Result<void> CarrierProcess::set_up() {
   if (auto watch = HostNetworkWatch::create(host, through_proxy)) watch_ = std::move(*watch);
   processes_ = std::make_unique<NamespaceProcesses>(
       std::move(namespace_->diag_socket()), namespace_->door().network.get(), namespace_->holder());
+  // It runs nothing itself, and has the command's uid: the command is to find no way into it.
+  SHUNT_CHECK(gain_no_privileges());
+  if (can_be_restricted()) SHUNT_CHECK(forbid_dumps());
   SHUNT_CHECK(start_proxy());
   return report_ready();
 }
 
 Result<void> CarrierProcess::start_proxy() {
   auto rules = SHUNT_TRY(rules_of(options_));
-  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark,
-                                      traffic_descriptor(options_), processes_.get()));
+  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark));
+  traffic_.start_log(options_.has("json"), traffic_descriptor(options_), processes_.get());
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;

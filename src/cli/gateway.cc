@@ -15,6 +15,7 @@
 #include "cli/common_options.h"
 #include "cli/gateway_request.h"
 #include "cli/gateway_steps.h"
+#include "cli/least_privilege.h"
 #include "cli/proxy_loop.h"
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
@@ -130,8 +131,11 @@ Result<int> run_gateway(const Options& options) {
   const auto signals = SHUNT_TRY(StopSignals::create());
   raise_descriptor_limit();
   auto capture = SHUNT_TRY(GatewayCapture::create(request.capture));
-  const auto traffic =
-      SHUNT_TRY(set_up_traffic(options, request.rules, capture.egress_mark(), STDOUT_FILENO));
+  auto traffic = SHUNT_TRY(set_up_traffic(options, request.rules, capture.egress_mark()));
+  const auto loop = proxy_loop_warning(*traffic.way_out, request.capture, Wording::flags);
+  static_cast<void>(
+      SHUNT_TRY(give_up_privileges(privilege_needs(*request.rules, request.capture.host))));
+  traffic.start_log(options.has("json"), STDOUT_FILENO, nullptr);
   std::unique_ptr<HostProcesses> processes;
   if (request.capture.host) processes = SHUNT_TRY(HostProcesses::create());
   const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture, processes.get()));
@@ -142,9 +146,7 @@ Result<int> run_gateway(const Options& options) {
     log(LogLevel::info, rules);
   }
   say_way_out(*traffic.way_out, capture.method().method);
-  if (const auto loop = proxy_loop_warning(*traffic.way_out, request.capture, Wording::flags)) {
-    log(LogLevel::warning, *loop);
-  }
+  if (loop) log(LogLevel::warning, *loop);
   warn_of_private_sources(request);
   for (const std::string& problem : SHUNT_TRY(capture.install())) {
     log(LogLevel::warning, problem);

@@ -78,20 +78,20 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
   return proxy;
 }
 
-Result<void> TrafficSetup::open_log(const std::string& path, bool json, int fd,
-                                    ProcessNames* names) {
-  if (!path.empty()) {
-    log_file = SHUNT_TRY(open_file(path));
-    fd = log_file.get();
-  }
-  if (fd < 0) return {};
-  const TrafficLogOptions options{.fd = fd, .colour = wants_colour(fd), .names = names};
-  log = json ? make_json_log(options) : make_console_log(options);
+Result<void> TrafficSetup::open_log_file(const std::string& path) {
+  if (!path.empty()) log_file = SHUNT_TRY(open_file(path));
   return {};
 }
 
+void TrafficSetup::start_log(bool json, int fd, ProcessNames* names) {
+  if (log_file.valid()) fd = log_file.get();
+  if (fd < 0) return;
+  const TrafficLogOptions options{.fd = fd, .colour = wants_colour(fd), .names = names};
+  log = json ? make_json_log(options) : make_console_log(options);
+}
+
 Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
-                                    std::uint32_t egress_mark, int log_fd, ProcessNames* names) {
+                                    std::uint32_t egress_mark) {
   TrafficSetup setup;
   setup.loop_guard = std::make_shared<LoopGuard>();
   const WayOutChoice choice{.url = options.value("via"),
@@ -102,7 +102,7 @@ Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<cons
   setup.trusted_resolvers = SHUNT_TRY(resolvers_of(options));
   setup.way_out = SHUNT_TRY(make_way_out(choice, upstream));
   setup.policy = policy_of(std::move(rules), make_direct(upstream), setup.way_out);
-  SHUNT_CHECK(setup.open_log(options.value("log-to"), options.has("json"), log_fd, names));
+  SHUNT_CHECK(setup.open_log_file(options.value("log-to")));
   return setup;
 }
 

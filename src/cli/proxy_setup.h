@@ -42,17 +42,17 @@ struct TrafficSetup {
 
   /// Everything in ProxyOptions that does not depend on the capture.
   [[nodiscard]] ProxyOptions proxy_options(const Options& options) const;
-  /// The traffic lines go to the file `path`, or where that is "" to the descriptor `fd`, which is
-  /// not closed (-1: nowhere). Starts the log's thread.
-  Result<void> open_log(const std::string& path, bool json, int fd, ProcessNames* names);
+  /// The traffic lines go to the file `path`, unless that is "".
+  Result<void> open_log_file(const std::string& path);
+  /// Without a file they go to the descriptor `fd`, which is not closed (-1: nowhere). `names` (may
+  /// be null) tells whose a flow is and outlives the setup. Starts the log's thread.
+  void start_log(bool json, int fd, ProcessNames* names);
 };
 
 /// Reads the options of cli/common_options.h: --via, --via-password-file, --json, --log-to and the
-/// timeouts. Upstream sockets carry `egress_mark` (0: none). Without --log-to the traffic lines go
-/// to the descriptor `log_fd`, which is not closed; -1: nowhere. `names` (may be null) tells whose
-/// a flow is and outlives the setup. `rules` are rules_of() the options. Starts the log's thread.
+/// timeouts. Upstream sockets carry `egress_mark` (0: none). `rules` are rules_of() the options.
+/// Opens the log's file; start_log() is for the caller to call.
 Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
-                                    std::uint32_t egress_mark, int log_fd,
-                                    ProcessNames* names = nullptr);
+                                    std::uint32_t egress_mark);
 
 }  // namespace shunt::cli

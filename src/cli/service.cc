@@ -63,6 +63,26 @@ std::shared_ptr<const Policy> policy_of(const CheckedConfig& checked, const Ways
   return Policy::create(checked.rules, std::move(ways));
 }
 
+Error privilege_error() {
+  return make_error(Kind::configuration, error_number::kNeedsRestart,
+                    "nothing was changed: the new rules ask what program a connection comes from, "
+                    "and shunt gave up the right to know when it started, since no rule did",
+                    "stop `shunt serve` and start it again");
+}
+
+/// What a reload will want to do once more.
+PrivilegeNeeds needs_of(const CheckedConfig& checked) {
+  const Config& config = checked.config;
+  PrivilegeNeeds needs = privilege_needs(*checked.rules, config.capture.options.host);
+  needs.files.push_back(config.source->file());
+  for (const WayOutSpec& way : config.ways_out) {
+    for (const std::string& file : {way.password_file, way.tls_ca}) {
+      if (!file.empty()) needs.files.push_back(file);
+    }
+  }
+  return needs;
+}
+
 }  // namespace
 
 std::vector<std::string> needs_restart(const Config& before, const Config& after) {
@@ -107,11 +127,15 @@ Result<void> Service::start() {
   const Config& config = checked_.config;
   capture_ = std::make_unique<GatewayCapture>(SHUNT_TRY(GatewayCapture::create(request_.capture)));
   traffic_.loop_guard = std::make_shared<LoopGuard>();
-  SHUNT_CHECK(traffic_.open_log(config.log.to, config.log.json, STDOUT_FILENO, nullptr));
+  SHUNT_CHECK(traffic_.open_log_file(config.log.to));
   auto made = SHUNT_TRY(make(checked_));
   ways_out_ = std::move(made.ways_out);
   traffic_.policy = std::move(made.policy);
-  checker_ = std::move(made.checker);
+  warnings_ =
+      look_for_oddities();  // who listens at a proxy's port is best seen with all privileges
+  kept_ = SHUNT_TRY(give_up_privileges(needs_of(checked_)));
+  traffic_.start_log(config.log.json, STDOUT_FILENO, nullptr);
+  checker_ = SHUNT_TRY(HealthChecker::start(ways_out_.groups));
   if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
 
   ProxyOptions options;
@@ -142,9 +166,7 @@ Result<Service::Made> Service::make(const CheckedConfig& checked) const {
       .own_mark_bits = capture_->plan().spec.marks.mask};
   auto made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
   auto policy = policy_of(checked, made);
-  auto checker = SHUNT_TRY(HealthChecker::start(made.groups));
-  return Made{
-      .ways_out = std::move(made), .policy = std::move(policy), .checker = std::move(checker)};
+  return Made{.ways_out = std::move(made), .policy = std::move(policy)};
 }
 
 std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& checked,
@@ -164,12 +186,15 @@ std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& check
 std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveFlows live) {
   auto made = make(checked);
   if (!made) return std::unexpected(Mistakes{std::move(made).error()});
+  auto checker = HealthChecker::start(made->ways_out.groups);
+  if (!checker) return std::unexpected(Mistakes{std::move(checker).error()});
   if (auto replaced = replace_policy(checked, std::move(made->policy), live); !replaced) {
     return replaced;
   }
   ways_out_ = std::move(made->ways_out);
-  checker_ = std::move(made->checker);
+  checker_ = *std::move(checker);
   checked_ = std::move(checked);
+  warnings_ = look_for_oddities();
   return {};
 }
 
@@ -187,6 +212,9 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
   }
   auto checked = check_config(*std::move(config), capture_->plan().spec.marks.mask);
   if (!checked) return std::unexpected(std::move(checked).error());
+  if (kept_.gave_up_processes && needs_of(*checked).processes) {
+    return std::unexpected(Mistakes{privilege_error()});
+  }
   const std::string change = change_text(*checked_.rules, *checked->rules);
   if (auto applied = apply(*std::move(checked), live); !applied) {
     return std::unexpected(std::move(applied).error());
@@ -223,7 +251,7 @@ void Service::look_at_files() {
   log(LogLevel::info, fmt::format("read changed lists again: {}", text()));
 }
 
-std::vector<std::string> Service::warnings() const {
+std::vector<std::string> Service::look_for_oddities() const {
   std::vector<std::string> out;
   const WayOut* fallback = traffic_.policy->carrier(0);
   if (capture_->method().method == CaptureMethod::tproxy && fallback != nullptr &&

@@ -17,6 +17,7 @@
 #include "capture/gateway_capture.h"
 #include "capture/host_processes.h"
 #include "cli/gateway_request.h"
+#include "cli/least_privilege.h"
 #include "cli/proxy_setup.h"
 #include "config/config.h"
 #include "control/message.h"
@@ -30,8 +31,8 @@ class Service {
  public:
   static constexpr int kLookMs = 2000;  ///< how often list files are looked at
 
-  /// Takes an instance, opens the listeners and starts the proxy; nothing is captured yet. Before
-  /// any other thread is started.
+  /// Takes an instance, opens the listeners, gives up what privileges are not needed any more and
+  /// starts the proxy; nothing is captured yet. Before any other thread is started.
   static Result<std::unique_ptr<Service>> create(CheckedConfig checked);
   ~Service();
 
@@ -51,18 +52,17 @@ class Service {
     return checked_.config.limits.drain_timeout_ms;
   }
   /// What the present configuration does that nobody may have meant, a line each.
-  [[nodiscard]] std::vector<std::string> warnings() const;
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   /// "12 rules, 2 ways out".
   [[nodiscard]] std::string text() const;
 
  private:
   Service(CheckedConfig checked, GatewayRequest request);
   Result<void> start();
-  /// The ways out of a configuration, and what looks after them.
+  /// The ways out of a configuration, and the rules that lead to them. Starts no thread.
   struct Made {
     WaysOut ways_out;
     std::shared_ptr<const Policy> policy;
-    std::unique_ptr<HealthChecker> checker;
   };
   [[nodiscard]] Result<Made> make(const CheckedConfig& checked) const;
   std::expected<void, Mistakes> apply(CheckedConfig checked, Proxy::LiveFlows live);
@@ -71,6 +71,7 @@ class Service {
   std::expected<void, Mistakes> replace_policy(const CheckedConfig& checked,
                                                std::shared_ptr<const Policy> policy,
                                                Proxy::LiveFlows live);
+  [[nodiscard]] std::vector<std::string> look_for_oddities() const;
   /// What stat(2) says of the files that the rules were read from.
   [[nodiscard]] std::string look() const;
 
@@ -80,6 +81,8 @@ class Service {
   std::unique_ptr<HostProcesses> processes_;
   TrafficSetup traffic_;
   WaysOut ways_out_;
+  KeptPrivileges kept_;
+  std::vector<std::string> warnings_;
   std::unique_ptr<HealthChecker> checker_;
   std::unique_ptr<Proxy> proxy_;
   std::string refused_files_;  // what look() said of a state of the lists that was bad

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <utility>
 
+#include "base/thread_signals.h"
 #include "egress/dial.h"
 #include "net/host_name.h"
 
@@ -48,9 +49,8 @@ void AddressBook::look_again() const {
     return nullptr;
   };
   // Signals are the main thread's business: the new thread inherits this mask.
-  sigset_t all;
+  const sigset_t all = signals_for_main_thread();
   sigset_t before;
-  sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread{};
   const bool started = ::pthread_create(&thread, nullptr, body, held) == 0;

@@ -8,6 +8,7 @@
 
 #include "base/error_numbers.h"
 #include "base/log.h"
+#include "base/thread_signals.h"
 #include "egress/resolve_server.h"
 #include "egress/stream_io.h"
 #include "egress/way_out_url.h"
@@ -100,8 +101,7 @@ HealthChecker::~HealthChecker() {
 }
 
 void HealthChecker::run() {
-  sigset_t all;
-  sigfillset(&all);
+  const sigset_t all = signals_for_main_thread();
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   tasks_ = static_cast<int>(checks_.size());
   for (Check& check : checks_) spawn(watch(check));

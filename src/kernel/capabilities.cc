@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <fmt/format.h>
+#include <sys/prctl.h>
 
 #include <cctype>
 
@@ -44,7 +45,7 @@ Result<void> drop_from_bounding_set(std::initializer_list<int> capabilities) {
   return {};
 }
 
-Result<void> keep_only(std::initializer_list<int> capabilities) {
+Result<void> keep_only(std::span<const int> capabilities) {
   const bool may_bound = has_capability(CAP_SETPCAP);
   ::capng_clear(CAPNG_SELECT_ALL);
   for (const int capability : capabilities) {
@@ -55,6 +56,16 @@ Result<void> keep_only(std::initializer_list<int> capabilities) {
     return Failure(errno_error("drop capabilities", EPERM));
   }
   return {};
+}
+
+Result<void> gain_no_privileges() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) return {};
+  return Failure(errno_error("prctl(PR_SET_NO_NEW_PRIVS)"));
+}
+
+Result<void> forbid_dumps() {
+  if (::prctl(PR_SET_DUMPABLE, 0) == 0) return {};
+  return Failure(errno_error("prctl(PR_SET_DUMPABLE)"));
 }
 
 }  // namespace shunt

@@ -8,8 +8,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "kernel/capabilities.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
 #include "kernel/policy_route.h"
@@ -21,26 +24,36 @@ namespace {
 
 constexpr uid_t kNobody = 65534;
 
+/// Where a probe is made. In a throwaway namespace it does the thing. In the process's own one,
+/// where no other can be made but CAP_NET_ADMIN is there (a hardened service, a container), rules
+/// are checked against it and nothing is committed.
+enum class Place : bool { throwaway, own };
+
 struct Probe {
   std::string_view name;
-  Result<void> (*run)();
+  Result<void> (*run)(Place place);
   std::string_view fix;  ///< where the Error does not know a better one
 };
 
 /// Loads a table for real, since a check would not show that it can be committed. The namespace
-/// takes it away.
-Result<void> load(std::string_view name, std::string_view body) {
-  return nft_run(nft_table_text(name, body, TableLifetime::persistent));
+/// takes it away. In the own one a check must do.
+Result<void> load(Place place, std::string_view name, std::string_view body) {
+  const std::string text = nft_table_text(name, body, TableLifetime::persistent);
+  return place == Place::throwaway ? nft_run(text) : nft_check(text);
 }
 
-Result<void> load_rule(std::string_view name, std::string_view hook, std::string_view rule) {
-  return load(name, fmt::format("  chain probe {{\n    type {}\n    {}\n  }}\n", hook, rule));
+Result<void> load_rule(Place place, std::string_view name, std::string_view hook,
+                       std::string_view rule) {
+  return load(place, name,
+              fmt::format("  chain probe {{\n    type {}\n    {}\n  }}\n", hook, rule));
 }
 
 constexpr std::string_view kMangle = "filter hook prerouting priority mangle";
 constexpr std::string_view kNat = "nat hook prerouting priority dstnat";
 
-Result<void> owner_table() {
+Result<void> owner_table(Place place) {
+  if (place == Place::own)
+    return nft_check(nft_table_text("probe_owner", "", TableLifetime::owned));
   const auto table = SHUNT_TRY(NftTable::create("probe_owner", ""));
   const auto tables = SHUNT_TRY(list_nft_tables());
   const auto found = std::ranges::find(tables, table.name(), &NftTableInfo::name);
@@ -48,30 +61,35 @@ Result<void> owner_table() {
   return Failure(make_error(Kind::unsupported, "the kernel ignores the owner flag of tables"));
 }
 
-Result<void> tproxy_ipv4() {
-  return load_rule("probe_tproxy4", kMangle, "meta l4proto tcp tproxy ip to 127.0.0.1:1 accept");
+Result<void> tproxy_ipv4(Place place) {
+  return load_rule(place, "probe_tproxy4", kMangle,
+                   "meta l4proto tcp tproxy ip to 127.0.0.1:1 accept");
 }
-Result<void> tproxy_ipv6() {
-  return load_rule("probe_tproxy6", kMangle, "meta l4proto tcp tproxy ip6 to [::1]:1 accept");
+Result<void> tproxy_ipv6(Place place) {
+  return load_rule(place, "probe_tproxy6", kMangle,
+                   "meta l4proto tcp tproxy ip6 to [::1]:1 accept");
 }
-Result<void> redirect_ipv4() {
-  return load_rule("probe_redirect4", kNat, "meta nfproto ipv4 meta l4proto tcp redirect to :1");
+Result<void> redirect_ipv4(Place place) {
+  return load_rule(place, "probe_redirect4", kNat,
+                   "meta nfproto ipv4 meta l4proto tcp redirect to :1");
 }
-Result<void> redirect_ipv6() {
-  return load_rule("probe_redirect6", kNat, "meta nfproto ipv6 meta l4proto tcp redirect to :1");
+Result<void> redirect_ipv6(Place place) {
+  return load_rule(place, "probe_redirect6", kNat,
+                   "meta nfproto ipv6 meta l4proto tcp redirect to :1");
 }
-Result<void> fib_expression() {
-  return load_rule("probe_fib", kMangle, "fib daddr type { local, broadcast, multicast } return");
+Result<void> fib_expression(Place place) {
+  return load_rule(place, "probe_fib", kMangle,
+                   "fib daddr type { local, broadcast, multicast } return");
 }
-Result<void> socket_expression() {
-  return load_rule("probe_socket", kMangle, "meta l4proto tcp socket transparent 1 accept");
+Result<void> socket_expression(Place place) {
+  return load_rule(place, "probe_socket", kMangle, "meta l4proto tcp socket transparent 1 accept");
 }
-Result<void> connection_mark() {
-  return load_rule("probe_ct", kMangle,
+Result<void> connection_mark(Place place) {
+  return load_rule(place, "probe_ct", kMangle,
                    "ct state new ct mark set ct mark & 0x00ffffff | 0x1000000");
 }
-Result<void> masquerade() {
-  return load_rule("probe_masquerade", "nat hook postrouting priority srcnat",
+Result<void> masquerade(Place place) {
+  return load_rule(place, "probe_masquerade", "nat hook postrouting priority srcnat",
                    "meta l4proto tcp masquerade");
 }
 
@@ -93,7 +111,12 @@ Result<void> try_rule(Family family) {
                    .table = 17700});
 }
 
-Result<void> policy_routing() {
+/// That rules can be listed says that the kernel has them.
+Result<void> policy_routing(Place place) {
+  if (place == Place::own) {
+    static_cast<void>(SHUNT_TRY(list_rules(Family::ipv4)));
+    return {};
+  }
   SHUNT_CHECK(try_rule(Family::ipv4));
   return fine_without_ipv6(try_rule(Family::ipv6));
 }
@@ -103,17 +126,18 @@ Result<void> try_transparent(Family family) {
   return set_transparent(socket.get(), family);
 }
 
-Result<void> transparent_socket() {
+Result<void> transparent_socket(Place /*place*/) {
   SHUNT_CHECK(try_transparent(Family::ipv4));
   return fine_without_ipv6(try_transparent(Family::ipv6));
 }
 
-Result<void> tun_device() {
+Result<void> tun_device(Place place) {
+  if (place == Place::own) return check_tun_access();
   static_cast<void>(SHUNT_TRY(TunDevice::create("probe%d")));
   return {};
 }
 
-Result<void> nothing() { return {}; }  // to have got into the namespace is the proof
+Result<void> nothing(Place /*place*/) { return {}; }  // to have got there is the proof
 
 // In the order of FeatureId, without user_namespace, which is tried by itself.
 constexpr std::array<Probe, static_cast<std::size_t>(FeatureId::count) - 1> kProbes{{
@@ -135,10 +159,10 @@ constexpr std::array<Probe, static_cast<std::size_t>(FeatureId::count) - 1> kPro
 constexpr std::size_t kFields = 3;
 
 /// "1" or "0", reason, fix, each ended by NUL, probe by probe.
-std::string run_probes() {
+std::string run_probes(Place place) {
   std::string answer;
   for (const Probe& probe : kProbes) {
-    const auto result = probe.run();
+    const auto result = probe.run(place);
     if (result) {
       answer += fmt::format("1{0}{0}{0}", '\0');
       continue;
@@ -190,8 +214,14 @@ Features probe_features() {
   Feature& user_namespace = features.all.front();
   user_namespace.name = "user-namespace";
   note(user_namespace, run_in_child(try_user_namespace));
-  const auto answer =
-      run_in_throwaway_namespace([]() -> Result<std::string> { return run_probes(); });
+  std::optional<Result<std::string>> no_namespace;
+  auto answer = run_in_throwaway_namespace(
+      []() -> Result<std::string> { return run_probes(Place::throwaway); });
+  if (!answer && has_capability(CAP_NET_ADMIN)) {
+    // A service's sandbox or a container that forbids namespaces may allow all that is needed.
+    no_namespace = std::move(answer);
+    answer = run_in_child([]() -> Result<std::string> { return run_probes(Place::own); });
+  }
   const auto fields = answer ? split(*answer) : std::vector<std::string>{};
   for (std::size_t i = 0; i < kProbes.size(); ++i) {
     Feature& feature = features.all[i + 1];
@@ -205,6 +235,9 @@ Features probe_features() {
                                  make_error(Kind::runtime, "the probing process gave no answer")))
                            : answer);
     }
+  }
+  if (no_namespace) {
+    note(features.all[static_cast<std::size_t>(FeatureId::network_namespace)], *no_namespace);
   }
   return features;
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -225,10 +226,12 @@ SweepReport Instance::sweep_closed_tables() {
 }
 
 Result<std::vector<LiveInstance>> live_instances() {
-  const auto run = existing_run_directory();
-  if (run.empty()) return std::vector<LiveInstance>{};
-  const auto directory = SHUNT_TRY(namespace_directory(run));
-  return read_records(directory).live;
+  std::vector<LiveInstance> live;
+  for (const std::string& run : readable_run_directories()) {
+    const auto directory = SHUNT_TRY(namespace_directory(run));
+    std::ranges::move(read_records(directory).live, std::back_inserter(live));
+  }
+  return live;
 }
 
 }  // namespace shunt

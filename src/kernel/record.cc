@@ -29,7 +29,7 @@ std::vector<std::string> entries_of(const std::string& directory) {
 
 /// The lock, not the pid, tells the living: a pid can be reused, and is another in a container.
 bool is_locked(const std::string& path) {
-  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return false;
   return !try_lock(fd.get()).value_or(true);
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -20,6 +21,8 @@
 
 namespace shunt {
 namespace {
+
+constexpr const char* kServiceDirectory = "/run/shunt";
 
 /// The caller's uid as the parent of its user namespace knows it: mapped root is not root outside,
 /// and the name in /tmp should tell users apart there.
@@ -68,7 +71,7 @@ std::string forced_directory() {
 std::vector<std::string> candidates() {
   if (auto forced = forced_directory(); !forced.empty()) return {forced};
   std::vector<std::string> paths;
-  if (::geteuid() == 0) paths.emplace_back("/run/shunt");
+  if (::geteuid() == 0) paths.emplace_back(kServiceDirectory);
   if (const char* runtime = ::secure_getenv("XDG_RUNTIME_DIR"); runtime && *runtime == '/') {
     paths.push_back(fmt::format("{}/shunt", runtime));
   }
@@ -83,7 +86,7 @@ Result<std::string> run_directory() {
   for (const auto& path : candidates()) {
     // Readable by all where root keeps it, so that `ls /run/shunt` explains itself; the records are
     // not: who may lock one could keep it alive.
-    auto made = make_private(path, path == "/run/shunt" ? 0755 : 0700);
+    auto made = make_private(path, path == kServiceDirectory ? 0755 : 0700);
     if (made) return path;
     tried += fmt::format("{}{}", tried.empty() ? "" : "; ", made.error().text());
   }
@@ -96,6 +99,18 @@ std::string existing_run_directory() {
     if (check_private(path)) return path;
   }
   return {};
+}
+
+std::vector<std::string> readable_run_directories() {
+  std::vector<std::string> found;
+  if (auto own = existing_run_directory(); !own.empty()) found.push_back(std::move(own));
+  struct stat status{};
+  const bool services = ::geteuid() == 0 && forced_directory().empty() &&
+                        ::lstat(kServiceDirectory, &status) == 0 && S_ISDIR(status.st_mode);
+  if (services && std::ranges::find(found, kServiceDirectory) == found.end()) {
+    found.emplace_back(kServiceDirectory);
+  }
+  return found;
 }
 
 Result<std::string> namespace_directory(std::string_view run) {

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "kernel/held_fd.h"
@@ -14,6 +15,9 @@ namespace shunt {
 Result<std::string> run_directory();
 /// The same if it is there already, else "": for those who only look.
 std::string existing_run_directory();
+/// The same, and for root /run/shunt as well where it is another user's (that of the service): to
+/// be read only. What its owner could plant there must not be written, or written to.
+std::vector<std::string> readable_run_directories();
 
 /// The folder RUN/BOOT-NETNS of the calling thread's network namespace; does not make it.
 Result<std::string> namespace_directory(std::string_view run);

@@ -70,6 +70,12 @@ Error explain_tun_refusal(int os_error) {
   return error;
 }
 
+Result<void> check_tun_access() {
+  const UniqueFd fd(::open(kDevice, O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) return Failure(explain_tun_refusal(errno));
+  return {};
+}
+
 Result<TunDevice> TunDevice::create(std::string name) {
   auto fd = SHUNT_TRY(attach(name));
   SHUNT_CHECK(bring_up(name));

@@ -15,6 +15,8 @@ namespace shunt {
 /// Why /dev/net/tun cannot be opened, from open(2)'s errno, and what mends it: its module, its mode
 /// (udev makes it 0666), or a container's device cgroup, which says EPERM.
 Error explain_tun_refusal(int os_error);
+/// May this process open it?
+Result<void> check_tun_access();
 
 class TunDevice {
  public:

@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/terminal.h"
+#include "base/thread_signals.h"
 
 namespace shunt {
 namespace {
@@ -144,9 +145,8 @@ bool LogQueue::State::put(std::string& out) {
 LogQueue::LogQueue(int fd, std::unique_ptr<LineLayout> layout, bool gather)
     : state_(std::make_shared<State>(fd, std::move(layout), gather)) {
   // The new thread takes no signals; a broken pipe answers EPIPE there instead of killing us.
-  sigset_t all;
+  const sigset_t all = signals_for_main_thread();
   sigset_t before;
-  ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([state = state_] { state->run(); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);

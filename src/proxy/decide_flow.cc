@@ -147,11 +147,15 @@ Facts plain_facts(const Flow& flow) {
   return facts;
 }
 
-ProcessFact process_of(const Flow& flow, const Ruleset& rules, ProcessFinder* processes) {
-  if (processes == nullptr) return {.state = FactState::never};
+bool names_processes(const Ruleset& rules) {
   constexpr std::array kOfTheProcess = {TermKey::process, TermKey::exe,  TermKey::gid,
                                         TermKey::cgroup,  TermKey::unit, TermKey::container};
-  const bool all = std::ranges::any_of(kOfTheProcess, [&](TermKey key) { return rules.uses(key); });
+  return std::ranges::any_of(kOfTheProcess, [&](TermKey key) { return rules.uses(key); });
+}
+
+ProcessFact process_of(const Flow& flow, const Ruleset& rules, ProcessFinder* processes) {
+  if (processes == nullptr) return {.state = FactState::never};
+  const bool all = names_processes(rules);
   return processes->find(flow, all ? ProcessFinder::Wanted::all : ProcessFinder::Wanted::owner);
 }
 

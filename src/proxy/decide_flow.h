@@ -54,6 +54,8 @@ struct DecidedFlow {
 /// The facts that are there from the beginning.
 [[nodiscard]] Facts plain_facts(const Flow& flow);
 
+/// Some rule asks for more of a process than whose it is.
+[[nodiscard]] bool names_processes(const Ruleset& rules);
 /// Whose the flow is, as far as the rules ask for it. `processes` may be null.
 [[nodiscard]] ProcessFact process_of(const Flow& flow, const Ruleset& rules,
                                      ProcessFinder* processes);

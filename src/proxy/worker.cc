@@ -11,6 +11,7 @@
 #include "base/counters.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/thread_signals.h"
 #include "capture/plain_listeners.h"
 #include "net/frame_pool.h"
 #include "net/socket.h"
@@ -102,8 +103,7 @@ void Worker::ended_task() {
 // Signals are the main thread's business; SIGPIPE, which splice() can raise and cannot be told not
 // to, stays pending on this thread for ever.
 void Worker::run() {
-  sigset_t all;
-  sigfillset(&all);
+  const sigset_t all = signals_for_main_thread();
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
   for (UniqueFd& fd : listeners_) begin_accepting(std::move(fd), nullptr);
   for (PlainSocket& plain : plain_listeners_) {

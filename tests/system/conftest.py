@@ -118,6 +118,16 @@ def binary() -> Path:
     return shunt.BINARY
 
 
+@pytest.fixture(autouse=True)
+def no_system_call_is_refused():
+    """Every test runs under the filter of src/kernel/syscall_filter.cc: what a new feature calls
+    must be in its list."""
+    shunt.Process.started.clear()
+    yield
+    refused = [line for process in shunt.Process.started for line in process.refused_calls()]
+    assert refused == [], "add it to the list in src/kernel/syscall_filter.cc, if it is in order"
+
+
 @pytest.fixture
 def lab(binary):
     with Lab() as made:

@@ -43,6 +43,9 @@ def shunt(host: Host, *arguments: object, **run) -> Result:
 class Process:
     """A shunt that runs. stderr is collected line by line; traffic lines go to a file as NDJSON."""
 
+    started: list[Process] = []  # of this test: conftest.py asks all of them what they refused
+
+
     def __init__(self, host: Host, *arguments: object, prefix: tuple[str, ...] = (),
                  json_log: bool = True, user: int | None = None,
                  env: dict[str, str] | None = None) -> None:
@@ -56,6 +59,7 @@ class Process:
             self.command += ["--json", "--log-to", inside]
         self.child = host.spawn(self.command, user=user, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, env=env)
+        Process.started.append(self)
         self.pid = self.child.pid  # nsenter and setpriv execute in place
         self.out = b""
         self._readers = [threading.Thread(target=self._read_stderr, daemon=True),
@@ -80,6 +84,10 @@ class Process:
 
     def said(self, text: str) -> bool:
         return any(text in line for line in list(self.lines))
+
+    def refused_calls(self) -> list[str]:
+        """What it said of system calls that its own filter refused: one that is missing there."""
+        return [line for line in list(self.lines) if "refused itself the system call" in line]
 
     def wait_said(self, text: str, timeout: float = DEADLINE) -> str:
         wait_until(lambda: self.said(text), f"{self} says {text!r}", timeout)

@@ -93,7 +93,7 @@ TEST(Capabilities, dropped_from_the_bounding_set_stay_away) {
     SHUNT_CHECK(drop_from_bounding_set({CAP_NET_ADMIN, CAP_SYS_ADMIN}));
     if (::prctl(PR_CAPBSET_READ, CAP_NET_ADMIN) != 0) return std::string("still in the set");
     if (::prctl(PR_CAPBSET_READ, CAP_CHOWN) != 1) return std::string("others were dropped too");
-    SHUNT_CHECK(keep_only({CAP_NET_RAW}));
+    SHUNT_CHECK(keep_only(std::array{CAP_NET_RAW}));
     if (has_capability(CAP_NET_ADMIN)) return std::string("still effective");
     if (!has_capability(CAP_NET_RAW)) return std::string("not kept");
     const auto needed = require_capability(CAP_NET_ADMIN, "a test");
