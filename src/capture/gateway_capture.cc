@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/error_numbers.h"
@@ -12,6 +14,7 @@
 #include "kernel/capabilities.h"
 #include "kernel/conntrack.h"
 #include "kernel/nft.h"
+#include "kernel/nft_counters.h"
 #include "kernel/rule_guard.h"
 #include "kernel/tun.h"
 
@@ -189,7 +192,7 @@ std::string GatewayCapture::control_socket() const { return state_->instance.con
 
 /// The closed table first, as at the start: what is blocked without shunt is never less than what
 /// shunt captures.
-Result<void> GatewayCapture::replace_rules(std::vector<Exclusion> exclusions,
+Result<bool> GatewayCapture::replace_rules(std::vector<Exclusion> exclusions,
                                            std::vector<KernelDecision> kernel_rules) {
   State& state = *state_;
   GatewayOptions options = state.options;
@@ -201,7 +204,8 @@ Result<void> GatewayCapture::replace_rules(std::vector<Exclusion> exclusions,
   if (auto& closed = state.closed_table; closed && !same_closed) {
     SHUNT_CHECK(closed->replace(plan.closed_table_body));
   }
-  if (auto& table = state.table; table && plan.table_body != state.plan.table_body) {
+  const bool same = plan.table_body == state.plan.table_body;
+  if (auto& table = state.table; table && !same) {
     if (auto replaced = table->replace(plan.table_body); !replaced) {
       if (auto& closed = state.closed_table; closed && !same_closed) {
         (void)closed->replace(state.plan.closed_table_body);
@@ -212,7 +216,22 @@ Result<void> GatewayCapture::replace_rules(std::vector<Exclusion> exclusions,
   plan.sysctls = std::move(state.plan.sysctls);  // raised by now, so none would be left to plan
   state.plan = std::move(plan);
   state.options = std::move(options);
-  return {};
+  return !same;
+}
+
+Result<std::map<std::uint32_t, std::uint64_t>> GatewayCapture::kernel_hits() const {
+  std::map<std::uint32_t, std::uint64_t> hits;
+  const auto& table = state_->table;
+  if (!table) return hits;
+  for (const NftCounter& counter : SHUNT_TRY(list_nft_counters(table->name()))) {
+    const std::string_view name = counter.name;
+    if (!name.starts_with(kRuleCounter)) continue;
+    const std::string_view digits = name.substr(kRuleCounter.size());
+    std::uint32_t rule = 0;
+    const auto parsed = std::from_chars(digits.begin(), digits.end(), rule);
+    if (parsed.ec == std::errc() && parsed.ptr == digits.end()) hits[rule] = counter.packets;
+  }
+  return hits;
 }
 
 }  // namespace shunt

@@ -13,6 +13,8 @@
 // All calls from one thread (kernel/nft.h, kernel/rule_guard.h).
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,9 +52,12 @@ class GatewayCapture {
   void restore_deleted();
   Result<void> let_new_flows_pass();
   /// Other exclusions and kernel rules for the same capture, from one packet to the next. On
-  /// failure the old ones stay.
-  Result<void> replace_rules(std::vector<Exclusion> exclusions,
+  /// failure the old ones stay. False: there was nothing to replace, and kernel_hits() go on.
+  Result<bool> replace_rules(std::vector<Exclusion> exclusions,
                              std::vector<KernelDecision> kernel_rules);
+  /// How many flows each rule of GatewayOptions::kernel_rules that leaves let go, by its number,
+  /// since the rules were put in place. Empty before install().
+  [[nodiscard]] Result<std::map<std::uint32_t, std::uint64_t>> kernel_hits() const;
   /// Where this instance's control socket belongs.
   [[nodiscard]] std::string control_socket() const;
 

@@ -26,6 +26,10 @@ constexpr std::string_view kOwnRules = "rules_own";
 
 using Matches = std::vector<std::string> Exclusion::*;
 
+std::string leaving_chain(const KernelDecision& rule) {
+  return fmt::format("leave_by_rule_{}", rule.rule);
+}
+
 /// A jump is what tells the two ends apart: `return` leads back to the chain that captures,
 /// `accept` ends the walk through this hook of ours (others' chains see the packet all the same).
 /// Empty where nothing leaves.
@@ -34,8 +38,7 @@ std::vector<std::string> kernel_rule_statements(const CaptureSpec& spec, Matches
   bool leaves = false;
   for (const KernelDecision& rule : spec.kernel_rules) {
     for (const std::string& match : rule.match.*matches) {
-      const std::string end =
-          rule.leave ? fmt::format("counter name \"rule_{}\" accept", rule.rule) : "return";
+      const std::string end = rule.leave ? fmt::format("goto {}", leaving_chain(rule)) : "return";
       out.push_back(fmt::format("{} {}", match, end));
       leaves = leaves || rule.leave;
     }
@@ -86,7 +89,14 @@ std::string kernel_rule_chains(const CaptureSpec& spec) {
   const auto own = kernel_rule_statements(spec, &Exclusion::own);
   std::string text;
   for (const KernelDecision& rule : spec.kernel_rules) {
-    if (rule.leave) text += fmt::format("  counter rule_{} {{\n  }}\n", rule.rule);
+    if (!rule.leave) continue;
+    text += fmt::format("  counter {}{} {{\n  }}\n", kRuleCounter, rule.rule);
+    // Flows are counted, not packets: those of a flow whose first packet was let out are confirmed,
+    // also while nobody has answered (datagrams, a SYN that is sent again).
+    text += nft_chain(
+        leaving_chain(rule), "",
+        {fmt::format("ct status & confirmed == 0 counter name \"{}{}\"", kRuleCounter, rule.rule),
+         "accept"});
   }
   if (!forwarded.empty()) text += nft_chain(kForwardedRules, "", forwarded);
   if (!own.empty()) text += nft_chain(kOwnRules, "", own);

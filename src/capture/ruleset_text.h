@@ -34,8 +34,12 @@ std::string interface_set(const std::vector<std::string>& interfaces);
 std::vector<std::string> forwarded_let_go(const CaptureSpec& spec);
 std::vector<std::string> own_let_go(const CaptureSpec& spec);
 
+/// The counter of rule N is named by this and N.
+inline constexpr std::string_view kRuleCounter = "rule_";
+
 /// The chains that the statements above jump to for CaptureSpec::kernel_rules, and the counters of
-/// those that leave: "rule_3" counts the first packets of flows. Empty without such rules.
+/// those that leave: "rule_3" counts flows. Where conntrack is told not to look (notrack), it
+/// counts nothing. Empty without such rules.
 std::string kernel_rule_chains(const CaptureSpec& spec);
 
 /// Empty without CaptureSpec::masquerade.

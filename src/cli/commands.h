@@ -14,6 +14,7 @@ extern const Command kGatewayCommand;
 extern const Command kPlanCommand;
 extern const Command kServeCommand;
 extern const Command kReloadCommand;
+extern const Command kRulesCommand;
 extern const Command kCheckCommand;
 extern const Command kExplainCommand;
 extern const Command kDoctorCommand;

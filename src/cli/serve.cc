@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/error_numbers.h"
@@ -16,6 +18,7 @@
 #include "cli/gateway_steps.h"
 #include "cli/proxy_setup.h"
 #include "cli/report.h"
+#include "cli/rules_report.h"
 #include "cli/service.h"
 #include "cli/stop_signals.h"
 #include "control/server.h"
@@ -26,6 +29,8 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::uint32_t kLogFlushMs = 1000;
+// Of lines in one answer: what stands around each of them comes on top.
+constexpr std::size_t kPageBytes = control::kAnswerBytes / 2;
 
 constexpr Option kOptions[] = {
     {.name = "config",
@@ -111,10 +116,27 @@ class Serving {
     const std::vector<std::string> closing = {"reload", "close-changed"};
     if (words == plain) return reload(Proxy::LiveFlows::keep);
     if (words == closing) return reload(Proxy::LiveFlows::end_changed);
+    if (words.size() == 3 && words[0] == "rules") return rules(words[1] == "json", words[2]);
     return {.exit_code = exit_code(Kind::usage),
             .texts = {},
             .errors = {make_error(Kind::usage, error_number::kUnknownCommand,
                                   "this shunt knows no such request")}};
+  }
+
+  /// A page of `shunt rules`: cli/rules_report.h.
+  control::Answer rules(bool json, std::string_view first_text) const {
+    const std::uint32_t last = service_.rules().size() + 1;
+    std::uint32_t first = 0;
+    std::from_chars(first_text.begin(), first_text.end(), first);
+    const auto hits = service_.rule_hits();
+    if (!hits)
+      return {.exit_code = exit_code(hits.error().kind), .texts = {}, .errors = {hits.error()}};
+    first = std::clamp(first, 1U, last);
+    auto lines = rule_lines(service_.rules(), *hits, json, first, kPageBytes);
+    const auto next = first + static_cast<std::uint32_t>(lines.size());
+    const RulesPage page{.state = service_.rules_state(), .next = next > last ? 0 : next};
+    lines.insert(lines.begin(), page_text(page));
+    return {.exit_code = 0, .texts = std::move(lines), .errors = {}};
   }
 
   /// By the clock, since a busy control socket would otherwise keep the lists from being looked at.

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/kernel_decisions.h"
 #include "cli/proxy_loop.h"
+#include "policy/hit_counters.h"
 
 namespace shunt::cli {
 namespace {
@@ -57,10 +58,11 @@ void log_unused_lists(const Error& mistake) {
                                    mistake.place.substr(0, mistake.place.find('\n'))));
 }
 
-std::shared_ptr<const Policy> policy_of(const CheckedConfig& checked, const WaysOut& made) {
+std::shared_ptr<const Policy> policy_of(const CheckedConfig& checked, const WaysOut& made,
+                                        const Policy* before) {
   std::vector<std::shared_ptr<const WayOut>> ways;
   for (const std::string& name : checked.rules->ways_out()) ways.push_back(made.find(name));
-  return Policy::create(checked.rules, std::move(ways));
+  return Policy::create(checked.rules, std::move(ways), before);
 }
 
 Error privilege_error() {
@@ -155,6 +157,7 @@ Result<void> Service::start() {
   std::ranges::copy(own_endpoints(request_.listeners), std::back_inserter(options.own_listeners));
   options.reply_sockets = capture_->reply_sockets();
   proxy_ = SHUNT_TRY(Proxy::start(std::move(options)));
+  kernel_base_.assign(checked_.rules->size() + 1, 0);
   return {};
 }
 
@@ -165,16 +168,14 @@ Result<Service::Made> Service::make(const CheckedConfig& checked) const {
                   .connect_timeout_ms = checked.config.limits.connect_timeout_ms},
       .own_mark_bits = capture_->plan().spec.marks.mask};
   auto made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
-  auto policy = policy_of(checked, made);
+  auto policy = policy_of(checked, made, traffic_.policy.get());
   return Made{.ways_out = std::move(made), .policy = std::move(policy)};
 }
 
 std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& checked,
                                                       std::shared_ptr<const Policy> policy,
                                                       Proxy::LiveFlows live) {
-  if (auto replaced = capture_->replace_rules(checked.config.capture.options.exclusions,
-                                              kernel_decisions(*checked.rules));
-      !replaced) {
+  if (auto replaced = replace_kernel_rules(checked); !replaced) {
     return std::unexpected(Mistakes{std::move(replaced).error()});
   }
   proxy_->replace_policy(policy, live);
@@ -199,9 +200,48 @@ std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveF
 }
 
 std::expected<void, Mistakes> Service::apply_lists(CheckedConfig checked) {
-  auto replaced = replace_policy(checked, policy_of(checked, ways_out_), Proxy::LiveFlows::keep);
+  auto replaced = replace_policy(checked, policy_of(checked, ways_out_, traffic_.policy.get()),
+                                 Proxy::LiveFlows::keep);
   if (replaced) checked_ = std::move(checked);
   return replaced;
+}
+
+/// Counters of the kernel begin anew with the table that they are in: what they had counted for
+/// rules that stay is added from then on, and what they count for others under the same number is
+/// taken off.
+Result<void> Service::replace_kernel_rules(const CheckedConfig& checked) {
+  auto before = capture_->kernel_hits();
+  if (!before) return Failure(std::move(before).error());
+  const bool replaced = SHUNT_TRY(capture_->replace_rules(checked.config.capture.options.exclusions,
+                                                          kernel_decisions(*checked.rules)));
+  const auto counted = [&](std::uint32_t rule) {
+    const auto found = before->find(rule);
+    return found == before->end() ? std::int64_t{0} : static_cast<std::int64_t>(found->second);
+  };
+  std::vector<std::int64_t> base;
+  for (const std::uint32_t same : same_rules(*checked_.rules, *checked.rules)) {
+    const auto rule = static_cast<std::uint32_t>(base.size());
+    const std::int64_t total = same == kNoSuchRule ? 0 : kernel_base_[same] + counted(same);
+    base.push_back(replaced ? total : total - counted(rule));
+  }
+  kernel_base_ = std::move(base);
+  return {};
+}
+
+Result<std::vector<RuleHits>> Service::rule_hits() const {
+  const auto kernel = SHUNT_TRY(capture_->kernel_hits());
+  const HitCounters& counters = traffic_.policy->hits();
+  std::vector<RuleHits> hits(checked_.rules->size() + 1);
+  for (std::uint32_t rule = 0; rule < hits.size(); ++rule) {
+    const auto found = kernel.find(rule);
+    hits[rule].in_kernel = found != kernel.end();
+    const std::int64_t now =
+        hits[rule].in_kernel ? static_cast<std::int64_t>(found->second) : std::int64_t{0};
+    hits[rule].kernel = static_cast<std::uint64_t>(kernel_base_[rule] + now);
+    hits[rule].total = counters.hits(rule) + hits[rule].kernel;
+    hits[rule].since = counters.since(rule);
+  }
+  return hits;
 }
 
 std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {

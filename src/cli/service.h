@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 #include "cli/gateway_request.h"
 #include "cli/least_privilege.h"
 #include "cli/proxy_setup.h"
+#include "cli/rules_report.h"
 #include "config/config.h"
 #include "control/message.h"
 #include "egress/health_checker.h"
@@ -53,6 +55,11 @@ class Service {
   }
   /// What the present configuration does that nobody may have meant, a line each.
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+  /// Of the rules as they are now, [0] is the default's. Reads the kernel's counters.
+  [[nodiscard]] Result<std::vector<RuleHits>> rule_hits() const;
+  [[nodiscard]] const Ruleset& rules() const { return *checked_.rules; }
+  /// Another number after each change of the rules.
+  [[nodiscard]] std::uint64_t rules_state() const { return traffic_.policy->serial(); }
   /// "12 rules, 2 ways out".
   [[nodiscard]] std::string text() const;
 
@@ -71,6 +78,7 @@ class Service {
   std::expected<void, Mistakes> replace_policy(const CheckedConfig& checked,
                                                std::shared_ptr<const Policy> policy,
                                                Proxy::LiveFlows live);
+  Result<void> replace_kernel_rules(const CheckedConfig& checked);
   [[nodiscard]] std::vector<std::string> look_for_oddities() const;
   /// What stat(2) says of the files that the rules were read from.
   [[nodiscard]] std::string look() const;
@@ -85,7 +93,8 @@ class Service {
   std::vector<std::string> warnings_;
   std::unique_ptr<HealthChecker> checker_;
   std::unique_ptr<Proxy> proxy_;
-  std::string refused_files_;  // what look() said of a state of the lists that was bad
+  std::vector<std::int64_t> kernel_base_;  // what is to be added to the kernel's counters, by rule
+  std::string refused_files_;              // what look() said of a state of the lists that was bad
 };
 
 /// What was changed between two configurations that only a restart can apply: "capture.lan", ….

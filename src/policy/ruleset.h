@@ -11,7 +11,6 @@
 // all.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -106,19 +105,6 @@ class Ruleset {
   std::vector<FileStamp> files_;
   std::uint32_t used_keys_ = 0;  // a bit for each TermKey
   std::unique_ptr<CompiledRules> compiled_;
-};
-
-/// How often each rule decided. Beside the Ruleset, so that it can stay immutable; any thread.
-class HitCounters {
- public:
-  explicit HitCounters(const Ruleset& rules) : hits_(rules.size() + 1) {}
-  void hit(std::uint32_t rule) { hits_[rule].fetch_add(1, std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t hits(std::uint32_t rule) const {
-    return hits_[rule].load(std::memory_order_relaxed);
-  }
-
- private:
-  std::vector<std::atomic<std::uint64_t>> hits_;
 };
 
 }  // namespace shunt

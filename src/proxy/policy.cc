@@ -19,12 +19,16 @@ std::uint64_t next_serial() {
 
 }  // namespace
 
-Policy::Policy(std::shared_ptr<const Ruleset> rules)
-    : serial_(next_serial()), rules_(std::move(rules)), hits_(*rules_) {}
+Policy::Policy(std::shared_ptr<const Ruleset> rules, const Policy* before)
+    : serial_(next_serial()),
+      rules_(std::move(rules)),
+      hits_(before == nullptr ? HitCounters(*rules_)
+                              : HitCounters(*rules_, before->rules(), before->hits())) {}
 
 std::shared_ptr<const Policy> Policy::create(std::shared_ptr<const Ruleset> rules,
-                                             std::vector<std::shared_ptr<const WayOut>> ways_out) {
-  std::shared_ptr<Policy> policy(new Policy(std::move(rules)));
+                                             std::vector<std::shared_ptr<const WayOut>> ways_out,
+                                             const Policy* before) {
+  std::shared_ptr<Policy> policy(new Policy(std::move(rules), before));
   policy->ways_out_ = std::move(ways_out);
   policy->carriers_.reserve(policy->rules_->size() + 1);
   for (std::uint32_t rule = 0; rule <= policy->rules_->size(); ++rule) {

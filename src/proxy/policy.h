@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "egress/way_out.h"
+#include "policy/hit_counters.h"
 #include "policy/ruleset.h"
 
 namespace shunt {
@@ -16,27 +17,31 @@ namespace shunt {
 /// Never changes but for its counters; shared by all threads.
 class Policy {
  public:
-  /// `ways_out` in the order of Ruleset::ways_out().
+  /// `ways_out` in the order of Ruleset::ways_out(). Rules that stand in `before` (null: there was
+  /// nothing) as well count on.
   static std::shared_ptr<const Policy> create(std::shared_ptr<const Ruleset> rules,
-                                              std::vector<std::shared_ptr<const WayOut>> ways_out);
+                                              std::vector<std::shared_ptr<const WayOut>> ways_out,
+                                              const Policy* before = nullptr);
   /// Without rules: everything goes one way.
   static std::shared_ptr<const Policy> always(std::shared_ptr<const WayOut> way_out);
 
   [[nodiscard]] const Ruleset& rules() const { return *rules_; }
   /// Made later than the other.
   [[nodiscard]] bool newer_than(const Policy& other) const { return serial_ > other.serial_; }
+  /// Another number for each policy of the process.
+  [[nodiscard]] std::uint64_t serial() const { return serial_; }
   /// What carries the flows that a rule (0: none) decided: its way out, or a group of those that
   /// its `else`s name. Null where the rule denies.
   [[nodiscard]] const WayOut* carrier(std::uint32_t rule) const { return carriers_[rule]; }
   void hit(std::uint32_t rule) const { hits_.hit(rule); }
-  [[nodiscard]] std::uint64_t hits(std::uint32_t rule) const { return hits_.hits(rule); }
+  [[nodiscard]] const HitCounters& hits() const { return hits_; }
 
   /// Whether a flow that `rule` decided here fares the same by `other_rule` of `other`: by names.
   [[nodiscard]] bool same_verdict(std::uint32_t rule, const Policy& other,
                                   std::uint32_t other_rule) const;
 
  private:
-  explicit Policy(std::shared_ptr<const Ruleset> rules);
+  Policy(std::shared_ptr<const Ruleset> rules, const Policy* before);
   const WayOut* carrier_of(const Verdict& verdict);
 
   std::uint64_t serial_;

@@ -107,15 +107,17 @@ std::vector<KernelDecision> some_kernel_rules() {
 TEST(Rulesets, let_go_what_a_rule_sends_direct_and_count_it) {
   CaptureSpec spec = full_spec();
   spec.kernel_rules = some_kernel_rules();
-  const std::string http = "meta l4proto { tcp, udp } th dport 80 counter name \"rule_2\" accept\n";
+  const std::string http = "meta l4proto { tcp, udp } th dport 80 goto leave_by_rule_2\n";
   for (const auto& text : {tproxy::ruleset(spec), redirect::ruleset(spec),
                            tproxy::closed_ruleset(spec), redirect::closed_ruleset(spec)}) {
     EXPECT_THAT(text, HasSubstr("counter rule_2 {"));
+    EXPECT_THAT(text, HasSubstr("chain leave_by_rule_2 {\n    ct status & confirmed == 0 counter "
+                                "name \"rule_2\"\n    accept\n  }"));
     EXPECT_THAT(text, Not(HasSubstr("counter rule_1")));
     EXPECT_THAT(text, HasSubstr("chain rules_forwarded {\n    ip saddr 192.0.2.10 return\n    " +
                                 http + "  }"));
     EXPECT_THAT(text, HasSubstr("chain rules_own {\n    ip saddr 192.0.2.10 return\n    " + http +
-                                "    meta skuid 0 counter name \"rule_3\" accept\n  }"));
+                                "    meta skuid 0 goto leave_by_rule_3\n  }"));
     EXPECT_THAT(text, HasSubstr("    jump rules_own\n"));
     EXPECT_THAT(text, HasSubstr("    jump rules_forwarded\n"));
   }

@@ -234,16 +234,6 @@ TEST(Verdict, is_a_chain_of_ways_out) {
   EXPECT_EQ(rules->verdict(2).kind, Verdict::Kind::drop);
 }
 
-TEST(HitCounters, count_each_rule) {
-  const auto rules = compiled({"port 80 -> wan2"});
-  HitCounters hits(*rules);
-  hits.hit(1);
-  hits.hit(1);
-  hits.hit(0);
-  EXPECT_EQ(hits.hits(1), 2U);
-  EXPECT_EQ(hits.hits(0), 1U);
-}
-
 TEST(MinuteOfWeek, begins_on_monday) {
   ::setenv("TZ", "UTC0", 1);  // NOLINT(concurrency-mt-unsafe)
   ::tzset();

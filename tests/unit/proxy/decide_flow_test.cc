@@ -106,7 +106,7 @@ TEST_F(DecideFlowTest, needs_no_byte_where_no_rule_asks_for_one) {
   auto flow = decide({.rules = {"port 80 -> direct", "host a.example -> reject"}}).get();
   EXPECT_EQ(flow.rule, 1U);
   EXPECT_FALSE(flow.by_first_bytes);
-  EXPECT_EQ(flow.policy->hits(1), 1U);
+  EXPECT_EQ(flow.policy->hits().hits(1), 1U);
 }
 
 TEST_F(DecideFlowTest, waits_for_a_name_that_comes_in_pieces) {
