@@ -107,10 +107,7 @@ void warn_of_listeners(const CheckedConfig& checked, std::vector<Error>& warning
 }  // namespace
 
 std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t own_mark_bits) {
-  Mistakes mistakes;
-  if (auto ways = check_way_outs(config.ways_out, own_mark_bits); !ways) {
-    mistakes.push_back(std::move(ways).error());
-  }
+  Mistakes mistakes = way_out_mistakes(config.ways_out, own_mark_bits);
   if (auto listeners = check_plain_listeners(config.listeners); !listeners) {
     mistakes.push_back(std::move(listeners).error());
   }

@@ -210,13 +210,38 @@ Result<void> check_toa(const WayOutSpec& spec) {
                     "only a direct way out opens the server's connection itself");
 }
 
-/// Looks for names that do not exist and for ways that lead through themselves. What it finds no
-/// fault with is no deeper than kDeepest, here and in make_ways_out().
+/// The way out of that name, or what is wrong with it.
+void check_names(std::span<const WayOutSpec> specs, const WayOutSpec& spec, std::string_view key,
+                 const std::vector<std::string>& names, std::vector<Error>& mistakes) {
+  std::vector<std::string_view> known{kDirect};
+  for (const WayOutSpec& other : specs) known.emplace_back(other.name);
+  for (const std::string& name : names) {
+    if (std::ranges::find(known, name) != known.end()) continue;
+    const auto near = closest_word(name, known);
+    Failure failure =
+        way_out_error(spec, key, fmt::format("unknown way out \"{}\"", escaped(name)),
+                      near.empty() ? std::string() : fmt::format("did you mean \"{}\"?", near));
+    failure.error().number = error_number::kUnknownWayOut;
+    mistakes.push_back(std::move(failure).error());
+  }
+}
+
+/// Looks for ways that lead through themselves; names that do not exist are passed over. What it
+/// finds no fault with is no deeper than kDeepest, here and in make_ways_out().
 // NOLINTBEGIN(misc-no-recursion)
 class Walk {
  public:
   explicit Walk(std::span<const WayOutSpec> specs) : specs_(specs) {}
 
+  /// Each cycle is found once, from wherever it is first come upon.
+  Result<void> from_the_top(const WayOutSpec& spec) {
+    auto walked = from(spec);
+    if (!walked) done_.insert(done_.end(), path_.begin(), path_.end());
+    path_.clear();
+    return walked;
+  }
+
+ private:
   Result<void> from(const WayOutSpec& spec) {
     if (std::ranges::find(done_, &spec) != done_.end()) return {};
     if (path_.size() == kDeepest) {
@@ -231,29 +256,16 @@ class Walk {
     return {};
   }
 
- private:
   Result<void> into(const WayOutSpec& spec, std::string_view key,
                     const std::vector<std::string>& names) {
     for (const std::string& name : names) {
       if (name == kDirect) continue;
       const WayOutSpec* next = find_spec(specs_, name);
-      if (next == nullptr) return unknown(spec, key, name);
+      if (next == nullptr) continue;
       if (std::ranges::find(path_, next) != path_.end()) return cycle(spec, key, *next);
       SHUNT_CHECK(from(*next));
     }
     return {};
-  }
-
-  [[nodiscard]] Failure unknown(const WayOutSpec& spec, std::string_view key,
-                                const std::string& name) const {
-    std::vector<std::string_view> names{kDirect};
-    for (const WayOutSpec& other : specs_) names.emplace_back(other.name);
-    const auto near = closest_word(name, names);
-    Failure failure =
-        way_out_error(spec, key, fmt::format("unknown way out \"{}\"", escaped(name)),
-                      near.empty() ? std::string() : fmt::format("did you mean \"{}\"?", near));
-    failure.error().number = error_number::kUnknownWayOut;
-    return failure;
   }
 
   [[nodiscard]] Failure cycle(const WayOutSpec& spec, std::string_view key,
@@ -292,21 +304,35 @@ const WayOutSpec* find_spec(std::span<const WayOutSpec> specs, std::string_view 
   return found == specs.end() ? nullptr : &*found;
 }
 
-Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own_mark_bits) {
+std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
+                                    std::uint32_t own_mark_bits) {
+  std::vector<Error> mistakes;
+  const auto note = [&mistakes](Result<void> checked) {
+    if (!checked) mistakes.push_back(std::move(checked).error());
+    return checked.has_value();
+  };
   for (const WayOutSpec& spec : specs) {
-    SHUNT_CHECK(check_name(specs, spec));
-    SHUNT_CHECK(check_interface(spec));
-    SHUNT_CHECK(check_mark(spec, own_mark_bits));
-    SHUNT_CHECK(check_source(spec));
-    SHUNT_CHECK(check_group(spec));
-    SHUNT_CHECK(check_proxy(spec));
-    SHUNT_CHECK(check_secrets(spec));
-    SHUNT_CHECK(check_via(spec));
-    SHUNT_CHECK(check_toa(spec));
+    note(check_name(specs, spec));
+    note(check_interface(spec));
+    note(check_mark(spec, own_mark_bits));
+    note(check_source(spec));
+    note(check_group(spec));
+    // What a proxy is told depends on what it is.
+    if (note(check_proxy(spec))) note(check_secrets(spec));
+    note(check_via(spec));
+    note(check_toa(spec));
+    check_names(specs, spec, "via", spec.via, mistakes);
+    check_names(specs, spec, "members", spec.members, mistakes);
   }
   Walk walk(specs);
-  for (const WayOutSpec& spec : specs) SHUNT_CHECK(walk.from(spec));
-  return {};
+  for (const WayOutSpec& spec : specs) note(walk.from_the_top(spec));
+  return mistakes;
+}
+
+Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own_mark_bits) {
+  auto mistakes = way_out_mistakes(specs, own_mark_bits);
+  if (mistakes.empty()) return {};
+  return Failure(std::move(mistakes.front()));
 }
 
 }  // namespace shunt

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "egress/way_out_spec.h"
@@ -15,7 +16,11 @@ namespace shunt {
 Failure way_out_error(const WayOutSpec& spec, std::string_view key, std::string_view what,
                       std::string help = {});
 
-/// Whatever can be found wrong without asking the system: names, contradictions, cycles. Pure.
+/// Whatever can be found wrong without asking the system: names, contradictions, cycles. At most
+/// one mistake of each kind for each way out, in the order of the file, cycles last. Pure.
+[[nodiscard]] std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
+                                                  std::uint32_t own_mark_bits);
+/// The first of these.
 Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own_mark_bits);
 
 /// Null where there is none of that name.
