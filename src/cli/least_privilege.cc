@@ -76,6 +76,7 @@ std::vector<int> capabilities_in_use(const PrivilegeNeeds& needs) {
     }
   }
   if (needs.processes) add_for_processes(kept);
+  if (needs.toa && has_capability(CAP_BPF)) kept.push_back(CAP_BPF);
   const bool kept_already = std::ranges::find(kept, CAP_DAC_READ_SEARCH) != kept.end();
   if (kept_already || !has_capability(CAP_DAC_READ_SEARCH)) return kept;
   if (const std::string file = file_that_needs_privilege(kept, needs.files); !file.empty()) {
@@ -98,7 +99,7 @@ PrivilegeNeeds privilege_needs(const Ruleset& rules, bool host) {
 }
 
 Result<KeptPrivileges> give_up_privileges(const PrivilegeNeeds& needs) {
-  KeptPrivileges kept{.gave_up_processes = may_see_processes()};
+  KeptPrivileges kept{.gave_up_processes = may_see_processes(), .toa = needs.toa};
   SHUNT_CHECK(keep_only(capabilities_in_use(needs)));
   kept.processes = may_see_processes();
   kept.gave_up_processes = kept.gave_up_processes && !kept.processes;
@@ -108,7 +109,7 @@ Result<KeptPrivileges> give_up_privileges(const PrivilegeNeeds& needs) {
     return kept;
   }
   SHUNT_CHECK(forbid_dumps());
-  if (const auto restricted = restrict_system_calls(); !restricted) {
+  if (const auto restricted = restrict_system_calls({.bpf = needs.toa}); !restricted) {
     log(LogLevel::warning, restricted.error().text());
   }
   return kept;

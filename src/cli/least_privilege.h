@@ -14,6 +14,7 @@ namespace shunt::cli {
 
 struct PrivilegeNeeds {
   bool processes = false;            ///< rules ask what program a flow comes from
+  bool toa = false;                  ///< a way out says `toa`
   std::vector<std::string> files{};  ///< those that are read again later
 };
 
@@ -24,6 +25,7 @@ struct PrivilegeNeeds {
 struct KeptPrivileges {
   bool processes = false;          ///< may look into processes of others
   bool gave_up_processes = false;  ///< could have, before
+  bool toa = false;                ///< may attach eBPF programs and use their maps
 };
 
 /// Gives up everything that is not in use from here on, for good: called before any thread is
@@ -35,6 +37,7 @@ struct KeptPrivileges {
 ///   CAP_NET_BIND_SERVICE  replies to UDP clients from ports below 1024
 ///   CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH
 ///                         only with needs.processes: which process has a socket
+///   CAP_BPF               only with needs.toa
 ///   CAP_DAC_READ_SEARCH   only where one of needs.files cannot be read without it
 Result<KeptPrivileges> give_up_privileges(const PrivilegeNeeds& needs);
 

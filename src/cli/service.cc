@@ -65,10 +65,12 @@ std::shared_ptr<const Policy> policy_of(const CheckedConfig& checked, const Ways
   return Policy::create(checked.rules, std::move(ways), before);
 }
 
-Error privilege_error() {
+/// `wanted`: what the new configuration does for the first time.
+Error privilege_error(std::string_view wanted) {
   return make_error(Kind::configuration, error_number::kNeedsRestart,
-                    "nothing was changed: the new rules ask what program a connection comes from, "
-                    "and shunt gave up the right to know when it started, since no rule did",
+                    fmt::format("nothing was changed: {}, and shunt gave up the right to do so "
+                                "when it started, since nothing asked for it",
+                                wanted),
                     "stop `shunt serve` and start it again");
 }
 
@@ -77,6 +79,7 @@ PrivilegeNeeds needs_of(const CheckedConfig& checked) {
   const Config& config = checked.config;
   PrivilegeNeeds needs = privilege_needs(*checked.rules, config.capture.options.host);
   needs.files.push_back(config.source->file());
+  needs.toa = std::ranges::any_of(config.ways_out, &WayOutSpec::toa);
   for (const WayOutSpec& way : config.ways_out) {
     for (const std::string& file : {way.password_file, way.tls_ca}) {
       if (!file.empty()) needs.files.push_back(file);
@@ -252,8 +255,13 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
   }
   auto checked = check_config(*std::move(config), capture_->plan().spec.marks.mask);
   if (!checked) return std::unexpected(std::move(checked).error());
-  if (kept_.gave_up_processes && needs_of(*checked).processes) {
-    return std::unexpected(Mistakes{privilege_error()});
+  const PrivilegeNeeds needs = needs_of(*checked);
+  if (kept_.gave_up_processes && needs.processes) {
+    return std::unexpected(
+        Mistakes{privilege_error("the new rules look up what program a connection comes from")});
+  }
+  if (!kept_.toa && needs.toa) {
+    return std::unexpected(Mistakes{privilege_error("a new way out attaches an eBPF program")});
   }
   const std::string change = change_text(*checked_.rules, *checked->rules);
   if (auto applied = apply(*std::move(checked), live); !applied) {

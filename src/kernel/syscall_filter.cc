@@ -36,7 +36,7 @@ namespace {
 // those that this libseccomp does not know. Grouped by what needs them.
 constexpr auto kAllowed = std::to_array<std::string_view>(
     {// memory
-     "brk", "madvise", "membrarier", "memfd_create", "mremap", "munmap",
+     "brk", "madvise", "membarrier", "memfd_create", "mremap", "munmap",
      // threads
      "exit", "exit_group", "futex", "getcpu", "getpid", "getppid", "gettid", "restart_syscall",
      "rseq", "sched_getaffinity", "sched_yield", "set_robust_list",
@@ -229,11 +229,12 @@ bool can_be_restricted() {
 #endif
 }
 
-Result<void> restrict_system_calls() {
+Result<void> restrict_system_calls(const SystemCallNeeds& needs) {
   if (!can_be_restricted()) return {};
   SHUNT_CHECK(handle_refusals());
   Filter filter;
   for (const std::string_view name : kAllowed) filter.allow(name);
+  if (needs.bpf) filter.allow("bpf");
   allow_by_argument(filter);
   filter.attribute(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);  // nothing is in use but ours
   filter.attribute(SCMP_FLTATR_CTL_TSYNC, 1);

@@ -17,10 +17,15 @@
 
 namespace shunt {
 
+/// What not every configuration has a use for.
+struct SystemCallNeeds {
+  bool bpf = false;  ///< a way out writes TCP options (kernel/toa.h)
+};
+
 /// Filters all threads of the process from now on, and what they start; for good. The calling
 /// thread must have no_new_privs or CAP_SYS_ADMIN. SIGSYS must not be blocked in any thread
 /// (base/thread_signals.h). Kind::unsupported where the kernel has no such filters.
-Result<void> restrict_system_calls();
+Result<void> restrict_system_calls(const SystemCallNeeds& needs = {});
 
 /// False in builds with sanitizers: these look at their own process with ptrace(2), fork, and read
 /// what only a dumpable process lets be read.

@@ -169,14 +169,30 @@ def test_a_reload_may_bring_it_and_take_it(lab, cgroup):
     needs_bpf()
     needs_tun()
     reader = Reader(lab)
-    running = serve(lab, CAPTURE.replace("toa = true", "") + 'default = "clear"\n', cgroup)
+    with_it = CAPTURE + 'default = "clear"\n'
+    running = serve(lab, with_it, cgroup)
     running.wait_ready()
-    ask(lab, reader)
     path = lab.gateway.outside(CONFIG)
-    path.write_text("version = 1\n" + CAPTURE + 'default = "clear"\n')
+    path.write_text("version = 1\n" + with_it.replace("toa = true", ""))
+    shunt(lab.gateway, "reload")
+    ask(lab, reader)
+    path.write_text("version = 1\n" + with_it)
     shunt(lab.gateway, "reload")
     mine = ask(lab, reader)
     assert reader.seen[0] is None and (str(reader.seen[1][0]), reader.seen[1][1]) == mine
+    assert running.stop() == 0
+
+
+def test_the_first_way_out_with_it_needs_a_restart(lab, cgroup):
+    """shunt gives up what it has no use for when it starts."""
+    needs_bpf()
+    needs_tun()
+    with_it = CAPTURE + 'default = "clear"\n'
+    running = serve(lab, with_it.replace("toa = true", ""), cgroup)
+    running.wait_ready()
+    lab.gateway.outside(CONFIG).write_text("version = 1\n" + with_it)
+    done = shunt(lab.gateway, "reload", check=False)
+    assert done.code == 3 and "eBPF program" in done.err and "error[S046]" in done.err, done
     assert running.stop() == 0
 
 
