@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "kernel/in_namespace.h"
+#include "unit/kernel/in_namespace.h"
 #include "kernel/nft.h"
 
 namespace shunt {
