@@ -75,7 +75,7 @@ Result<int> run_rules(const Options& options) {
 
 constinit const Command kRulesCommand = {
     .name = "rules",
-    .summary = "show the rules of a running `shunt serve` and how often each decided",
+    .summary = "show the rules of a running `shunt serve` and their hits",
     .usage = "[--json]",
     .description =
         "One line for each rule, the default last: how many flows it decided, how many of these "

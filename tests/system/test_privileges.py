@@ -20,6 +20,7 @@ from test_serve import CONFIG, HEAD, Serve, configure, reach, reload
 
 UNIT = ROOT / "packaging" / "shunt.service"
 PROCESS_RULES = ROOT / "packaging" / "process-rules.conf"
+TOA = ROOT / "packaging" / "toa.conf"
 
 ALWAYS = {"net_admin": 12, "net_raw": 13, "net_bind_service": 10}
 PROCESSES = {"sys_ptrace": 19, "dac_read_search": 2}
@@ -108,7 +109,8 @@ def merged(tmp_path: Path, *parts: Path) -> Path:
     return unit
 
 
-@pytest.mark.parametrize("parts, limit", [([UNIT], 2.0), ([UNIT, PROCESS_RULES], 4.5)])
+@pytest.mark.parametrize("parts, limit", [([UNIT], 2.0), ([UNIT, PROCESS_RULES], 4.5),
+                                          ([UNIT, PROCESS_RULES, TOA], 4.5)])
 def test_exposure_of_the_unit(tmp_path, parts, limit):
     needs("systemd-analyze")
     unit = merged(tmp_path, *parts)
@@ -122,7 +124,7 @@ def test_exposure_of_the_unit(tmp_path, parts, limit):
 
 def test_the_unit_is_well_formed(tmp_path):
     needs("systemd-analyze")
-    text = merged(tmp_path, UNIT, PROCESS_RULES).read_text()
+    text = merged(tmp_path, UNIT, PROCESS_RULES, TOA).read_text()
     # Where nothing is installed: a program that exists, and no manual page.
     text = re.sub(r"/usr/bin/shunt", "/bin/true", text).replace("Documentation=", "#")
     text = text.replace("User=shunt", "User=root").replace("Group=shunt", "Group=root")
@@ -157,7 +159,7 @@ def test_the_unit_lets_pass_what_shunt_lets_itself(tmp_path):
     needs("systemd-analyze")
     sets = system_call_sets()
     allowed: set[str] = set()
-    for line in UNIT.read_text().splitlines():
+    for line in (UNIT.read_text() + TOA.read_text()).splitlines():
         if line.startswith("SystemCallFilter="):
             words = line.partition("=")[2].lstrip("~").split()
             named = set().union(*(expand(word, sets) for word in words))

@@ -44,11 +44,11 @@ TEST(RulesReport, has_a_line_for_each_rule_and_the_default_last) {
 }
 
 TEST(RulesReport, is_json_as_well) {
-  const auto one = rules({"host \"a b\" -> direct"});
+  const auto one = rules({"process \"a b\" -> direct"});
   const auto lines = rule_lines(*one, {hits(1, 0, false), hits(3, 2, true)}, true, 1, 9999);
   EXPECT_THAT(
       lines,
-      ElementsAre(R"({"v":1,"rule":1,"text":"host \"a b\" -> direct","action":"direct",)"
+      ElementsAre(R"({"v":1,"rule":1,"text":"process \"a b\" -> direct","action":"direct",)"
                   R"("hits":3,"kernel_hits":2,"in_kernel":true,"since":"1970-01-02T00:00:00Z"})",
                   R"({"v":1,"rule":0,"action":"reject",)"
                   R"("hits":1,"kernel_hits":0,"in_kernel":false,"since":"1970-01-02T00:00:00Z"})"));

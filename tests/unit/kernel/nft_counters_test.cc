@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "unit/kernel/in_namespace.h"
 #include "kernel/nft.h"
+#include "unit/kernel/in_namespace.h"
 
 namespace shunt {
 namespace {
