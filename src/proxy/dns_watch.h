@@ -22,7 +22,7 @@ class DnsWatch {
 
  private:
   struct Question {
-    std::uint16_t id;
+    std::uint16_t id = 0;
     dns::Question question;
     bool operator==(const Question&) const = default;
   };

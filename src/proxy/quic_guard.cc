@@ -5,16 +5,11 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "base/limits.h"
 #include "policy/decide.h"
 #include "sniff/first_facts.h"
 
 namespace shunt {
-namespace {
-
-constexpr std::size_t kMostBegun = 8;
-
-}  // namespace
-
 auto QuicGuard::see(std::string_view datagram, const Decided& decided) -> std::optional<Objection> {
   if (!is_quic_initial(datagram)) return std::nullopt;
   const std::string_view id = quic_connection_id(datagram);
@@ -29,7 +24,8 @@ auto QuicGuard::see(std::string_view datagram, const Decided& decided) -> std::o
   std::optional<Objection> objection;
   if (connection->reader.opened() && done) objection = judge(connection->reader, decided);
   if (done) begun_.erase(connection);
-  if (begun_.size() > kMostBegun) objection = Objection{.rule = decided.rule, .name = {}};
+  if (begun_.size() > limits::kQuicConnections)
+    objection = Objection{.rule = decided.rule, .name = {}};
   if (objection) count(Counter::requests_ended_flow);
   return objection;
 }

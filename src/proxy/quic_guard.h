@@ -45,7 +45,7 @@ class QuicGuard {
                                                const Decided& decided) const;
 
   NameEvidence names_;
-  std::vector<Connection> begun_;  // a few; their hellos are incomplete
+  std::vector<Connection> begun_;  // at most limits::kQuicConnections; their hellos are incomplete
 };
 
 }  // namespace shunt

@@ -39,7 +39,7 @@ void expand(const Secret& secret, std::string_view label, std::span<std::uint8_t
   std::string info = {'\0', static_cast<char>(out.size()),
                       static_cast<char>(kPrefix.size() + label.size())};
   info.append(kPrefix).append(label).push_back('\0');
-  hmac_sha256_ctx context;
+  hmac_sha256_ctx context{};
   hmac_sha256_set_key(&context, secret.size(), secret.data());
   hkdf_expand(&context, hmac_update(), hmac_digest(), SHA256_DIGEST_SIZE, info.size(),
               unsigned_bytes(info), out.size(), out.data());
@@ -48,7 +48,7 @@ void expand(const Secret& secret, std::string_view label, std::span<std::uint8_t
 Secret client_secret(QuicVersion version, std::string_view connection_id) {
   const Salt& salt = version == QuicVersion::v1 ? kSaltV1 : kSaltV2;
   Secret initial{};
-  hmac_sha256_ctx context;
+  hmac_sha256_ctx context{};
   hmac_sha256_set_key(&context, salt.size(), salt.data());
   hkdf_extract(&context, hmac_update(), hmac_digest(), SHA256_DIGEST_SIZE, connection_id.size(),
                unsigned_bytes(connection_id), initial.data());
@@ -60,7 +60,7 @@ Secret client_secret(QuicVersion version, std::string_view connection_id) {
 /// The header without its protection (RFC 9001 section 5.4), up to and with the packet number.
 std::string plain_header(const QuicInitialKeys& keys, std::string_view packet,
                          std::size_t number_at) {
-  aes128_ctx cipher;
+  aes128_ctx cipher{};
   aes128_set_encrypt_key(&cipher, keys.header.data());
   std::array<std::uint8_t, kSampleBytes> mask{};
   aes128_encrypt(&cipher, mask.size(), mask.data(),
@@ -106,7 +106,7 @@ std::optional<std::string> open_initial(const QuicInitialKeys& keys, std::string
   if (sealed.size() < kTagBytes) return std::nullopt;
   const auto nonce = nonce_of(keys, std::string_view(header).substr(number_at));
 
-  gcm_aes128_ctx cipher;
+  gcm_aes128_ctx cipher{};
   gcm_aes128_set_key(&cipher, keys.key.data());
   gcm_aes128_set_iv(&cipher, nonce.size(), nonce.data());
   gcm_aes128_update(&cipher, header.size(), unsigned_bytes(header));
