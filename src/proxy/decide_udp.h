@@ -22,8 +22,8 @@ namespace shunt {
 struct UdpDecideContext {
   EventLoop& loop;
   NameEvidence names;
-  ProcessFinder* processes;  ///< null: no session has a process
-  std::uint32_t sniff_wait_ms;
+  ProcessFinder* processes = nullptr;  ///< null: no session has a process
+  std::uint32_t sniff_wait_ms = 0;
 };
 
 /// Sets what Flow tells of a decision, and counts the hit, unless the session ends first. The
