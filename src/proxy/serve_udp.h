@@ -136,7 +136,7 @@ class UdpServer {
   enum class Tell : std::uint8_t { client, nobody };
   void refuse(UdpSession& session, const ConnectFailure& failure, Tell tell = Tell::client);
   void report(const UdpSession& session, Undeliverable what, std::uint32_t mtu = 0);
-  void log_hello(UdpSession& session);
+  void log_hello(UdpSession& session) const;
   void log_end(const UdpSession& session, EndReason reason, const ConnectFailure* failure);
   void end(UdpSession& session, EndReason reason);
   void release(UdpSession& session);

@@ -268,7 +268,7 @@ void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell 
 }
 
 /// Once it is complete, and the session is decided.
-void UdpServer::log_hello(UdpSession& session) {
+void UdpServer::log_hello(UdpSession& session) const {
   using State = QuicHelloReader::State;
   if (session.hello == nullptr || session.hello->state() == State::need_more) return;
   const auto reader = std::exchange(session.hello, nullptr);
