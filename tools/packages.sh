@@ -11,7 +11,7 @@ declare -A packages=(
   [demo]="iproute2 nftables python3 curl nginx-light openssl dnsmasq-base bind9-dnsutils"
   [test]="git python3-pytest python3-pytest-xdist python3-jsonschema universal-ctags shellcheck
     clang-format-19 clang-tidy-19 procps util-linux systemd iptables socat wget libc6-dev
-    dnsmasq-base bind9-dnsutils openssl
+    dnsmasq-base unbound bind9-dnsutils openssl
     dante-server microsocks tinyproxy-bin squid haproxy libnginx-mod-stream
     ngtcp2-client ngtcp2-server"
   [bench]="iperf3"

@@ -32,6 +32,11 @@ enum class Counter : std::uint8_t {
   udp_client_over_cap,       ///< limits::kUdpSessionsPerClient
   udp_replies_evicted,       ///< limits::kUdpReplySockets
   udp_datagrams_dropped,     ///< could not be sent on
+  dns_queries_refused,       ///< limits::kDnsQueries or kDnsQueriesOfClient
+  dns_questions_failed,      ///< the server gave no answer: SERVFAIL
+  dns_answers_forgotten,     ///< limits::kDnsCached or kDnsCachedBytes
+  fake_names_evicted,        ///< the range or limits::kFakeNames is used up
+  fake_addresses_unknown,    ///< a flow to a fake address that stands for no name
   http_heads_too_long,       ///< limits::kHttpHeadBytes
   http_pipelines_too_deep,   ///< limits::kHttpPipelinedRequests
   tls_hellos_too_long,       ///< limits::kTlsHelloBytes

@@ -24,6 +24,7 @@
 #include "capture/host_network.h"
 #include "capture/host_network_watch.h"
 #include "capture/namespace_processes.h"
+#include "cli/dns_setup.h"
 #include "cli/options.h"
 #include "cli/process_title.h"
 #include "cli/proxy_setup.h"
@@ -32,6 +33,7 @@
 #include "kernel/namespace_members.h"
 #include "kernel/syscall_filter.h"
 #include "net/fd_passing.h"
+#include "proxy/dns_service.h"
 #include "proxy/proxy.h"
 
 namespace shunt::cli {
@@ -173,6 +175,9 @@ Result<void> CarrierProcess::start_proxy() {
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;
+  // The namespace ends with the command, so nobody asks later what a fake address meant.
+  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
+  proxy.dns = SHUNT_TRY(make_dns(dns, ""));
   proxy.processes = processes_.get();
   proxy.own_listeners = namespace_->listeners().own;
   proxy.reply_sockets = namespace_->reply_sockets();

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <array>
+#include <string_view>
 
 #include "base/limits.h"
 #include "cli/options.h"
 
 namespace shunt::cli {
+
+inline constexpr std::string_view kDnsModes[] = {"system", "remote", "fake-ip"};
 
 inline constexpr std::array kTrafficOptions = std::to_array<Option>({
     {.name = "via",
@@ -40,6 +43,18 @@ inline constexpr std::array kTrafficOptions = std::to_array<Option>({
      .help = "the resolver at ADDRESS is trusted: what it answers clients verifies the names that "
              "permit (docs/rules.md)",
      .repeatable = true},
+    {.name = "dns",
+     .type = ValueType::choice,
+     .value = "MODE",
+     .help = "what becomes of queries of DNS: they go where the client sends them, or to "
+             "--dns-server, or names get addresses that stand for them (docs/dns.md)",
+     .fallback = "system",
+     .choices = kDnsModes},
+    {.name = "dns-server",
+     .type = ValueType::text,
+     .value = "URL",
+     .help = "the server that shunt asks itself: tcp://ADDRESS, tls://ADDRESS or udp://ADDRESS; "
+             "it is reached as what no rule matches"},
     {.name = "json", .help = "traffic lines as JSON, one object a line"},
     {.name = "log-to",
      .type = ValueType::path,

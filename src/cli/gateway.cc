@@ -13,6 +13,7 @@
 #include "capture/host_processes.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
+#include "cli/dns_setup.h"
 #include "cli/gateway_request.h"
 #include "cli/gateway_steps.h"
 #include "cli/least_privilege.h"
@@ -106,6 +107,8 @@ Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const Traffic
                                            GatewayCapture& capture, ProcessFinder* processes) {
   ProxyOptions proxy = traffic.proxy_options(options);
   proxy.processes = processes;
+  const DnsConfig dns = SHUNT_TRY(dns_config(options));
+  proxy.dns = SHUNT_TRY(set_up_dns(dns, capture.method().method));
   proxy.workers = capture.take_listeners();
   proxy.method = capture.method().method;
   proxy.own_listeners = capture.own_listeners();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "cli/dns_setup.h"
 #include "cli/kernel_decisions.h"
 #include "cli/options.h"
 #include "cli/place.h"
@@ -56,6 +57,20 @@ Error in_configuration(Error error, const Config& config) {
   const TextPlace& place = config.capture.lan_place;
   if (place.line != 0) error.place = config.source->error_at(place, 0, {}).place;
   return error;
+}
+
+Result<void> check_own_lookups(const Options& options, const DnsConfig& dns) {
+  if (dns.mode == DnsMode::system || !dns.server.empty() || !options.has("host")) return {};
+  return Failure(make_error(
+      Kind::usage, error_number::kOptionConflict,
+      "with --host this machine's own lookups are captured, so shunt itself needs a server to ask",
+      "--dns-server tcp://192.0.2.53      (or tls:// or udp://)"));
+}
+
+/// What the kernel decides by itself never reaches the proxy: neither the queries to be answered,
+/// nor the flows to fake addresses, which lead nowhere.
+void decide_all_in_proxy(const DnsConfig& dns, GatewayRequest& request) {
+  if (dns.mode != DnsMode::system) request.capture.kernel_rules.clear();
 }
 
 Error nothing_to_capture() {
@@ -108,6 +123,9 @@ Result<GatewayRequest> gateway_request(const Options& options) {
                                    .kernel_rules = kernel_decisions(*request.rules),
                                    .workers = worker_count(options.count("workers")),
                                    .mark_upstreams = !options.has("debug-unmarked")};
+  const DnsConfig dns = SHUNT_TRY(dns_config(options));
+  SHUNT_CHECK(check_own_lookups(options, dns));
+  decide_all_in_proxy(dns, request);
   return with_lan(std::move(request), options.values("interface"));
 }
 
@@ -120,6 +138,7 @@ Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
   request.capture.serves = true;
   request.capture.interfaces.clear();
   request.capture.kernel_rules = kernel_decisions(*checked.rules);
+  decide_all_in_proxy(checked.config.dns, request);
   request.capture.workers = worker_count(checked.config.limits.workers);
   if (asked.choose_lan || !asked.options.interfaces.empty()) {
     auto made = with_lan(std::move(request), asked.options.interfaces);

@@ -25,6 +25,8 @@ constexpr Example kExamples[] = {
      "carry a program that knows nothing of proxies through one"},
     {"shunt run --via socks5://127.0.0.1:1080 --rule 'to 10.0.0.0/8 -> direct' ./fetch-all",
      "all but one network through the proxy"},
+    {"shunt run --via socks5h://127.0.0.1:1080 --dns fake-ip ./fetch-all",
+     "names are sent to the proxy and never looked up here"},
 };
 
 // The order matters: the carrier is forked before anything is changed, and the command from a

@@ -12,6 +12,7 @@
 
 #include "base/error_numbers.h"
 #include "base/log.h"
+#include "cli/dns_setup.h"
 #include "cli/kernel_decisions.h"
 #include "cli/proxy_loop.h"
 #include "policy/hit_counters.h"
@@ -62,7 +63,9 @@ std::shared_ptr<const Policy> policy_of(const CheckedConfig& checked, const Ways
                                         const Policy* before) {
   std::vector<std::shared_ptr<const WayOut>> ways;
   for (const std::string& name : checked.rules->ways_out()) ways.push_back(made.find(name));
-  return Policy::create(checked.rules, std::move(ways), before);
+  const std::string& for_dns = checked.config.dns.via;
+  return Policy::create(checked.rules, std::move(ways), before,
+                        for_dns.empty() ? nullptr : made.find(for_dns));
 }
 
 /// `wanted`: what the new configuration does for the first time.
@@ -111,6 +114,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
   differs(before.limits.idle_timeout_ms != after.limits.idle_timeout_ms, "limits.idle-timeout");
   differs(before.dns.trusted != after.dns.trusted, "dns.trusted");
+  differs(!before.dns.same_as(after.dns), "dns");
   differs(before.log.json != after.log.json, "log.format");
   differs(before.log.to != after.log.to, "log.to");
   return keys;
@@ -153,6 +157,7 @@ Result<void> Service::start() {
   options.trusted_resolvers = config.dns.trusted;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
+  options.dns = SHUNT_TRY(set_up_dns(dns_config(config), capture_->method().method));
   options.workers = capture_->take_listeners();
   SHUNT_CHECK(open_plain_listeners(request_.listeners, options.workers, capture_->egress_mark()));
   options.method = capture_->method().method;
@@ -215,8 +220,10 @@ std::expected<void, Mistakes> Service::apply_lists(CheckedConfig checked) {
 Result<void> Service::replace_kernel_rules(const CheckedConfig& checked) {
   auto before = capture_->kernel_hits();
   if (!before) return Failure(std::move(before).error());
-  const bool replaced = SHUNT_TRY(capture_->replace_rules(checked.config.capture.options.exclusions,
-                                                          kernel_decisions(*checked.rules)));
+  const bool by_kernel = checked.config.dns.mode == DnsMode::system;
+  const bool replaced = SHUNT_TRY(capture_->replace_rules(
+      checked.config.capture.options.exclusions,
+      by_kernel ? kernel_decisions(*checked.rules) : std::vector<KernelDecision>()));
   const auto counted = [&](std::uint32_t rule) {
     const auto found = before->find(rule);
     return found == before->end() ? std::int64_t{0} : static_cast<std::int64_t>(found->second);

@@ -43,6 +43,38 @@ void check_secrets(const std::vector<WayOutSpec>& specs, Mistakes& mistakes) {
   }
 }
 
+Error dns_error(const DnsConfig& dns, std::string_view key, std::string message, std::string help) {
+  Error error = make_error(Kind::configuration, error_number::kOptionConflict, std::move(message),
+                           std::move(help));
+  if (dns.place) error.place = dns.place(key);
+  return error;
+}
+
+/// [dns] against what the rest of the file says. `rules` may be null.
+void check_dns_way(const Config& config, const Ruleset* rules, Mistakes& mistakes) {
+  const DnsConfig& dns = config.dns;
+  if (dns.mode == DnsMode::system) return;
+  const bool known =
+      dns.via.empty() || dns.via == "direct" || find_spec(config.ways_out, dns.via) != nullptr;
+  if (!known) {
+    Error error = make_error(Kind::configuration, error_number::kUnknownWayOut,
+                             fmt::format("unknown way out \"{}\"", dns.via));
+    if (dns.place) error.place = dns.place("via");
+    mistakes.push_back(std::move(error));
+  }
+  if (dns.server.empty() && config.capture.options.host) {
+    mistakes.push_back(
+        dns_error(dns, "mode",
+                  "this machine's own lookups are captured, so shunt itself needs a server to ask",
+                  "server = \"tcp://192.0.2.53\", or tls:// or udp://"));
+  }
+  if (rules == nullptr || dns.server.empty() || !dns.via.empty()) return;
+  if (!rules->verdict(0).denies()) return;
+  mistakes.push_back(dns_error(dns, "server",
+                               "the default of the rules denies, so no way leads to the server",
+                               "via = \"direct\", or another way out"));
+}
+
 /// What the rules lead to, and what those ways out lead through.
 std::set<std::string, std::less<>> used_ways_out(const CheckedConfig& checked) {
   std::set<std::string, std::less<>> used;
@@ -55,6 +87,7 @@ std::set<std::string, std::less<>> used_ways_out(const CheckedConfig& checked) {
       use(checked.rules->ways_out()[way]);
     }
   }
+  if (!checked.config.dns.via.empty()) use(checked.config.dns.via);
   while (!waiting.empty()) {
     const std::string name = std::move(waiting.back());
     waiting.pop_back();
@@ -116,6 +149,7 @@ std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t
   if (!rules) {
     std::ranges::move(rules.error(), std::back_inserter(mistakes));
   }
+  check_dns_way(config, rules ? rules->get() : nullptr, mistakes);
   if (mistakes.size() > limits::kConfigMistakes) mistakes.resize(limits::kConfigMistakes);
   if (!mistakes.empty()) return std::unexpected(std::move(mistakes));
   return CheckedConfig{.config = std::move(config), .rules = *std::move(rules)};

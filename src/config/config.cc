@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 #include <utility>
 
 #include "base/error_numbers.h"
@@ -35,6 +36,8 @@ std::optional<proxy_protocol::Version> proxy_protocol_version(std::string_view w
   return std::nullopt;
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
 class ConfigReader {
  public:
   explicit ConfigReader(std::shared_ptr<const SourceText> source)
@@ -53,7 +56,7 @@ class ConfigReader {
     if (!config_.listeners.empty() && !top.has("capture")) config_.capture.choose_lan = false;
     read_ways_out(top.find("via"));
     read_rules(top.inner("rules"));
-    config_.dns.trusted = addresses(top.inner("dns"), "trusted");
+    read_dns(top.inner("dns"));
     read_limits(top.inner("limits"));
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
@@ -158,6 +161,25 @@ class ConfigReader {
     return out;
   }
 
+  void read_dns(const Section& section) {
+    DnsConfig& dns = config_.dns;
+    dns.trusted = addresses(section, "trusted");
+    dns.mode = dns_mode(section.text("mode")).value_or(dns.mode);
+    dns.server = section.text("server");
+    dns.via = section.text("via");
+    dns.tls_ca = path(section.text("tls-ca"));
+    dns.tls_server_name = section.text("tls-server-name");
+    dns.range4 = section.text("range4", dns.range4);
+    dns.range6 = section.text("range6");
+    for (std::string& name : section.strings("real")) {
+      std::ranges::transform(name, name.begin(), lower);
+      dns.real.push_back(std::move(name));
+    }
+    dns.place = places_of(section, {"mode", "server", "via", "tls-ca", "tls-server-name", "range4",
+                                    "range6", "real"});
+    if (auto checked = check_dns(dns); !checked) add(std::move(checked).error());
+  }
+
   void read_limits(const Section& section) {
     LimitsConfig& out = config_.limits;
     out.workers = section.count("workers", 0);
@@ -244,6 +266,17 @@ class ConfigReader {
                             "expect = \"200-299\""));
     }
     return check;
+  }
+
+  /// What DnsConfig::place yields: it outlives this reader and the tree.
+  [[nodiscard]] std::function<std::string(std::string_view)> places_of(
+      const Section& section, std::initializer_list<const char*> keys) const {
+    std::vector<TomlKey> known;
+    for (const char* key : keys) known.push_back({.name = key, .place = section.place(key)});
+    return [source = config_.source, known = std::move(known)](std::string_view name) {
+      const auto found = std::ranges::find(known, name, &TomlKey::name);
+      return found == known.end() ? std::string() : source->error_at(found->place, 0, {}).place;
+    };
   }
 
   /// What WayOutSpec::place and PlainListener::place yield: it outlives this reader.

@@ -19,6 +19,7 @@
 #include "capture/gateway_plan.h"
 #include "capture/plain_listeners.h"
 #include "config/source_text.h"
+#include "dns/dns_config.h"
 #include "egress/way_out_spec.h"
 #include "policy/ruleset.h"
 
@@ -44,11 +45,6 @@ struct LimitsConfig {
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
   std::uint32_t drain_timeout_ms = limits::kDrainTimeoutMs;
   bool operator==(const LimitsConfig&) const = default;
-};
-
-struct DnsConfig {
-  std::vector<Address> trusted;  ///< resolvers whose answers tie names to addresses
-  bool operator==(const DnsConfig&) const = default;
 };
 
 struct LogConfig {

@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view kMethods[] = {"auto", "tproxy", "redirect"};
 constexpr std::string_view kOnExit[] = {"open", "closed"};
+constexpr std::string_view kDnsModes[] = {"system", "remote", "fake-ip"};
 constexpr std::string_view kFormats[] = {"text", "json"};
 constexpr std::string_view kProxyProtocol[] = {"v1", "v2"};
 constexpr std::string_view kListenProtocols[] = {"tcp", "udp", "both"};
@@ -103,6 +104,18 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "rules", .name = "asn-db", .type = KeyType::text},
 
     {.table = "dns", .name = "trusted", .type = KeyType::addresses},
+    {.table = "dns",
+     .name = "mode",
+     .type = KeyType::choice,
+     .fallback = "\"system\"",
+     .choices = kDnsModes},
+    {.table = "dns", .name = "server", .type = KeyType::text},
+    {.table = "dns", .name = "via", .type = KeyType::text, .fallback = "that of the default"},
+    {.table = "dns", .name = "tls-ca", .type = KeyType::text},
+    {.table = "dns", .name = "tls-server-name", .type = KeyType::text},
+    {.table = "dns", .name = "range4", .type = KeyType::text, .fallback = "\"198.18.0.0/15\""},
+    {.table = "dns", .name = "range6", .type = KeyType::text},
+    {.table = "dns", .name = "real", .type = KeyType::texts},
 
     {.table = "limits",
      .name = "workers",

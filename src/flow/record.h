@@ -68,6 +68,15 @@ struct TlsHello {
   bool ech = false;  ///< the hello carries ECH (or its GREASE): the name may be a cover name
 };
 
+/// A query of DNS was answered by shunt itself.
+struct DnsAnswer {
+  std::string name;        ///< lower case, escaped as in master files
+  std::uint16_t type = 0;  ///< QTYPE
+  std::uint8_t rcode = 0;
+  std::vector<Address> addresses;  ///< that the answer holds, the first few
+  bool fake = false;               ///< they stand for the name
+};
+
 /// The last word on a flow, TCP or UDP.
 struct FlowEnd {
   EndReason reason = EndReason::closed;
@@ -88,6 +97,7 @@ class FlowLog {
   virtual void http_request(const Flow& flow, const HttpRequest& request) = 0;
   virtual void http_response(const Flow& flow, const HttpResponse& response) = 0;
   virtual void tls_hello(const Flow& flow, const TlsHello& hello) = 0;
+  virtual void dns_answer(const Flow& /*flow*/, const DnsAnswer& /*answer*/) {}
   virtual void flow_end(const Flow& flow, const FlowEnd& end) = 0;
 };
 

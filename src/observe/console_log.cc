@@ -10,6 +10,7 @@
 #include "observe/colour.h"
 #include "observe/console_layout.h"
 #include "observe/shown.h"
+#include "observe/tokens.h"
 #include "observe/traffic_log.h"
 
 namespace shunt {
@@ -67,6 +68,15 @@ std::string tls_name(const Flow& flow, const TlsHello& hello) {
           : fmt::format("{}:{}", shown(hello.server_name), flow.original_destination.port);
   return fmt::format("{} {}{}", flow.protocol == Protocol::udp ? "quic" : "tls", destination,
                      protocols_text(hello));
+}
+
+/// "dns A www.example  198.18.0.5 (fake)".
+std::string dns_text(const DnsAnswer& answer) {
+  std::string text = fmt::format("dns {} {}  ", dns_type_text(answer.type), shown(answer.name));
+  if (answer.addresses.empty()) return text + dns_rcode_text(answer.rcode);
+  std::vector<std::string> addresses;
+  for (const Address& address : answer.addresses) addresses.push_back(address.text());
+  return text + fmt::format("{}{}", fmt::join(addresses, ", "), answer.fake ? " (fake)" : "");
 }
 
 /// "rejected by rule 3"; where none of them matched, the default did it.
@@ -140,6 +150,12 @@ class ConsoleLog final : public TrafficLog {
   void tls_hello(const Flow& flow, const TlsHello& hello) override {
     LogLine out = line(LogLine::Kind::tls, flow);
     out.name = tls_name(flow, hello);
+    queue_.push(std::move(out));
+  }
+
+  void dns_answer(const Flow& flow, const DnsAnswer& answer) override {
+    LogLine out = line(LogLine::Kind::dns, flow);
+    out.text = painted(colour_, sgr::kCyan, "→") + ' ' + dns_text(answer);
     queue_.push(std::move(out));
   }
 

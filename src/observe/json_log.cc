@@ -153,6 +153,20 @@ class JsonLog final : public TrafficLog {
              .nonzero("rule", flow.rule));
   }
 
+  void dns_answer(const Flow& flow, const DnsAnswer& answer) override {
+    std::vector<std::string> addresses;
+    for (const Address& address : answer.addresses) addresses.push_back(address.text());
+    push(LogLine::Kind::dns, flow,
+         begin("dns", flow)
+             .always("name", answer.name)
+             .string("type", dns_type_text(answer.type))
+             .string("rcode", dns_rcode_text(answer.rcode))
+             .strings("addresses", addresses)
+             .flag("fake", answer.fake)
+             .string("way_out", flow.way_out)
+             .nonzero("rule", flow.rule));
+  }
+
   void flow_end(const Flow& flow, const FlowEnd& end) override {
     JsonLine line = begin("end", flow);
     line.always("reason", reason_token(end.reason));

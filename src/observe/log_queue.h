@@ -17,7 +17,7 @@ namespace shunt {
 
 /// One event. The texts are formatted and escaped by the worker.
 struct LogLine {
-  enum class Kind : std::uint8_t { start, request, response, tls, end };
+  enum class Kind : std::uint8_t { start, request, response, tls, dns, end };
   Kind kind = Kind::start;
   Flow flow;  ///< its way_out is empty: the way out may be gone by the time of writing
   std::chrono::system_clock::time_point time;

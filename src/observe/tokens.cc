@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 namespace shunt {
 
 std::string_view reason_token(EndReason reason) {
@@ -81,6 +83,31 @@ std::string tls_version_text(std::uint16_t version) {
     case 0x0304: return "TLS 1.3";
     default: return fmt::format("0x{:04x}", version);
   }
+}
+
+std::string dns_type_text(std::uint16_t type) {
+  switch (type) {
+    case 1: return "A";
+    case 2: return "NS";
+    case 5: return "CNAME";
+    case 6: return "SOA";
+    case 12: return "PTR";
+    case 15: return "MX";
+    case 16: return "TXT";
+    case 28: return "AAAA";
+    case 33: return "SRV";
+    case 64: return "SVCB";
+    case 65: return "HTTPS";
+    case 255: return "ANY";
+    default: return fmt::format("TYPE{}", type);
+  }
+}
+
+std::string dns_rcode_text(std::uint8_t rcode) {
+  constexpr std::array<std::string_view, 6> kNames = {"NOERROR",  "FORMERR", "SERVFAIL",
+                                                      "NXDOMAIN", "NOTIMP",  "REFUSED"};
+  if (rcode < kNames.size()) return std::string(kNames[rcode]);
+  return fmt::format("RCODE{}", rcode);
 }
 
 }  // namespace shunt

@@ -11,6 +11,7 @@
 #include "capture/capture.h"
 #include "policy/decide.h"
 #include "proxy/client_peek.h"
+#include "proxy/dns_service.h"
 #include "proxy/flow_name.h"
 #include "proxy/refusal.h"
 #include "rule/values.h"
@@ -165,8 +166,10 @@ Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext
   out.policy = context.policy.get();
   out.names = context.names;
   const Ruleset& rules = out.policy->rules();
+  out.dns = context.dns;
   out.facts = plain_facts(captured.flow);
   out.by_first_bytes = out.facts.name.source == NameSource::proxy_header;
+  if (context.dns != nullptr) (void)context.dns->name_destination(out.facts);
   if (const int fd = captured.client->peekable_fd(); fd >= 0 && rules.uses(TermKey::interface)) {
     out.facts.interface = arrival_interface(fd);
   }

@@ -27,6 +27,8 @@
 
 namespace shunt {
 
+class DnsService;
+
 /// What decide_flow() needs of its worker. Outlives every flow of it.
 struct DecideContext {
   RelayResources& relay;
@@ -35,6 +37,7 @@ struct DecideContext {
   ProcessFinder* processes;                           ///< null: no flow has a process
   std::span<const std::uint16_t> server_first_ports;  ///< beside server_speaks_first()
   std::uint32_t sniff_wait_ms;
+  DnsService* dns = nullptr;  ///< null: no destination is a fake address
 };
 
 /// What was decided, by what, and what is known of the flow.
@@ -44,6 +47,7 @@ struct DecidedFlow {
   std::uint32_t rule = 0;
   bool by_first_bytes = false;  ///< another first request might have been decided otherwise
   NameEvidence names = {};      ///< as in DecideContext
+  DnsService* dns = nullptr;    ///< the same
 
   [[nodiscard]] const Verdict& verdict() const { return policy->rules().verdict(rule); }
   /// Null where the verdict denies; lives as long as `policy`.

@@ -27,9 +27,11 @@ Policy::Policy(std::shared_ptr<const Ruleset> rules, const Policy* before)
 
 std::shared_ptr<const Policy> Policy::create(std::shared_ptr<const Ruleset> rules,
                                              std::vector<std::shared_ptr<const WayOut>> ways_out,
-                                             const Policy* before) {
+                                             const Policy* before,
+                                             std::shared_ptr<const WayOut> for_dns) {
   std::shared_ptr<Policy> policy(new Policy(std::move(rules), before));
   policy->ways_out_ = std::move(ways_out);
+  policy->for_dns_ = std::move(for_dns);
   policy->carriers_.reserve(policy->rules_->size() + 1);
   for (std::uint32_t rule = 0; rule <= policy->rules_->size(); ++rule) {
     policy->carriers_.push_back(policy->carrier_of(policy->rules_->verdict(rule)));

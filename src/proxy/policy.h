@@ -18,10 +18,12 @@ namespace shunt {
 class Policy {
  public:
   /// `ways_out` in the order of Ruleset::ways_out(). Rules that stand in `before` (null: there was
-  /// nothing) as well count on.
+  /// nothing) as well count on. `for_dns` leads to the server that shunt asks itself; null: what
+  /// carries the flows that no rule matches does.
   static std::shared_ptr<const Policy> create(std::shared_ptr<const Ruleset> rules,
                                               std::vector<std::shared_ptr<const WayOut>> ways_out,
-                                              const Policy* before = nullptr);
+                                              const Policy* before = nullptr,
+                                              std::shared_ptr<const WayOut> for_dns = nullptr);
   /// Without rules: everything goes one way.
   static std::shared_ptr<const Policy> always(std::shared_ptr<const WayOut> way_out);
 
@@ -33,6 +35,10 @@ class Policy {
   /// What carries the flows that a rule (0: none) decided: its way out, or a group of those that
   /// its `else`s name. Null where the rule denies.
   [[nodiscard]] const WayOut* carrier(std::uint32_t rule) const { return carriers_[rule]; }
+  /// Null where that would be the default, and it denies.
+  [[nodiscard]] const WayOut* for_dns() const {
+    return for_dns_ != nullptr ? for_dns_.get() : carriers_[0];
+  }
   void hit(std::uint32_t rule) const { hits_.hit(rule); }
   [[nodiscard]] const HitCounters& hits() const { return hits_; }
 
@@ -49,7 +55,8 @@ class Policy {
   std::vector<std::shared_ptr<const WayOut>> ways_out_;
   std::vector<std::vector<std::uint16_t>> chains_;     // what each of groups_ stands for
   std::vector<std::shared_ptr<const WayOut>> groups_;  // one for each chain of `else`s
-  std::vector<const WayOut*> carriers_;                // [0] is the fallback's
+  std::shared_ptr<const WayOut> for_dns_;
+  std::vector<const WayOut*> carriers_;  // [0] is the fallback's
   mutable HitCounters hits_;
 };
 

@@ -11,7 +11,7 @@
 namespace shunt {
 namespace {
 
-constexpr int kFdsPerWorker = 3;  // epoll, timerfd, eventfd
+constexpr int kFdsPerWorker = 5;  // epoll, timerfd, eventfd; to a server for DNS, old and new
 
 class SilentLog final : public FlowLog {
  public:

@@ -18,6 +18,8 @@
 
 namespace shunt {
 
+struct DnsSettings;  // proxy/dns_service.h
+
 struct ProxyOptions {
   std::vector<ListenerSet> workers;  ///< one worker for each
   CaptureMethod method = CaptureMethod::tproxy;
@@ -29,6 +31,7 @@ struct ProxyOptions {
   std::shared_ptr<const LoopGuard> loop_guard;
   std::shared_ptr<ReplySockets> reply_sockets;  ///< null where UDP is not captured
   ProcessFinder* processes = nullptr;           ///< for rules; outlives the proxy; may be null
+  std::shared_ptr<const DnsSettings> dns;       ///< null: queries of DNS are flows as others
   FlowLog* log = nullptr;                       ///< outlives the proxy; may be null
   bool observe_content = true;                  ///< parse HTTP and TLS for the log
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;

@@ -2,13 +2,16 @@
 #include "proxy/serve.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/counters.h"
+#include "proxy/dial_flow.h"
 #include "proxy/flow_tap.h"
 #include "proxy/layered_relay.h"
 #include "proxy/refusal.h"
 #include "proxy/request_guard.h"
+#include "proxy/serve_dns.h"
 
 namespace shunt {
 namespace {
@@ -75,6 +78,23 @@ void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
                                      .elapsed_ms = elapsed_ms(flow)});
 }
 
+/// Where the destination is a fake address that stands for no name.
+std::optional<ConnectFailure> fake_refusal(DnsService* dns, const Flow& flow) {
+  if (dns == nullptr || !dns->is_fake(flow.original_destination.address)) return std::nullopt;
+  Facts facts{.client = flow.source, .destination = flow.original_destination};
+  const auto named = dns->name_destination(facts);
+  if (named) return std::nullopt;
+  return named.error();
+}
+
+Task<> answer_queries(ServeContext& context, Captured& captured, const DecidedFlow& decided) {
+  captured.flow.way_out = DnsService::kName;
+  FlowEnd end = co_await serve_dns(context.relay.loop, *decided.dns, captured, decided);
+  if (end.failure) co_return record_refused(context, captured.flow, *end.failure);
+  end.elapsed_ms = elapsed_ms(captured.flow);
+  context.log.flow_end(captured.flow, end);
+}
+
 }  // namespace
 
 // The upstream is dialled before the client is let in, whether or not the client can still be told
@@ -93,16 +113,24 @@ Task<> serve(ServeContext& context, Captured captured) {
     co_return turn_away(context, captured, *refusal);
   }
 
+  if (const auto refusal = fake_refusal(context.decide.dns, flow)) {
+    co_return turn_away(context, captured, *refusal);
+  }
+
   auto decided = co_await decide_flow(context.decide, captured);
   if (!decided) co_return record_refused(context, flow, decided.error());
   captured.flow.rule = decided->rule;
   const WayOut* way_out = decided->way_out();
   if (way_out == nullptr) co_return deny(context, captured, decided->verdict());
 
+  if (context.decide.dns != nullptr && DnsService::takes(flow)) {
+    co_return co_await answer_queries(context, captured, *decided);
+  }
+
   LiveFlows::Entry live(context.live, *decided);
   captured.flow.way_out = way_out->name();
   const Hints hints = decided->hints();
-  auto upstream = co_await way_out->connect(context.relay.loop, flow, hints);
+  auto upstream = co_await dial_flow(context.relay.loop, *way_out, flow, hints, decided->dns);
   if (!upstream) co_return fail(context, captured, decided->verdict(), upstream.error());
   if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
   auto layered = LayeredRelay::create(context.relay, *upstream);

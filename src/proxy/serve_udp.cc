@@ -11,6 +11,7 @@
 #include "dns/message.h"
 #include "net/socket.h"
 #include "proxy/decide_flow.h"
+#include "proxy/dns_service.h"
 #include "proxy/live_flows.h"
 #include "proxy/refusal.h"
 #include "sniff/first_facts.h"
@@ -100,7 +101,9 @@ void UdpServer::drain() {
   const Tick patience = limits::kUdpDrainTimeoutMs / kTickMs;
   for (const Session& session : table_.all()) {
     const bool asked = session->awaiting && loop_.now_tick() - session->asked_at < patience;
-    if (session->state == UdpSession::State::open && asked) {
+    const bool live =
+        session->state == UdpSession::State::open || session->state == UdpSession::State::answering;
+    if (live && asked) {
       renew(*session);
     } else if (session->state != UdpSession::State::dialling) {
       end(*session, EndReason::shutdown);
@@ -291,6 +294,7 @@ void UdpServer::forward(UdpSession& session) {
   switch (session.state) {
     case UdpSession::State::dialling: return queue(session);
     case UdpSession::State::open: return send_up(session);
+    case UdpSession::State::answering: return ask(session);
     case UdpSession::State::refused:
       if (session.refusal) report(session, *session.refusal);
       if (session.permanent && !outdated(session)) renew(session);

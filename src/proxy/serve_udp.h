@@ -38,6 +38,8 @@
 
 namespace shunt {
 
+class DnsService;
+
 struct UdpOptions {
   const CurrentPolicy* policy = nullptr;  ///< needed; outlives the server
   NameEvidence names;                     ///< for rules
@@ -49,6 +51,7 @@ struct UdpOptions {
   const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server
   FdBudget* fds = nullptr;                ///< outlives the server; may be null
   FlowLog* log = nullptr;                 ///< outlives the server; may be null
+  DnsService* dns = nullptr;              ///< outlives the server; null: queries are flows
   CaptureMethod method = CaptureMethod::tproxy;
   std::function<std::uint64_t()> next_flow_id;  ///< needed
   std::optional<Endpoint> (*original_destination)(const msghdr&) = datagram_destination;
@@ -122,6 +125,9 @@ class UdpServer {
   [[nodiscard]] bool outdated(const UdpSession& session) const;
   void queue(UdpSession& session);
   void send_up(UdpSession& session);
+  void ask(UdpSession& session);
+  void answer_queued(UdpSession& session);
+  Task<> answer(Session session, std::string query);
 
   // From upstreams.
   Task<> serve(Session session);

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "dns/limits.h"
 #include "net/socket.h"
+#include "proxy/dial_flow.h"
 #include "proxy/serve_udp.h"
 #include "sniff/first_facts.h"
 #include "sniff/tls.h"
@@ -87,6 +89,7 @@ Task<> UdpServer::serve(Session session) {
   --dialling_;
   table_.dial_ended(client);
   if (session->state == UdpSession::State::ended) co_return;
+  if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
   if (!upstream) {
     const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
     refuse(*session, upstream.error(), verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
@@ -105,6 +108,11 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
                                  .names = options_.names,
                                  .processes = options_.processes,
                                  .sniff_wait_ms = options_.sniff_wait_ms};
+  if (options_.dns != nullptr) {
+    auto named = options_.dns->name_destination(session.facts);
+    if (!named) co_return std::unexpected(std::move(named).error());
+  }
+  const std::string name = session.facts.name.name;
   co_await decide_session(context, session);
   if (!session.decided) co_return std::unexpected(failure_of(ConnectReason::cancelled));
   const WayOut* way_out = session.policy->carrier(session.flow.rule);
@@ -114,9 +122,14 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
     co_return std::unexpected(
         failure_of(rejects ? ConnectReason::rejected_by_rule : ConnectReason::dropped_by_rule));
   }
+  if (options_.dns != nullptr && DnsService::takes(session.flow)) {
+    session.flow.way_out = DnsService::kName;
+    session.state = UdpSession::State::answering;
+    co_return UdpUpstream{};
+  }
   session.flow.way_out = way_out->name();
   if (!way_out->carries_udp()) co_return std::unexpected(failure_of(ConnectReason::unsupported));
-  co_return co_await way_out->associate(loop_, session.flow);
+  co_return co_await associate_flow(loop_, *way_out, session.flow, name, options_.dns);
 }
 
 bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
@@ -330,6 +343,9 @@ void UdpServer::release(UdpSession& session) {
 std::uint32_t UdpServer::timeout_of(const UdpSession& session) const {
   if (session.state == UdpSession::State::refused) return options_.refused_timeout_ms;
   if (closing_) return limits::kUdpDrainTimeoutMs;
+  if (session.state == UdpSession::State::answering && !session.awaiting) {
+    return limits::kDnsAnsweredMs;
+  }
   if (is_query(session.flow) && session.replied && !session.awaiting) {
     return options_.answered_query_timeout_ms;
   }

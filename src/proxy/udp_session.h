@@ -35,11 +35,12 @@ struct UdpListener {
 /// One client socket talking to one destination through one upstream socket.
 ///
 ///   dialling → open → ended        decided, then dialled; datagrams wait in `queued` meanwhile
+///   dialling → answering → ended   queries that shunt answers itself: no upstream, no socket
 ///   dialling → refused → ended     stays for a moment, so that not every datagram is a new attempt
 ///
 /// Shared by the table and by the coroutine that reads the upstream; both on the loop's thread.
 struct UdpSession {
-  enum class State : std::uint8_t { dialling, open, refused, ended };
+  enum class State : std::uint8_t { dialling, open, answering, refused, ended };
 
   struct Queued {
     std::string payload;
@@ -67,13 +68,14 @@ struct UdpSession {
   std::unique_ptr<QuicGuard> guard;            ///< of later connections, where rules name hosts
   std::unique_ptr<DnsWatch> dns;               ///< of a session of DNS whose answers are remembered
   State state = State::dialling;
-  bool quic = false;        ///< began with a QUIC Initial: nothing of it may be fragmented
-  bool replied = false;     ///< the upstream has answered at least once
-  bool awaiting = false;    ///< the last datagram was the client's
-  Tick asked_at = 0;        ///< when that came
-  bool trains_up = true;    ///< the upstream's route takes UDP_SEGMENT
-  bool trains_down = true;  ///< the same of a plain listener's
-  bool permanent = false;   ///< refused for good: asking again cannot help
+  bool quic = false;          ///< began with a QUIC Initial: nothing of it may be fragmented
+  bool replied = false;       ///< the upstream has answered at least once
+  bool awaiting = false;      ///< the last datagram was the client's
+  Tick asked_at = 0;          ///< when that came
+  bool trains_up = true;      ///< the upstream's route takes UDP_SEGMENT
+  bool trains_down = true;    ///< the same of a plain listener's
+  std::size_t questions = 0;  ///< while answering: that wait for their answers
+  bool permanent = false;     ///< refused for good: asking again cannot help
   std::optional<Undeliverable> refusal;  ///< what the client of a refused session is told
   int descriptors = 0;                   ///< taken from the budget
   UdpUpstream upstream;

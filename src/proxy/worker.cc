@@ -33,6 +33,13 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
   worker->loop_ = SHUNT_TRY(EventLoop::create());
   worker->relay_ = std::make_unique<RelayResources>(*worker->loop_, shared.budget,
                                                     shared.options.idle_timeout_ms);
+  if (shared.options.dns != nullptr) {
+    worker->dns_ = std::make_unique<DnsService>(*worker->loop_, *shared.options.dns, shared.policy,
+                                                shared.log, [raw = worker.get()](Task<> task) {
+                                                  raw->started_task();
+                                                  spawn(raw->counted(std::move(task)));
+                                                });
+  }
   worker->dropped_ = std::make_unique<DroppedClients>(*worker->loop_, shared.budget);
   worker->flows_ = std::make_unique<FlowSet>(worker->serve_context(), shared.budget);
   worker->flows_->on_end = [raw = worker.get()] {
@@ -60,7 +67,8 @@ ServeContext Worker::serve_context() {
                      .names = shared_.names,
                      .processes = shared_.options.processes,
                      .server_first_ports = shared_.options.server_first_ports,
-                     .sniff_wait_ms = shared_.options.sniff_wait_ms},
+                     .sniff_wait_ms = shared_.options.sniff_wait_ms,
+                     .dns = dns_.get()},
           .dropped = *dropped_,
           .live = live_,
           .loop_guard = shared_.loop_guard,
@@ -81,6 +89,7 @@ UdpOptions Worker::udp_options() {
   udp.loop_guard = &shared_.loop_guard;
   udp.fds = &shared_.budget;
   udp.log = &shared_.log;
+  udp.dns = dns_.get();
   udp.method = shared_.options.method;
   udp.next_flow_id = [this] { return ++next_flow_id_; };
   return udp;
@@ -130,6 +139,7 @@ void Worker::close_listeners() {
     for (Slot* slot : accepting_) loop_->cancel(*slot);
     accepting_.clear();
     dropped_->close();
+    if (dns_ != nullptr) dns_->drain();
     if (udp_ != nullptr) udp_->drain();
   });
 }
@@ -209,6 +219,11 @@ Task<> Worker::accept_flows(Acceptor acceptor) {
     (void)co_await loop_->readable(acceptor.fd.slot());
   }
   acceptor.fd.reset();
+  ended_task();
+}
+
+Task<> Worker::counted(Task<> task) {
+  co_await task;
   ended_task();
 }
 

@@ -9,6 +9,7 @@
 
 #include "capture/capture.h"
 #include "net/event_loop.h"
+#include "proxy/dns_service.h"
 #include "proxy/flow_set.h"
 #include "proxy/proxy.h"
 #include "proxy/serve_udp.h"
@@ -61,15 +62,18 @@ class Worker {
   void begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> plain);
   Task<> accept_flows(Acceptor acceptor);
   Task<> serve_udp();
+  Task<> counted(Task<> task);
   /// One connection of the backlog.
   enum class Accepted { one, none, no_room };
   Accepted accept_one(const Acceptor& acceptor);
+  void started_task() { tasks_.fetch_add(1); }
   void ended_task();
 
   WorkerShared& shared_;
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<RelayResources> relay_;
   LiveFlows live_;
+  std::unique_ptr<DnsService> dns_;  ///< null: queries of DNS are flows as others
   std::unique_ptr<DroppedClients> dropped_;
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors

@@ -65,13 +65,14 @@ class Nginx:
 class Dnsmasq:
     """A real dnsmasq on a host's port 53 that knows `names` and nothing else."""
 
-    def __init__(self, host: Host, names: dict[str, list[str]]) -> None:
+    def __init__(self, host: Host, names: dict[str, list[str]], *options: str) -> None:
         arguments = [f"--host-record={name},{','.join(addresses)}"
                      for name, addresses in names.items()]
         self.process = host.spawn(
-            ["dnsmasq", "--no-daemon", "--no-resolv", "--no-hosts",
-             "--conf-file=/dev/null",
-             "--pid-file=", "--log-facility=/dev/null", *arguments],
+            # Not --no-daemon: then it serves one TCP connection after the other.
+            ["dnsmasq", "--keep-in-foreground", "--user=root", "--group=root", "--no-resolv",
+             "--no-hosts", "--conf-file=/dev/null", "--pid-file=",
+             "--log-facility=/dev/null", *arguments, *options],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         wait_until(lambda: listening(host, 53) or self.process.poll() is not None, "dnsmasq")
         assert self.process.poll() is None, self.process.stderr.read().decode()

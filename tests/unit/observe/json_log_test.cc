@@ -34,6 +34,12 @@ void log_every_event(TrafficLog& log) {
            .version = 0x0303,
            .ech = true};
   log.tls_hello(flow, hello);
+  log.dns_answer(flow, {.name = "www.example",
+                        .type = 1,
+                        .rcode = 0,
+                        .addresses = {*Address::parse("198.18.0.5")},
+                        .fake = true});
+  log.dns_answer(flow, {.name = "\\.\x1b", .type = 999, .rcode = 11});
   for (int reason = 0; reason <= static_cast<int>(ConnectReason::bad_proxy_header); ++reason) {
     log.flow_end(flow, refused(static_cast<ConnectReason>(reason), reason, "why \x1b"));
   }
@@ -115,6 +121,15 @@ TEST(JsonLog, name_that_decided_is_in_the_closing_line) {
   EXPECT_NE(lines[1].find(R"("host":"b.example","host_from":"tls","ech":true,"way_out")"),
             std::string::npos)
       << lines[1];
+}
+
+TEST(JsonLog, answers_of_dns_have_their_words) {
+  const std::string all = all_events();
+  EXPECT_NE(all.find(R"("name":"www.example","type":"A","rcode":"NOERROR",)"
+                     R"("addresses":["198.18.0.5"],"fake":true)"),
+            std::string::npos);
+  EXPECT_NE(all.find(R"("type":"TYPE999","rcode":"RCODE11","addresses":[],"fake":false)"),
+            std::string::npos);
 }
 
 TEST(JsonLog, every_line_is_strict_json) {

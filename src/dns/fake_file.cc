@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "dns/fake_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <unordered_map>
+
+#include "base/escape.h"
+#include "dns/message.h"
+
+namespace shunt {
+namespace {
+
+constexpr std::string_view kTitle = "shunt fake-ip 1 ";
+
+std::string line_of(FakePool::Place place, std::string_view name) {
+  return fmt::format("{} {}\n", place, name);
+}
+
+/// The next line, without its end; nothing where it has none.
+std::optional<std::string_view> take_line(std::string_view& text) {
+  const auto end = text.find('\n');
+  if (end == std::string_view::npos) return std::nullopt;
+  const auto line = text.substr(0, end);
+  text.remove_prefix(end + 1);
+  return line;
+}
+
+std::optional<std::pair<FakePool::Place, std::string>> assignment_in(std::string_view line) {
+  FakePool::Place place = 0;
+  const auto [rest, error] = std::from_chars(line.data(), line.data() + line.size(), place);
+  line.remove_prefix(static_cast<std::size_t>(rest - line.data()));
+  if (error != std::errc() || place == 0 || !line.starts_with(' ')) return std::nullopt;
+  line.remove_prefix(1);
+  if (line.empty() || line.find_first_of(" \r\t") != std::string_view::npos) return std::nullopt;
+  if (!dns::name_to_wire(line)) return std::nullopt;
+  return std::pair(place, std::string(line));
+}
+
+Error trouble_with(const std::string& path, std::string_view what, int os_error) {
+  Error error = errno_error(fmt::format("{} {}", what, path), os_error);
+  error.help = "SHUNT_STATE_DIR names another folder";
+  return error;
+}
+
+Result<std::string> read_all(int fd, const std::string& path) {
+  std::string text;
+  std::array<char, 65536> buffer{};
+  while (text.size() <= limits::kFakeStateBytes) {
+    const auto count = ::read(fd, buffer.data(), buffer.size());
+    if (count == 0) return text;
+    if (count < 0 && errno != EINTR) return Failure(trouble_with(path, "reading", errno));
+    if (count > 0) text.append(buffer.data(), static_cast<std::size_t>(count));
+  }
+  return Failure(trouble_with(path, "reading", EFBIG));
+}
+
+Result<void> write_all(int fd, std::string_view text, const std::string& path) {
+  while (!text.empty()) {
+    const auto count = ::write(fd, text.data(), text.size());
+    if (count < 0 && errno != EINTR) return Failure(trouble_with(path, "writing", errno));
+    if (count > 0) text.remove_prefix(static_cast<std::size_t>(count));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<FakePool::Assignments> parse_fake_file(std::string_view text,
+                                                     std::string_view ranges) {
+  const auto title = take_line(text);
+  if (!title || *title != fmt::format("{}{}", kTitle, ranges)) return std::nullopt;
+  FakePool::Assignments all;
+  while (const auto line = take_line(text)) {
+    auto assignment = assignment_in(*line);
+    if (!assignment) return std::nullopt;
+    all.push_back(*std::move(assignment));
+  }
+  // What was said last of a place and of a name counts.
+  std::unordered_map<FakePool::Place, std::size_t> last_of_place;
+  std::unordered_map<std::string_view, std::size_t> last_of_name;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    last_of_place[all[i].first] = i;
+    last_of_name[all[i].second] = i;
+  }
+  FakePool::Assignments out;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (last_of_place[all[i].first] == i && last_of_name[all[i].second] == i) {
+      out.push_back(all[i]);
+    }
+  }
+  return out;
+}
+
+Result<std::unique_ptr<FakeFile>> FakeFile::open(std::string path, FakePool& pool) {
+  std::unique_ptr<FakeFile> file(new FakeFile(std::move(path), pool));
+  std::error_code failed;
+  const auto folder = std::filesystem::path(file->path_).parent_path();
+  std::filesystem::create_directories(folder, failed);
+  if (failed) return Failure(trouble_with(folder.string(), "making the folder", failed.value()));
+  SHUNT_CHECK(file->lock());
+  SHUNT_CHECK(file->load());
+  pool.on_assignment([raw = file.get()](FakePool::Place place, std::string_view name) {
+    raw->append(place, name);
+  });
+  return file;
+}
+
+/// Beside the file, which is replaced now and then.
+Result<void> FakeFile::lock() {
+  const std::string path = path_ + ".lock";
+  lock_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock_.valid()) return Failure(trouble_with(path, "opening", errno));
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return {};
+  Error error = trouble_with(path_, "another shunt uses", errno);
+  error.kind = Kind::conflict;
+  return Failure(std::move(error));
+}
+
+Result<void> FakeFile::load() {
+  const UniqueFd old(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!old.valid() && errno != ENOENT) return Failure(trouble_with(path_, "opening", errno));
+  FakePool::Assignments known;
+  if (old.valid()) {
+    const std::string text = SHUNT_TRY(read_all(old.get(), path_));
+    auto parsed = parse_fake_file(text, pool_.ranges());
+    if (parsed) {
+      known = *std::move(parsed);
+    } else if (!text.empty()) {
+      log(LogLevel::warning,
+          fmt::format("{} is not of these ranges ({}), or damaged: fake addresses from before mean "
+                      "nothing any more",
+                      path_, pool_.ranges()));
+    }
+  }
+  pool_.restore(known, std::chrono::steady_clock::now());
+  return rewrite(pool_.assignments());
+}
+
+Result<void> FakeFile::rewrite(const FakePool::Assignments& assignments) {
+  const std::string fresh = path_ + ".new";
+  file_ = UniqueFd(::open(fresh.c_str(),
+                          O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file_.valid()) return Failure(trouble_with(fresh, "opening", errno));
+  std::string text = fmt::format("{}{}\n", kTitle, pool_.ranges());
+  for (const auto& [place, name] : assignments) text += line_of(place, name);
+  SHUNT_CHECK(write_all(file_.get(), text, fresh));
+  if (::fsync(file_.get()) != 0) return Failure(trouble_with(fresh, "writing", errno));
+  if (std::rename(fresh.c_str(), path_.c_str()) != 0) {
+    return Failure(trouble_with(path_, "replacing", errno));
+  }
+  return {};
+}
+
+// One write(2) for a line: the kernel keeps it whatever becomes of this process. The pool calls
+// with its mutex held, so lines do not mix.
+void FakeFile::append(FakePool::Place place, std::string_view name) {
+  struct stat status{};
+  const std::string line = line_of(place, name);
+  const bool full =
+      ::fstat(file_.get(), &status) == 0 &&
+      static_cast<std::size_t>(status.st_size) + line.size() > limits::kFakeStateBytes;
+  if (full) return trouble_.warn(fmt::format("{} is full: restart shunt to tidy it", path_));
+  if (const auto written = write_all(file_.get(), line, path_); !written) {
+    trouble_.warn(written.error().text());
+  }
+}
+
+}  // namespace shunt

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Answers captured queries of DNS in the modes "remote" and "fake-ip" (docs/dns.md), whoever they
+// were sent to, and looks names up for flows to fake addresses. How a query came and how the answer
+// goes back is the business of its server (proxy/serve_udp_dns.cc, proxy/serve_dns.cc).
+//
+//   mode fake-ip   A, AAAA          an address of the pool, or none where it has no such range
+//                  HTTPS, SVCB      none: the hints in them are real addresses
+//                  PTR of a fake    the name
+//   then           local names      the client's own server, if that is in a private network
+//                  all others       the configured server, by the way out for DNS; where there is
+//                                   none (fake-ip only) the client's, as its flow was decided
+//
+// What cannot be asked is answered by SERVFAIL. It never goes another way.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "dns/answer_cache.h"
+#include "dns/dns_config.h"
+#include "dns/fake_file.h"
+#include "dns/fake_pool.h"
+#include "dns/message.h"
+#include "egress/tls_client.h"
+#include "flow/facts.h"
+#include "flow/record.h"
+#include "proxy/dns_exchange.h"
+#include "proxy/dns_stream.h"
+#include "proxy/policy.h"
+
+namespace shunt {
+
+/// What all workers share.
+struct DnsSettings {
+  DnsMode mode = DnsMode::remote;
+  std::optional<DnsServerAddress> server;
+  std::shared_ptr<const TlsClient> tls;  ///< for Transport::tls
+  std::shared_ptr<FakePool> pool;        ///< null: not fake-ip
+  std::shared_ptr<FakeFile> file;        ///< may be null; goes after the last use of the pool
+  std::vector<std::string> real;         ///< names that are never faked
+};
+
+/// From the configuration. Null: the mode is "system". Reads the certificates and, where
+/// `state_file` is not "", what fake addresses meant before; a file that cannot be used is a
+/// warning. Kind::configuration where a range meets an address of this machine's networks.
+[[nodiscard]] Result<std::shared_ptr<const DnsSettings>> make_dns(const DnsConfig& config,
+                                                                  const std::string& state_file);
+
+/// A captured query and what is known of its flow. Outlives the task that answers it.
+struct DnsRequest {
+  std::string_view bytes;
+  const Flow& flow;
+  const WayOut* carrier;                 ///< as the rules decided the flow; not null
+  std::shared_ptr<const Policy> policy;  ///< that decided it
+};
+
+/// Of one worker.
+class DnsService {
+ public:
+  static constexpr std::string_view kName = "dns";  ///< Flow::way_out of what it answers
+
+  /// The arguments outlive the service; `start` starts what goes on beside the queries.
+  DnsService(EventLoop& loop, const DnsSettings& settings, const CurrentPolicy& policy,
+             FlowLog& log, DnsStream::Start start);
+
+  /// Whether it answers in the place of the flow's destination.
+  [[nodiscard]] static bool takes(const Flow& flow) {
+    return flow.original_destination.port == dns::kPort && flow.method != CaptureMethod::listener;
+  }
+  /// Empty: the query is not answered at all. Over UDP an answer is as long as the client takes it,
+  /// or truncated.
+  Task<std::optional<std::string>> answer(DnsRequest request);
+
+  /// Where the flow goes to a fake address, its name is now known. Fails where the address stands
+  /// for none.
+  std::expected<void, ConnectFailure> name_destination(Facts& facts);
+  [[nodiscard]] bool is_fake(const Address& address) const;
+  /// The addresses of a name that a flow goes to, as the configured server says: at least one, in
+  /// the order in which to try them. `name` outlives the task.
+  Task<std::expected<std::vector<Address>, ConnectFailure>> resolve(const std::string& name);
+  [[nodiscard]] bool can_resolve() const { return settings_.server.has_value(); }
+  void drain();
+
+ private:
+  struct Asked;
+  Task<std::string> answer_query(const DnsRequest& request, const dns::Message& query,
+                                 DnsAnswer& told);
+  std::optional<std::string> fake_answer(const DnsRequest& request, const dns::Message& query,
+                                         DnsAnswer& told);
+  std::string reverse_answer(const DnsRequest& request, const dns::Message& query,
+                             const Address& address);
+  [[nodiscard]] bool fakes(const std::string& name) const;
+  Task<std::optional<std::string>> ask_clients_server(const DnsRequest& request,
+                                                      const dns::Message& query);
+  Task<std::optional<std::string>> ask_own_server(std::shared_ptr<const Policy> policy,
+                                                  DnsQuestion question);
+  Task<> look_up(std::string name, std::uint16_t type, std::vector<Address>& into);
+
+  EventLoop& loop_;
+  const DnsSettings& settings_;
+  const CurrentPolicy& policy_;
+  FlowLog& log_;
+  AnswerCache cache_;
+  std::optional<DnsStream> stream_;  ///< to the server, also for what a datagram is too short for
+  struct AddressHash {
+    std::size_t operator()(const Address& address) const {
+      return std::hash<std::string_view>()(address.bytes());
+    }
+  };
+  std::unordered_map<Address, std::size_t, AddressHash> under_way_;  ///< queries of each client
+  std::size_t all_under_way_ = 0;
+};
+
+}  // namespace shunt

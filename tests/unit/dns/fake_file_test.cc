@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "dns/fake_file.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace shunt {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Optional;
+using testing::Pair;
+
+constexpr const char* kRanges = "198.18.0.0/15";
+constexpr const char* kTitle = "shunt fake-ip 1 198.18.0.0/15\n";
+const FakePool::Time kNow{std::chrono::hours(1)};
+
+TEST(FakeFileText, later_lines_count) {
+  const std::string text =
+      std::string(kTitle) + "1 a.example\n2 b.example\n1 c.example\n3 b.example\n";
+  EXPECT_THAT(parse_fake_file(text, kRanges),
+              Optional(ElementsAre(Pair(1U, "c.example"), Pair(3U, "b.example"))));
+}
+
+TEST(FakeFileText, unfinished_line_is_passed_over) {
+  EXPECT_THAT(parse_fake_file(std::string(kTitle) + "1 a.example\n2 b.exa", kRanges),
+              Optional(ElementsAre(Pair(1U, "a.example"))));
+}
+
+TEST(FakeFileText, anything_else_is_refused) {
+  for (const char* rest : {"x\n", "0 a.example\n", "1\n", "1 \n", "1  a.example\n", "1 a b\n",
+                           "1 a..b\n", "-1 a.example\n", "99999999999 a.example\n", "\n"}) {
+    EXPECT_EQ(parse_fake_file(std::string(kTitle) + rest, kRanges), std::nullopt) << rest;
+  }
+  EXPECT_EQ(parse_fake_file(std::string(kTitle) + "1 a.example\n", "198.18.0.0/16"), std::nullopt);
+  EXPECT_EQ(parse_fake_file("", kRanges), std::nullopt);
+  EXPECT_THAT(parse_fake_file(kTitle, kRanges), Optional(IsEmpty()));
+}
+
+class FakeFileOnDisk : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fmt::format("{}/shunt-fake-{}", testing::TempDir(), ::getpid());
+    std::filesystem::remove_all(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string path() const { return folder_ + "/deep/fake-ip"; }
+  std::string text() const {
+    std::ostringstream all;
+    all << std::ifstream(path()).rdbuf();
+    return all.str();
+  }
+  static FakePool pool() { return FakePool(*Network::parse(kRanges)); }
+
+  std::string folder_;
+};
+
+TEST_F(FakeFileOnDisk, remembers_what_was_given_without_an_orderly_end) {
+  FakePool first = pool();
+  auto file = FakeFile::open(path(), first);
+  ASSERT_TRUE(file) << file.error().text();
+  first.give("a.example", Family::ipv4, kNow);
+  first.give("b.example", Family::ipv4, kNow);
+  EXPECT_EQ(text(), std::string(kTitle) + "1 a.example\n2 b.example\n");
+  file->reset();
+  FakePool second = pool();
+  ASSERT_TRUE(FakeFile::open(path(), second));
+  EXPECT_EQ(second.name_of(*Address::parse("198.18.0.2"), kNow), "b.example");
+}
+
+TEST_F(FakeFileOnDisk, damaged_one_is_begun_anew) {
+  std::filesystem::create_directories(folder_ + "/deep");
+  std::ofstream(path()) << kTitle << "1 a.example\nrubbish\n";
+  FakePool fresh = pool();
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(FakeFile::open(path(), fresh));
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("damaged"), std::string::npos);
+  EXPECT_EQ(fresh.size(), 0U);
+  EXPECT_EQ(text(), kTitle);
+}
+
+TEST_F(FakeFileOnDisk, belongs_to_one_process_at_a_time) {
+  FakePool first = pool();
+  const auto file = FakeFile::open(path(), first);
+  ASSERT_TRUE(file);
+  FakePool second = pool();
+  const auto refused = FakeFile::open(path(), second);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, Kind::conflict);
+}
+
+TEST_F(FakeFileOnDisk, that_cannot_be_written_is_an_error) {
+  FakePool fresh = pool();
+  EXPECT_FALSE(FakeFile::open("/proc/no/such/folder/fake-ip", fresh));
+}
+
+}  // namespace
+}  // namespace shunt
