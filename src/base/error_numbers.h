@@ -52,6 +52,9 @@ inline constexpr int kBadKeyValue = 43;
 inline constexpr int kConfigVersion = 44;
 inline constexpr int kNotRunning = 45;
 inline constexpr int kNeedsRestart = 46;
+inline constexpr int kNoReturnPath = 50;
+inline constexpr int kNoTableMark = 51;
+inline constexpr int kKeptPort = 52;
 inline constexpr int kBadListener = 55;
 inline constexpr int kCannotListen = 56;
 inline constexpr int kNoToa = 57;
@@ -105,6 +108,9 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kConfigVersion, "the version of the configuration's format is not known"},
     {error_number::kNotRunning, "no `shunt serve` runs here, or it does not answer"},
     {error_number::kNeedsRestart, "what was changed takes effect only when shunt is restarted"},
+    {error_number::kNoReturnPath, "keep-source: answers to a client's address cannot be had here"},
+    {error_number::kNoTableMark, "no free bits of the packet mark for the tables of ways out"},
+    {error_number::kKeptPort, "a client's port can be kept only where TPROXY captures"},
     {error_number::kBadListener, "what is said of a listener is impossible or contradicts itself"},
     {error_number::kCannotListen, "an address of a listener cannot be listened on"},
     {error_number::kNoToa, "clients' addresses cannot be put into TCP options here"},

@@ -79,6 +79,13 @@ inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
 inline constexpr std::uint32_t kUdpRefusedTimeoutMs = 1'000;  ///< then a refused one is tried again
 inline constexpr std::uint32_t kUdpDrainTimeoutMs = 2'000;    ///< for an answer under way
 
+// Ways out that keep the client's address.
+inline constexpr int kAstrayProbes = 4;                   ///< connections of our own, at once
+inline constexpr std::uint32_t kAstrayProbeMs = 3'000;    ///< then the server answers nobody
+inline constexpr std::size_t kAstrayServers = 64;         ///< looked at by one way out
+inline constexpr std::uint32_t kAstrayAgainMs = 600'000;  ///< then they are looked at again
+inline constexpr std::uint32_t kOwnAddressesMs = 1'000;   ///< how long a list of them holds
+
 // Observation.
 inline constexpr std::size_t kHttpHeadBytes = 16 * 1024;  ///< a longer head ends its parsing
 inline constexpr std::size_t kTlsHelloBytes = 16 * 1024;

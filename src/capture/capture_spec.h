@@ -9,6 +9,7 @@
 
 #include "capture/selector.h"
 #include "kernel/marks.h"
+#include "net/endpoint.h"
 
 namespace shunt {
 
@@ -17,11 +18,17 @@ struct CaptureSpec {
   bool host = false;                    ///< the machine's own traffic too
   bool loopback = false;                ///< and its connections to its own addresses
   bool masquerade = false;              ///< what leaves uncaptured with a private address
+  bool keep_source = false;             ///< upstream sockets may bear clients' addresses
   std::vector<Exclusion> exclusions;
   std::vector<KernelDecision> kernel_rules;  ///< behind the exclusions
   Marks marks;
   std::uint16_t port = 0;  ///< of the listeners
   bool ipv6 = true;        ///< false on a kernel without IPv6
+
+  [[nodiscard]] std::vector<Family> families() const {
+    if (ipv6) return {Family::ipv4, Family::ipv6};
+    return {Family::ipv4};
+  }
 };
 
 }  // namespace shunt

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string_view>
@@ -28,8 +29,11 @@ struct GatewayCapture::State {
   ~State();
 
   GatewayOptions options;
+  LeavingOptions leaving_wanted = options.leaving;  // options.leaving may hold earlier ones beside
   Instance instance;
+  Features features;
   MethodDecision method;
+  TableMarks table_marks;
   Listeners listeners;
   GatewayPlan plan;
   std::optional<TunDevice> tun;
@@ -40,8 +44,13 @@ struct GatewayCapture::State {
   std::optional<RuleGuard> guard;
 
   Result<std::vector<std::string>> raise_sysctls();
-  Result<void> install_routing();
+  Result<void> install_routing(const GatewayPlan& wanted);
+  void drop_rules_beyond(const GatewayPlan& wanted);
+  [[nodiscard]] RuleGuard::Guarded guarded();
   Result<void> install_tables();
+  Result<void> replace_tables(const GatewayPlan& wanted);
+  /// All or nothing.
+  Result<void> change_to(const GatewayOptions& wanted);
   void forget_captured() const;
 };
 
@@ -53,15 +62,19 @@ GatewayCapture::~GatewayCapture() = default;
 Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing a LAN or this machine's traffic"));
   const bool ipv6 = kernel_has_ipv6();
+  const Features features = probe_features();
   MethodDecision method;
-  if (options.captures()) {
-    method = SHUNT_TRY(decide_method(options.method, probe_features(), ipv6));
-  }
+  if (options.captures()) method = SHUNT_TRY(decide_method(options.method, features, ipv6));
   auto instance = SHUNT_TRY(Instance::create(
       record_of(options), [&](const auto& running) { return check_others(options, running); }));
   auto state = std::make_unique<State>(options, std::move(instance));
+  state->features = features;
   state->method = std::move(method);
   const Allotment& allotment = state->instance.allotment();
+  SHUNT_CHECK(
+      check_leaving(options.leaving, state->method.method, state->features, allotment.marks));
+  state->table_marks = TableMarks(allotment.table_mask);
+  SHUNT_CHECK(state->table_marks.assign(options.leaving.tables));
   if (options.captures()) {
     state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
                                                  .workers = options.workers,
@@ -71,7 +84,7 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
     state->listeners.workers.resize(options.workers);
   }
   state->plan = plan_gateway(options, state->method.method, allotment, state->listeners.port,
-                             state->listeners.ipv6);
+                             state->listeners.ipv6, state->table_marks);
   return GatewayCapture(std::move(state));
 }
 
@@ -93,6 +106,16 @@ std::uint32_t GatewayCapture::egress_mark() const {
   return state_->options.mark_upstreams ? state_->plan.spec.marks.egress : 0;
 }
 
+std::uint32_t GatewayCapture::kept_source_mark() const {
+  return state_->options.mark_upstreams ? state_->plan.spec.marks.kept() : 0;
+}
+
+Result<void> GatewayCapture::mark_tables(const std::vector<std::uint32_t>& tables) {
+  return state_->table_marks.assign(tables);
+}
+
+const TableMarks& GatewayCapture::table_marks() const { return state_->table_marks; }
+
 /// Captured traffic needs no forwarding, so a sysctl that cannot be raised (a container with a
 /// read-only /proc/sys) costs only what is not captured.
 Result<std::vector<std::string>> GatewayCapture::State::raise_sysctls() {
@@ -106,14 +129,32 @@ Result<std::vector<std::string>> GatewayCapture::State::raise_sysctls() {
   return problems;
 }
 
-Result<void> GatewayCapture::State::install_routing() {
-  if (plan.device.empty()) return {};
-  tun = SHUNT_TRY(TunDevice::create(plan.device));
-  for (const RouteSpec& route : plan.routes) {
+/// Adds what is not there yet.
+Result<void> GatewayCapture::State::install_routing(const GatewayPlan& wanted) {
+  if (!wanted.device.empty() && !tun) tun = SHUNT_TRY(TunDevice::create(wanted.device));
+  for (const RouteSpec& route : wanted.routes) {
+    if (std::ranges::find(routes, route, &PolicyRoute::spec) != routes.end()) continue;
     routes.push_back(SHUNT_TRY(PolicyRoute::create(route)));
   }
-  for (const RuleSpec& rule : plan.rules) rules.push_back(SHUNT_TRY(PolicyRule::create(rule)));
+  for (const RuleSpec& rule : wanted.rules) {
+    if (std::ranges::find(rules, rule, &PolicyRule::spec) != rules.end()) continue;
+    rules.push_back(SHUNT_TRY(PolicyRule::create(rule)));
+  }
   return {};
+}
+
+/// A device and its routes that serve nobody any more stay until the end: they do nothing.
+void GatewayCapture::State::drop_rules_beyond(const GatewayPlan& wanted) {
+  std::erase_if(rules, [&](const PolicyRule& rule) {
+    return std::ranges::find(wanted.rules, rule.spec()) == wanted.rules.end();
+  });
+}
+
+RuleGuard::Guarded GatewayCapture::State::guarded() {
+  RuleGuard::Guarded out{.routes = {}, .rules = {}, .tun = tun ? &*tun : nullptr};
+  for (const PolicyRoute& route : routes) out.routes.push_back(route.spec());
+  for (const PolicyRule& rule : rules) out.rules.push_back(rule.spec());
+  return out;
 }
 
 /// The closed table first: if shunt dies between the two, the traffic is blocked and not let go.
@@ -130,8 +171,9 @@ Result<void> GatewayCapture::State::install_tables() {
 /// stopped. Not essential (a kernel without nf_conntrack_netlink cannot do it): entries time out.
 void GatewayCapture::State::forget_captured() const {
   if (plan.spec.marks.mask == 0) return;  // never got as far as a plan
-  for (const std::uint32_t mark : {plan.spec.marks.forwarded, plan.spec.marks.own}) {
-    (void)forget_connections(mark, plan.spec.marks.mask);
+  const Marks& marks = plan.spec.marks;
+  for (const std::uint32_t mark : {marks.forwarded, marks.own, marks.reply()}) {
+    if (mark != 0) (void)forget_connections(mark, marks.mask);
   }
 }
 
@@ -145,14 +187,12 @@ GatewayCapture::State::~State() {
 
 Result<std::vector<std::string>> GatewayCapture::install() {
   State& state = *state_;
-  if (!state.options.captures()) return std::vector<std::string>{};
+  if (!state.options.changes_kernel()) return std::vector<std::string>{};
   auto problems = SHUNT_TRY(state.raise_sysctls());
   state.forget_captured();
-  SHUNT_CHECK(state.install_routing());
+  SHUNT_CHECK(state.install_routing(state.plan));
   SHUNT_CHECK(state.install_tables());
-  state.guard = SHUNT_TRY(RuleGuard::create({.routes = state.plan.routes,
-                                             .rules = state.plan.rules,
-                                             .tun = state.tun ? &*state.tun : nullptr}));
+  state.guard = SHUNT_TRY(RuleGuard::create(state.guarded()));
   for (std::string& problem : state.instance.sweep_closed_tables().problems) {
     problems.push_back(std::move(problem));
   }
@@ -192,31 +232,69 @@ std::string GatewayCapture::control_socket() const { return state_->instance.con
 
 /// The closed table first, as at the start: what is blocked without shunt is never less than what
 /// shunt captures.
-Result<bool> GatewayCapture::replace_rules(std::vector<Exclusion> exclusions,
-                                           std::vector<KernelDecision> kernel_rules) {
-  State& state = *state_;
-  GatewayOptions options = state.options;
-  options.exclusions = std::move(exclusions);
-  options.kernel_rules = std::move(kernel_rules);
-  GatewayPlan plan = plan_gateway(options, state.method.method, state.instance.allotment(),
-                                  state.plan.spec.port, state.plan.spec.ipv6);
-  const bool same_closed = plan.closed_table_body == state.plan.closed_table_body;
-  if (auto& closed = state.closed_table; closed && !same_closed) {
-    SHUNT_CHECK(closed->replace(plan.closed_table_body));
+Result<void> GatewayCapture::State::replace_tables(const GatewayPlan& wanted) {
+  const bool same_closed = wanted.closed_table_body == plan.closed_table_body;
+  if (closed_table && !same_closed) {
+    SHUNT_CHECK(closed_table->replace(wanted.closed_table_body));
   }
-  const bool same = plan.table_body == state.plan.table_body;
-  if (auto& table = state.table; table && !same) {
-    if (auto replaced = table->replace(plan.table_body); !replaced) {
-      if (auto& closed = state.closed_table; closed && !same_closed) {
-        (void)closed->replace(state.plan.closed_table_body);
-      }
-      return Failure(std::move(replaced).error());
+  if (!table) {  // nothing was needed until now
+    if (!wanted.table_name.empty()) {
+      table = SHUNT_TRY(NftTable::create(wanted.table_name, wanted.table_body));
     }
+    return {};
   }
-  plan.sysctls = std::move(state.plan.sysctls);  // raised by now, so none would be left to plan
-  state.plan = std::move(plan);
-  state.options = std::move(options);
-  return !same;
+  if (wanted.table_body == plan.table_body) return {};
+  auto replaced = table->replace(wanted.table_body);
+  if (replaced) return {};
+  if (closed_table && !same_closed) (void)closed_table->replace(plan.closed_table_body);
+  return Failure(std::move(replaced).error());
+}
+
+/// Routing before the tables that set marks for it, as at the start.
+Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
+  SHUNT_CHECK(check_leaving(wanted.leaving, method.method, features, plan.spec.marks));
+  SHUNT_CHECK(table_marks.assign(wanted.leaving.tables));
+  GatewayPlan next = plan_gateway(wanted, method.method, instance.allotment(), plan.spec.port,
+                                  plan.spec.ipv6, table_marks);
+  auto done = install_routing(next);
+  if (done) done = replace_tables(next);
+  if (!done) {
+    drop_rules_beyond(plan);
+    return done;
+  }
+  drop_rules_beyond(next);
+  next.sysctls = std::move(plan.sysctls);  // raised by now, so none would be left to plan
+  plan = std::move(next);
+  options = wanted;
+  if (guard) {
+    guard->replace(guarded());
+  } else if (table) {
+    guard = SHUNT_TRY(RuleGuard::create(guarded()));
+  }
+  return {};
+}
+
+Result<bool> GatewayCapture::replace_rules(Replacement replacement) {
+  State& state = *state_;
+  const std::string before = state.plan.table_body;
+  GatewayOptions wanted = state.options;
+  wanted.exclusions = std::move(replacement.exclusions);
+  wanted.kernel_rules = std::move(replacement.kernel_rules);
+  wanted.leaving = replacement.leaving.with(state.options.leaving);
+  SHUNT_CHECK(state.change_to(wanted));
+  state.leaving_wanted = std::move(replacement.leaving);
+  return state.plan.table_body != before;
+}
+
+Result<bool> GatewayCapture::retire_earlier_leaving() {
+  State& state = *state_;
+  if (state.options.leaving == state.leaving_wanted) return false;
+  const std::string before = state.plan.table_body;
+  GatewayOptions wanted = state.options;
+  wanted.leaving = state.leaving_wanted;
+  SHUNT_CHECK(state.change_to(wanted));
+  state.table_marks.keep_only(wanted.leaving.tables);
+  return state.plan.table_body != before;
 }
 
 Result<std::map<std::uint32_t, std::uint64_t>> GatewayCapture::kernel_hits() const {

@@ -43,6 +43,12 @@ class GatewayCapture {
   [[nodiscard]] std::shared_ptr<ReplySockets> reply_sockets() const;
   /// For upstream sockets; 0 where they are to go unmarked.
   [[nodiscard]] std::uint32_t egress_mark() const;
+  /// For those that bear a client's address instead.
+  [[nodiscard]] std::uint32_t kept_source_mark() const;
+  /// Gives the tables of ways out marks for sockets, before rules lead there (replace_rules(); the
+  /// tables of `options` have theirs from the start).
+  Result<void> mark_tables(const std::vector<std::uint32_t>& tables);
+  [[nodiscard]] const TableMarks& table_marks() const;
 
   /// All or nothing. Yields what could not be done and is not essential (a sysctl), one line each.
   Result<std::vector<std::string>> install();
@@ -51,10 +57,17 @@ class GatewayCapture {
   /// Puts back rules, routes and the device where others deleted them.
   void restore_deleted();
   Result<void> let_new_flows_pass();
-  /// Other exclusions and kernel rules for the same capture, from one packet to the next. On
-  /// failure the old ones stay. False: there was nothing to replace, and kernel_hits() go on.
-  Result<bool> replace_rules(std::vector<Exclusion> exclusions,
-                             std::vector<KernelDecision> kernel_rules);
+  /// What a reload may change of the same capture, from one packet to the next. On failure the old
+  /// state stays. False: the table is as it was, and kernel_hits() go on.
+  struct Replacement {
+    std::vector<Exclusion> exclusions = {};
+    std::vector<KernelDecision> kernel_rules = {};
+    LeavingOptions leaving = {};
+  };
+  Result<bool> replace_rules(Replacement replacement);
+  /// What only ways out of earlier configurations need stays until this is called: live flows may
+  /// go by them. False as above.
+  Result<bool> retire_earlier_leaving();
   /// How many flows each rule of GatewayOptions::kernel_rules that leaves let go, by its number,
   /// since the rules were put in place. Empty before install().
   [[nodiscard]] Result<std::map<std::uint32_t, std::uint64_t>> kernel_hits() const;

@@ -3,12 +3,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "base/error_numbers.h"
 #include "capture/redirect.h"
+#include "capture/return_path.h"
 #include "capture/tproxy.h"
 #include "kernel/nft.h"
 #include "kernel/sysctl.h"
@@ -28,6 +31,10 @@ constexpr std::array kTproxyNeeds = {FeatureId::nft_owner_table, FeatureId::tpro
                                      FeatureId::connection_mark, FeatureId::transparent_socket};
 constexpr std::array kRedirectNeeds = {FeatureId::nft_owner_table, FeatureId::redirect_ipv4,
                                        FeatureId::fib_expression, FeatureId::connection_mark};
+
+constexpr std::array kReturnPathNeeds = {
+    FeatureId::tun_device,        FeatureId::policy_routing,  FeatureId::transparent_socket,
+    FeatureId::socket_expression, FeatureId::connection_mark, FeatureId::nft_owner_table};
 
 template <std::size_t N>
 const Feature* first_lacking(const std::array<FeatureId, N>& needs, FeatureId for_ipv6,
@@ -110,6 +117,40 @@ Result<MethodDecision> decide_method(MethodChoice choice, const Features& featur
       lack.fix.empty() ? "shunt doctor" : lack.fix));
 }
 
+LeavingOptions LeavingOptions::with(const LeavingOptions& others) const {
+  LeavingOptions both = *this;
+  both.keep_source = keep_source || others.keep_source;
+  both.keep_port = keep_port || others.keep_port;
+  for (const std::uint32_t table : others.tables) {
+    if (std::ranges::find(tables, table) == tables.end()) both.tables.push_back(table);
+  }
+  return both;
+}
+
+Result<void> check_leaving(const LeavingOptions& leaving, CaptureMethod method,
+                           const Features& features, const Marks& marks) {
+  if (!leaving.keep_source) return {};
+  for (const FeatureId id : kReturnPathNeeds) {
+    if (features[id].available) continue;
+    return Failure(make_error(
+        Kind::unsupported, error_number::kNoReturnPath,
+        fmt::format("keep-source: answers to a client's address cannot be brought back here: {}",
+                    lack_text(features[id])),
+        features[id].fix.empty() ? "shunt doctor" : features[id].fix));
+  }
+  if (marks.kept() == 0) {
+    return Failure(make_error(Kind::conflict, error_number::kNoReturnPath,
+                              "keep-source needs three neighbouring free bits of the packet mark",
+                              "nft list ruleset, ip rule: who uses masks so wide?"));
+  }
+  if (!leaving.keep_port || method == CaptureMethod::tproxy) return {};
+  // Both legs would have one conntrack entry, and its translation would lead the second to shunt.
+  return Failure(make_error(Kind::unsupported, error_number::kKeptPort,
+                            "keep-source = \"port\" works only where TPROXY captures, and here "
+                            "REDIRECT does",
+                            "keep-source = true keeps the address alone"));
+}
+
 std::string record_of(const GatewayOptions& options) {
   std::string text = options.serves ? "serve" : "gateway";
   for (const std::string& name : options.interfaces) text += " -i " + name;
@@ -136,33 +177,48 @@ Result<void> check_others(const GatewayOptions& options, const std::vector<LiveI
 }
 
 GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
-                         const Allotment& allotment, std::uint16_t port, bool ipv6) {
+                         const Allotment& allotment, std::uint16_t port, bool ipv6,
+                         const TableMarks& table_marks) {
   GatewayPlan plan;
   plan.method = method;
   plan.spec = CaptureSpec{.interfaces = options.interfaces,
                           .host = options.host,
                           .loopback = options.loopback,
                           .masquerade = options.masquerade,
+                          .keep_source = options.leaving.keep_source,
                           .exclusions = options.exclusions,
                           .kernel_rules = options.kernel_rules,
                           .marks = allotment.marks,
                           .port = port,
                           .ipv6 = ipv6};
-  if (!options.captures()) return plan;
+  if (!options.changes_kernel()) return plan;
   if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);
   plan.table_name = allotment.table_name;
   plan.closed_table_name = allotment.closed_table_name;
-  const bool tproxy = method == CaptureMethod::tproxy;
-  plan.table_body = tproxy ? tproxy::ruleset(plan.spec) : redirect::ruleset(plan.spec);
-  if (options.closed) {
+  const bool tproxy = options.captures() && method == CaptureMethod::tproxy;
+  if (options.captures()) {
+    plan.table_body = tproxy ? tproxy::ruleset(plan.spec) : redirect::ruleset(plan.spec);
+  }
+  plan.table_body += return_path::chains(plan.spec);
+  if (options.closed && options.captures()) {
     plan.closed_table_body =
         tproxy ? tproxy::closed_ruleset(plan.spec) : redirect::closed_ruleset(plan.spec);
   }
-  if (tproxy) {
+  if (tproxy || plan.spec.keep_source) {
     plan.device = fmt::format("shunt{}", allotment.number);
     plan.routes = tproxy::routes(plan.spec, plan.device, allotment.route_table);
+  }
+  if (tproxy) {
     plan.rules = tproxy::rules(plan.spec, allotment.first_priority, allotment.route_table);
   }
+  const std::vector<Family> families = plan.spec.families();
+  const std::uint32_t first = allotment.first_priority;
+  std::ranges::move(return_path::rules(plan.spec, families, first + Allotment::kReturnPriority,
+                                       allotment.route_table),
+                    std::back_inserter(plan.rules));
+  std::ranges::move(
+      table_marks.rules(options.leaving.tables, families, first + Allotment::kTablePriority),
+      std::back_inserter(plan.rules));
   return plan;
 }
 

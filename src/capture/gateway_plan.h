@@ -14,12 +14,24 @@
 #include "kernel/features.h"
 #include "kernel/instance.h"
 #include "kernel/policy_route.h"
+#include "kernel/table_marks.h"
 
 namespace shunt {
 
 enum class MethodChoice : std::uint8_t { automatic, tproxy, redirect };
 /// Of "tproxy" or "redirect"; automatic for every other word.
 [[nodiscard]] MethodChoice method_choice(std::string_view word);
+
+/// What ways out need of the kernel; changes with a reload.
+struct LeavingOptions {
+  bool keep_source = false;                ///< some way out keeps clients' addresses
+  bool keep_port = false;                  ///< and their ports
+  std::vector<std::uint32_t> tables = {};  ///< that ways out name, each once
+  [[nodiscard]] bool any() const { return keep_source || !tables.empty(); }
+  /// What is needed by these and `others` together.
+  [[nodiscard]] LeavingOptions with(const LeavingOptions& others) const;
+  bool operator==(const LeavingOptions&) const = default;
+};
 
 struct GatewayOptions {
   bool serves = false;  ///< for `shunt serve`: part of what others know the capture by
@@ -31,11 +43,14 @@ struct GatewayOptions {
   MethodChoice method = MethodChoice::automatic;
   std::vector<Exclusion> exclusions;
   std::vector<KernelDecision> kernel_rules = {};  ///< see CaptureSpec
+  LeavingOptions leaving = {};
   unsigned workers = 1;
   bool mark_upstreams = true;  ///< false only to test the other guards against loops
 
   /// False for a `shunt serve` that has plain listeners alone.
   [[nodiscard]] bool captures() const { return host || !interfaces.empty(); }
+  /// Ways out need kernel state for what plain listeners take, too.
+  [[nodiscard]] bool changes_kernel() const { return captures() || leaving.any(); }
 };
 
 struct MethodDecision {
@@ -56,7 +71,7 @@ struct GatewayPlan {
   CaptureMethod method = CaptureMethod::tproxy;
   CaptureSpec spec;
   std::vector<SysctlChange> sysctls;  ///< only those that have another value now
-  std::string device;                 ///< TUN; "" with REDIRECT, as the next two
+  std::string device;  ///< TUN; "" with REDIRECT and without keep-source, and then no routes
   std::vector<RouteSpec> routes;
   std::vector<RuleSpec> rules;
   std::string table_name;
@@ -68,9 +83,14 @@ struct GatewayPlan {
   [[nodiscard]] std::string text() const;
 };
 
-/// Pure but for reading sysctls.
+/// Why keep-source cannot be had here (S050, S052), if so. Pure.
+Result<void> check_leaving(const LeavingOptions& leaving, CaptureMethod method,
+                           const Features& features, const Marks& marks);
+
+/// Pure but for reading sysctls. `table_marks` has a mark for each table that a way out names.
 GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
-                         const Allotment& allotment, std::uint16_t port, bool ipv6);
+                         const Allotment& allotment, std::uint16_t port, bool ipv6,
+                         const TableMarks& table_marks = {});
 
 /// What the capture is known by to other instances: "gateway -i br-lan --host".
 std::string record_of(const GatewayOptions& options);

@@ -102,15 +102,13 @@ std::string closed_own(const CaptureSpec& spec) {
   return text + nft_chain(kNewOwn, "", decide);
 }
 
-std::vector<Family> families(const CaptureSpec& spec) {
-  if (spec.ipv6) return {Family::ipv4, Family::ipv6};
-  return {Family::ipv4};
-}
-
 }  // namespace
 
 std::string ruleset(const CaptureSpec& spec) {
   std::vector<std::string> arrivals;
+  if (spec.keep_source) {
+    arrivals.push_back(fmt::format("{} return", spec.marks.match(spec.marks.reply())));
+  }
   if (spec.host) {
     arrivals.push_back(
         fmt::format("iifname \"lo\" {} goto own_arrives", spec.marks.match(spec.marks.own)));
@@ -143,7 +141,7 @@ std::vector<RuleSpec> rules(const CaptureSpec& spec, std::uint32_t first_priorit
                            .in_interface = std::move(in_interface),
                            .table = table});
   };
-  for (const Family family : families(spec)) {
+  for (const Family family : spec.families()) {
     std::uint32_t priority = first_priority;
     for (const std::string& name : spec.interfaces) {
       add(family, priority++, spec.marks.forwarded, name);
@@ -156,7 +154,7 @@ std::vector<RuleSpec> rules(const CaptureSpec& spec, std::uint32_t first_priorit
 std::vector<RouteSpec> routes(const CaptureSpec& spec, std::string_view device,
                               std::uint32_t table) {
   std::vector<RouteSpec> out;
-  for (const Family family : families(spec)) {
+  for (const Family family : spec.families()) {
     out.push_back(RouteSpec{.family = family,
                             .type = RouteType::local,
                             .destination = Address::any(family),

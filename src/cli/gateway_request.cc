@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -88,7 +89,7 @@ Result<GatewayRequest> with_lan(GatewayRequest request, const std::vector<std::s
   if (request.lan.empty() && !request.capture.host && request.listeners.empty()) {
     return Failure(nothing_to_capture());
   }
-  if (request.lan.size() >= Allotment::kPriorities) {
+  if (request.lan.size() >= Allotment::kReturnPriority) {
     return Failure(
         make_error(Kind::usage, error_number::kNothingToCapture,
                    fmt::format("{} interfaces are more than one gateway takes", request.lan.size()),
@@ -98,6 +99,18 @@ Result<GatewayRequest> with_lan(GatewayRequest request, const std::vector<std::s
 }
 
 }  // namespace
+
+LeavingOptions leaving_options(const Config& config) {
+  LeavingOptions leaving;
+  for (const WayOutSpec& spec : config.ways_out) {
+    leaving.keep_source = leaving.keep_source || spec.keep_source != KeptEnd::none;
+    leaving.keep_port = leaving.keep_port || spec.keep_source == KeptEnd::port;
+    const bool known =
+        spec.table && std::ranges::find(leaving.tables, *spec.table) != leaving.tables.end();
+    if (spec.table && !known) leaving.tables.push_back(*spec.table);
+  }
+  return leaving;
+}
 
 std::string GatewayRequest::captured_text() const {
   std::string text;
@@ -139,6 +152,7 @@ Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
   request.capture.interfaces.clear();
   request.capture.kernel_rules = kernel_decisions(*checked.rules);
   decide_all_in_proxy(checked.config.dns, request);
+  request.capture.leaving = leaving_options(checked.config);
   request.capture.workers = worker_count(checked.config.limits.workers);
   if (asked.choose_lan || !asked.options.interfaces.empty()) {
     auto made = with_lan(std::move(request), asked.options.interfaces);

@@ -31,4 +31,7 @@ Result<GatewayRequest> gateway_request(const Options& options);
 /// The same of a configuration file.
 Result<GatewayRequest> gateway_request(const CheckedConfig& checked);
 
+/// What the ways out of a configuration need of the kernel.
+LeavingOptions leaving_options(const Config& config);
+
 }  // namespace shunt::cli

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "capture/masquerade.h"
 #include "kernel/links.h"
+#include "kernel/policy_route.h"
 
 namespace shunt::cli {
 
@@ -39,6 +40,29 @@ void warn_of_private_sources(const GatewayRequest& request) {
       fmt::format("nothing masquerades here: what is not captured (ICMP, what is excluded) leaves "
                   "with private addresses and gets no answer; {} mends that while shunt runs",
                   request.capture.serves ? "masquerade = true" : "--masquerade"));
+}
+
+std::vector<std::string> ways_out_warnings(const GatewayRequest& request) {
+  const LeavingOptions& leaving = request.capture.leaving;
+  std::vector<std::string> warnings;
+  for (const std::uint32_t table : leaving.tables) {
+    const auto has_routes = [table](Family family) {
+      const auto routes = list_routes(family, table);
+      return !routes || !routes->empty();
+    };
+    if (has_routes(Family::ipv4) || has_routes(Family::ipv6)) continue;
+    warnings.push_back(fmt::format(
+        "routing table {} is empty: ways out with table = {} lead nowhere until it has routes "
+        "(ip route add default via … table {})",
+        table, table, table));
+  }
+  if (leaving.keep_source && someone_masquerades().value_or(false)) {
+    warnings.emplace_back(
+        "some rule here translates sources (masquerade or snat): connections by a way out with "
+        "keep-source are exempt and leave with the client's address, a private one too; use it "
+        "only towards servers that have a route back");
+  }
+  return warnings;
 }
 
 void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "capture/gateway_capture.h"
 #include "cli/gateway_request.h"
@@ -16,6 +18,10 @@ void say_method(MethodChoice choice, const MethodDecision& decision);
 
 /// What is not captured leaves as the kernel forwards it: with the client's own address.
 void warn_of_private_sources(const GatewayRequest& request);
+
+/// What is odd about the ways out as the kernel is now: tables without routes, source translation
+/// where clients' addresses are kept. Reads only; one line each.
+std::vector<std::string> ways_out_warnings(const GatewayRequest& request);
 
 /// Drains until nothing lives, the deadline passes, or a second SIGINT comes.
 void drain(Proxy& proxy, GatewayCapture& capture, const StopSignals& signals,

@@ -13,12 +13,14 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "capture/gateway_plan.h"
 #include "capture/masquerade.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
 #include "kernel/nft.h"
 #include "kernel/policy_route.h"
+#include "kernel/sweep.h"
 #include "kernel/sysctl.h"
 #include "kernel/toa.h"
 #include "net/endpoint.h"
@@ -38,6 +40,16 @@ State state_of(const Feature& feature, bool tun, bool privileged) {
   return tun && !privileged ? State::note : State::lacks;
 }
 
+void add_keep_source(std::vector<Finding>& out, const Features& features) {
+  const Marks example{.mask = 0xff, .forwarded = 1, .own = 2, .egress = 3};
+  const auto possible = check_leaving({.keep_source = true, .keep_port = false, .tables = {}},
+                                      CaptureMethod::tproxy, features, example);
+  out.push_back({.state = possible ? State::works : State::note,
+                 .name = "keep-source",
+                 .detail = possible ? "" : possible.error().message,
+                 .fix = possible ? "" : possible.error().help});
+}
+
 void add_features(std::vector<Finding>& out) {
   const bool privileged = has_capability(CAP_NET_ADMIN);
   const Features features = probe_features();
@@ -48,6 +60,7 @@ void add_features(std::vector<Finding>& out) {
                    .detail = feature.reason,
                    .fix = feature.fix});
   }
+  add_keep_source(out, features);
 }
 
 void add_privilege(std::vector<Finding>& out) {
@@ -129,8 +142,7 @@ void add_leftovers(std::vector<Finding>& out) {
     const auto rules = list_rules(family);
     if (!rules) continue;
     for (const RuleSpec& rule : *rules) {
-      const bool alive =
-          is_live([&](const LiveInstance& one) { return one.allotment.route_table == rule.table; });
+      const bool alive = is_live([&](const LiveInstance& one) { return uses_rule(one, rule); });
       if (rule.protocol == kRouteProtocol && !alive) left += fmt::format("\n{}", rule.text());
     }
   }

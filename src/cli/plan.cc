@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/config_report.h"
 #include "cli/gateway_request.h"
+#include "cli/gateway_steps.h"
 #include "cli/help_text.h"
 #include "cli/output.h"
 #include "cli/place.h"
@@ -50,21 +51,31 @@ Result<int> print_plan(const GatewayRequest& request) {
   const bool privileged = has_capability(CAP_NET_ADMIN);
   const bool ipv6 = kernel_has_ipv6();
   auto decision = expected_method(request.capture.method);
+  Features features;
   if (privileged) {
-    decision = SHUNT_TRY(decide_method(request.capture.method, probe_features(), ipv6));
+    features = probe_features();
+    decision = SHUNT_TRY(decide_method(request.capture.method, features, ipv6));
   }
   const auto allotment = SHUNT_TRY(Instance::preview());
-  const auto plan =
-      plan_gateway(request.capture, decision.method, allotment, SHUNT_TRY(free_port()), ipv6);
+  const LeavingOptions& leaving = request.capture.leaving;
+  if (privileged) {
+    SHUNT_CHECK(check_leaving(leaving, decision.method, features, allotment.marks));
+  }
+  TableMarks table_marks(allotment.table_mask);
+  SHUNT_CHECK(table_marks.assign(leaving.tables));
+  const auto plan = plan_gateway(request.capture, decision.method, allotment,
+                                 SHUNT_TRY(free_port()), ipv6, table_marks);
   std::string text;
   for (const PlainListener& listener : request.listeners) {
     text += fmt::format("# listens on {}\n", listener.text());
   }
-  if (!request.capture.captures()) {
-    SHUNT_CHECK(print(text + "# captures nothing\n"));
+  const bool captures = request.capture.captures();
+  text += captures ? fmt::format("# captures {}\n", request.captured_text())
+                   : std::string("# captures nothing\n");
+  if (!request.capture.changes_kernel()) {
+    SHUNT_CHECK(print(text));
     return 0;
   }
-  text += fmt::format("# captures {}\n", request.captured_text());
   if (!decision.why_not_tproxy.empty()) {
     text += fmt::format("# by REDIRECT, since TPROXY does not work here: {}\n",
                         decision.why_not_tproxy);
@@ -74,8 +85,13 @@ Result<int> print_plan(const GatewayRequest& request) {
         "# without CAP_NET_ADMIN nothing could be tried: the method, the marks and the names "
         "may differ\n";
   }
-  text += fmt::format("# port {}: the listeners'; free now, chosen again at the start\n",
-                      plan.spec.port);
+  if (captures) {
+    text += fmt::format("# port {}: the listeners'; free now, chosen again at the start\n",
+                        plan.spec.port);
+  }
+  for (const std::string& warning : ways_out_warnings(request)) {
+    text += fmt::format("# warning: {}\n", warning);
+  }
   SHUNT_CHECK(print(text + plan.text()));
   return 0;
 }

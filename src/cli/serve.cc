@@ -144,6 +144,7 @@ class Serving {
     if (Clock::now() < next_look_) return;
     next_look_ = Clock::now() + std::chrono::milliseconds(Service::kLookMs);
     service_.look_at_files();
+    service_.forget_earlier_ways_out();
   }
 
   Service& service_;
@@ -165,6 +166,9 @@ Result<void> serve(Service& service, const StopSignals& signals) {
     log(LogLevel::info, fmt::format("listening on {}", listener.text()));
   }
   for (const std::string& warning : service.warnings()) log(LogLevel::warning, warning);
+  for (const std::string& warning : ways_out_warnings(service.request())) {
+    log(LogLevel::warning, warning);
+  }
   for (const std::string& problem : SHUNT_TRY(service.install())) {
     log(LogLevel::warning, problem);
   }

@@ -170,11 +170,14 @@ Result<void> Service::start() {
 }
 
 Result<Service::Made> Service::make(const CheckedConfig& checked) const {
+  SHUNT_CHECK(capture_->mark_tables(leaving_options(checked.config).tables));
   const WayOutContext context{
       .options = {.mark = capture_->egress_mark(),
                   .observer = traffic_.loop_guard.get(),
-                  .connect_timeout_ms = checked.config.limits.connect_timeout_ms},
-      .own_mark_bits = capture_->plan().spec.marks.mask};
+                  .connect_timeout_ms = checked.config.limits.connect_timeout_ms,
+                  .kept_mark = capture_->kept_source_mark()},
+      .own_mark_bits = own_mark_bits(),
+      .table_marks = capture_->table_marks().by_table()};
   auto made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
   auto policy = policy_of(checked, made, traffic_.policy.get());
   return Made{.ways_out = std::move(made), .policy = std::move(policy)};
@@ -187,6 +190,7 @@ std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& check
     return std::unexpected(Mistakes{std::move(replaced).error()});
   }
   proxy_->replace_policy(policy, live);
+  earlier_policies_.emplace_back(traffic_.policy);
   traffic_.policy = std::move(policy);
   refused_files_.clear();
   return {};
@@ -222,8 +226,9 @@ Result<void> Service::replace_kernel_rules(const CheckedConfig& checked) {
   if (!before) return Failure(std::move(before).error());
   const bool by_kernel = checked.config.dns.mode == DnsMode::system;
   const bool replaced = SHUNT_TRY(capture_->replace_rules(
-      checked.config.capture.options.exclusions,
-      by_kernel ? kernel_decisions(*checked.rules) : std::vector<KernelDecision>()));
+      {.exclusions = checked.config.capture.options.exclusions,
+       .kernel_rules = by_kernel ? kernel_decisions(*checked.rules) : std::vector<KernelDecision>(),
+       .leaving = leaving_options(checked.config)}));
   const auto counted = [&](std::uint32_t rule) {
     const auto found = before->find(rule);
     return found == before->end() ? std::int64_t{0} : static_cast<std::int64_t>(found->second);
@@ -260,7 +265,7 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
   if (const auto keys = needs_restart(checked_.config, *config); !keys.empty()) {
     return std::unexpected(Mistakes{restart_error(keys)});
   }
-  auto checked = check_config(*std::move(config), capture_->plan().spec.marks.mask);
+  auto checked = check_config(*std::move(config), own_mark_bits());
   if (!checked) return std::unexpected(std::move(checked).error());
   const PrivilegeNeeds needs = needs_of(*checked);
   if (kept_.gave_up_processes && needs.processes) {
@@ -275,6 +280,22 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
     return std::unexpected(std::move(applied).error());
   }
   return fmt::format("reloaded: {} ({})", text(), change);
+}
+
+// A live flow holds the policy that decided it, and so the ways out of that.
+void Service::forget_earlier_ways_out() {
+  if (earlier_policies_.empty()) return;
+  std::erase_if(earlier_policies_, [](const auto& policy) { return policy.expired(); });
+  if (!earlier_policies_.empty()) return;
+  const auto hits = capture_->kernel_hits();
+  const auto retired = capture_->retire_earlier_leaving();
+  if (!retired) return log(LogLevel::warning, retired.error().text());
+  if (!*retired || !hits) return;
+  for (const auto& [rule, count] : *hits) kernel_base_[rule] += static_cast<std::int64_t>(count);
+}
+
+std::uint32_t Service::own_mark_bits() const {
+  return capture_->plan().spec.marks.mask | capture_->table_marks().bits_in_use();
 }
 
 std::string Service::look() const {
@@ -295,7 +316,7 @@ void Service::look_at_files() {
   if (!checked_.rules->outdated()) return;
   std::string now = look();
   if (now == refused_files_) return;
-  auto checked = check_config(checked_.config, capture_->plan().spec.marks.mask);
+  auto checked = check_config(checked_.config, own_mark_bits());
   if (!checked) {
     refused_files_ = std::move(now);
     return log_unused_lists(checked.error().front());

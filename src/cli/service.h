@@ -45,6 +45,9 @@ class Service {
   /// Reads the rules' lists and databases again where one of their files has changed. A file that
   /// is bad is logged once, and the old rules stay.
   void look_at_files();
+  /// Takes kernel state back that only flows of earlier configurations went by, once the last of
+  /// them is over.
+  void forget_earlier_ways_out();
 
   [[nodiscard]] GatewayCapture& capture() { return *capture_; }
   [[nodiscard]] Proxy& proxy() { return *proxy_; }
@@ -80,6 +83,8 @@ class Service {
                                                Proxy::LiveFlows live);
   Result<void> replace_kernel_rules(const CheckedConfig& checked);
   [[nodiscard]] std::vector<std::string> look_for_oddities() const;
+  /// Bits of the packet mark that a way out's `mark` may not use.
+  [[nodiscard]] std::uint32_t own_mark_bits() const;
   /// What stat(2) says of the files that the rules were read from.
   [[nodiscard]] std::string look() const;
 
@@ -95,6 +100,7 @@ class Service {
   std::unique_ptr<Proxy> proxy_;
   std::vector<std::int64_t> kernel_base_;  // what is to be added to the kernel's counters, by rule
   std::string refused_files_;              // what look() said of a state of the lists that was bad
+  std::vector<std::weak_ptr<const Policy>> earlier_policies_;  // that flows may still hold
 };
 
 /// What was changed between two configurations that only a restart can apply: "capture.lan", ….

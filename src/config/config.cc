@@ -38,6 +38,11 @@ std::optional<proxy_protocol::Version> proxy_protocol_version(std::string_view w
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
+KeptEnd kept_end(const Section& way_out) {
+  if (way_out.text("keep-source") == "port") return KeptEnd::port;
+  return way_out.boolean("keep-source") ? KeptEnd::address : KeptEnd::none;
+}
+
 class ConfigReader {
  public:
   explicit ConfigReader(std::shared_ptr<const SourceText> source)
@@ -229,6 +234,9 @@ class ConfigReader {
     spec.interface = section.text("interface");
     if (section.has("mark")) spec.mark = section.count("mark", 0);
     spec.source = addresses(section, "source");
+    if (section.has("table")) spec.table = section.count("table", 0);
+    spec.keep_source = kept_end(section);
+    spec.keep_source_from = networks(section, "keep-source-from");
     spec.proxy = section.text("proxy");
     spec.resolve = section.boolean("resolve");
     spec.user = section.text("user");
@@ -247,6 +255,21 @@ class ConfigReader {
     if (section.has("check")) spec.check = health_check(section.inner("check"));
     spec.place = places(key, table);
     return spec;
+  }
+
+  std::vector<Network> networks(const Section& section, std::string_view key) {
+    std::vector<Network> out;
+    for (const TomlValue* text : section.texts(key)) {
+      if (const auto network = Network::parse(text->text)) {
+        out.push_back(*network);
+      } else {
+        add(source().error_at(
+            text->place, error_number::kBadKeyValue,
+            fmt::format("{}: \"{}\" is no address and no network", key, text->text),
+            "\"10.0.0.0/8\", \"2001:db8::/32\" or \"192.168.1.5\""));
+      }
+    }
+    return out;
   }
 
   CheckSpec health_check(const Section& section) {

@@ -23,6 +23,7 @@ constexpr std::string_view kDnsModes[] = {"system", "remote", "fake-ip"};
 constexpr std::string_view kFormats[] = {"text", "json"};
 constexpr std::string_view kProxyProtocol[] = {"v1", "v2"};
 constexpr std::string_view kListenProtocols[] = {"tcp", "udp", "both"};
+constexpr std::string_view kKeepSource[] = {"port"};
 constexpr std::string_view kGroups[] = {"failover", "round-robin", "least-latency", "hash client"};
 
 constexpr std::array kSchema = std::to_array<KeySpec>({
@@ -63,6 +64,13 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "via.*", .name = "interface", .type = KeyType::text},
     {.table = "via.*", .name = "mark", .type = KeyType::count, .minimum = 1},
     {.table = "via.*", .name = "source", .type = KeyType::addresses},
+    {.table = "via.*", .name = "table", .type = KeyType::count, .minimum = 1},
+    {.table = "via.*",
+     .name = "keep-source",
+     .type = KeyType::switched,
+     .fallback = "false",
+     .choices = kKeepSource},
+    {.table = "via.*", .name = "keep-source-from", .type = KeyType::texts},
     {.table = "via.*", .name = "proxy", .type = KeyType::text},
     {.table = "via.*", .name = "resolve", .type = KeyType::boolean, .fallback = "false"},
     {.table = "via.*", .name = "user", .type = KeyType::text},
@@ -173,6 +181,8 @@ std::string wanted(const KeySpec& key) {
                  ? fmt::format("a whole number from {} on", key.minimum)
                  : fmt::format("a whole number from {} to {}", key.minimum, key.maximum);
     case KeyType::duration: return R"(a duration in quotes, with its unit: "200ms", "10s", "2h")";
+    case KeyType::switched:
+      return fmt::format("true, false or \"{}\"", fmt::join(key.choices, "\", \""));
     case KeyType::choice: return fmt::format("one of \"{}\"", fmt::join(key.choices, "\", \""));
     case KeyType::table: return "a table";
     case KeyType::tables: return fmt::format("tables: [{}.NAME]", key.name);
@@ -265,6 +275,8 @@ class SchemaCheck {
         return value.type == Type::integer && value.integer >= std::int64_t{spec.minimum} &&
                value.integer <= std::int64_t{spec.maximum};
       case KeyType::duration: return value.type == Type::text && is_duration(spec, value);
+      case KeyType::switched:
+        return value.type == Type::boolean || (value.type == Type::text && is_choice(spec, value));
       case KeyType::choice: return value.type == Type::text && is_choice(spec, value);
       case KeyType::table:
       case KeyType::tables: return false;
@@ -361,6 +373,7 @@ std::string_view type_name(KeyType type) {
     case KeyType::count: return "whole number";
     case KeyType::duration: return "duration";
     case KeyType::choice: return "word";
+    case KeyType::switched: return "boolean or word";
     case KeyType::table: return "table";
     case KeyType::tables: return "tables";
   }

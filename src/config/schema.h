@@ -27,6 +27,7 @@ enum class KeyType : std::uint8_t {
   count,     ///< a whole number
   duration,  ///< a text with a unit
   choice,    ///< one of KeySpec::choices
+  switched,  ///< a boolean, or one of KeySpec::choices
   table,     ///< whose keys are those of the table "TABLE.NAME", or of "NAME" at the top
   tables,    ///< of tables, whose names are the user's: "NAME.*"
 };

@@ -73,6 +73,15 @@ Result<void> check_source(const WayOutSpec& spec) {
   return {};
 }
 
+constexpr std::uint32_t kLocalTable = 255;  // the kernel's: addresses of this machine
+
+Result<void> check_table(const WayOutSpec& spec) {
+  if (spec.table && (*spec.table == 0 || *spec.table == kLocalTable)) {
+    return way_out_error(spec, "table", fmt::format("{} is no table that leads out", *spec.table));
+  }
+  return {};
+}
+
 struct Given {
   std::string_view key;
   bool given;
@@ -97,7 +106,9 @@ Result<void> check_group(const WayOutSpec& spec) {
                           {"via", !spec.via.empty()},
                           {"interface", !spec.interface.empty()},
                           {"mark", spec.mark.has_value()},
+                          {"table", spec.table.has_value()},
                           {"source", !spec.source.empty()},
+                          {"keep-source", spec.keep_source != KeptEnd::none},
                           {"connect-timeout", spec.connect_timeout_ms.has_value()}},
                          "a group has members and no way of its own"));
   if (spec.members.empty()) {
@@ -192,11 +203,54 @@ Result<void> check_proxy(const WayOutSpec& spec) {
   return failure;
 }
 
+bool keeps_source(const WayOutSpec& spec) { return spec.keep_source != KeptEnd::none; }
+
+Result<void> check_keep_source(const WayOutSpec& spec) {
+  if (!keeps_source(spec)) {
+    return none_given(spec, {{"keep-source-from", !spec.keep_source_from.empty()}},
+                      "only keep-source = true or \"port\" makes use of it");
+  }
+  SHUNT_CHECK(none_given(spec, {{"source", !spec.source.empty()}},
+                         "keep-source says already whose address the server sees"));
+  SHUNT_CHECK(none_given(spec, {{"toa", spec.toa}},
+                         "with keep-source the server sees the client's address as it is"));
+  SHUNT_CHECK(none_given(spec, {{"proxy", !spec.proxy.empty()}, {"via", !spec.via.empty()}},
+                         "the server sees the address of the proxy before it, so keep-source has "
+                         "nothing to keep"));
+  for (const Network& network : spec.keep_source_from) {
+    const Address& address = network.address;
+    if (!address.is_multicast() && !address.is_loopback() && !network.text().starts_with("0.")) {
+      continue;
+    }
+    if (network.prefix_length == 0) continue;  // everybody
+    return way_out_error(spec, "keep-source-from",
+                         fmt::format("{} holds no client's address", network.text()));
+  }
+  return {};
+}
+
+Result<void> check_hops(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
+  const auto keeps = [specs](const std::string& name) {
+    const WayOutSpec* found = find_spec(specs, name);
+    return found != nullptr && keeps_source(*found);
+  };
+  for (const std::string& name : spec.via) {
+    const WayOutSpec* hop = find_spec(specs, name);
+    if (!keeps(name) && (hop == nullptr || std::ranges::none_of(hop->members, keeps))) continue;
+    return way_out_error(spec, "via",
+                         fmt::format("\"{}\" keeps clients' addresses, and a proxy is reached from "
+                                     "this machine's own",
+                                     name));
+  }
+  return {};
+}
+
 Result<void> check_via(const WayOutSpec& spec) {
   if (spec.via.empty()) return {};
   SHUNT_CHECK(none_given(spec,
                          {{"interface", !spec.interface.empty()},
                           {"mark", spec.mark.has_value()},
+                          {"table", spec.table.has_value()},
                           {"source", !spec.source.empty()}},
                          "the first hop of `via` makes the connection: it stands there"));
   if (spec.via.size() <= kMostHops) return {};
@@ -316,11 +370,14 @@ std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
     note(check_interface(spec));
     note(check_mark(spec, own_mark_bits));
     note(check_source(spec));
+    note(check_table(spec));
+    note(check_keep_source(spec));
     note(check_group(spec));
     // What a proxy is told depends on what it is.
     if (note(check_proxy(spec))) note(check_secrets(spec));
     note(check_via(spec));
     note(check_toa(spec));
+    note(check_hops(specs, spec));
     check_names(specs, spec, "via", spec.via, mistakes);
     check_names(specs, spec, "members", spec.members, mistakes);
   }

@@ -23,11 +23,22 @@ bool connected_to_itself(int fd, const Endpoint& destination) {
   return local && *local == destination;
 }
 
+// A socket with the client's own port as well cannot come back as a new flow: the kernel would take
+// its packets for the client's connection. To report it would only turn away the client's next one.
+ReportedUpstream reported_attempt(int fd, const Endpoint& destination,
+                                  const UpstreamOptions& options, const KeptSource* kept) {
+  if (kept == nullptr || kept->own) return {options.observer, fd, destination};
+  if (!kept->port) return {options.observer, fd, destination, &kept->client};
+  if (options.observer != nullptr) options.observer->not_opened();
+  return {};
+}
+
 }  // namespace
 
 std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination, SocketType type,
-                                                     const UpstreamOptions& options) {
-  auto fd = open_upstream_socket(destination.address.family(), type, options);
+                                                     const UpstreamOptions& options,
+                                                     const KeptSource* kept) {
+  auto fd = open_upstream_socket(destination.address.family(), type, options, kept);
   if (!fd) return unexpected(std::move(fd).error());
   if (options.toa != nullptr && type == SocketType::stream && options.client.port != 0 &&
       !options.toa->tag(fd->get(), options.client)) {
@@ -39,10 +50,11 @@ std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination
   if (result != 0 && errno != EINPROGRESS && errno != EINTR) {
     const int error = errno;
     if (options.observer != nullptr) options.observer->not_opened();
-    if (error == EADDRNOTAVAIL) count(Counter::ports_short);
+    const bool again = kept != nullptr && kept->port;  // with another port
+    if (error == EADDRNOTAVAIL && !again) count(Counter::ports_short);
     return unexpected(failure_from_errno(error));
   }
-  ReportedUpstream reported(options.observer, fd->get(), destination);
+  auto reported = reported_attempt(fd->get(), destination, options, kept);
   return Attempt{.fd = std::move(*fd), .reported = std::move(reported), .connected = result == 0};
 }
 
@@ -80,20 +92,27 @@ Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint 
                                                       std::uint32_t timeout_ms) {
   auto attempt = begin_attempt(destination, SocketType::stream, options);
   if (!attempt) co_return unexpected(std::move(attempt).error());
+  co_return co_await finish_dial(loop, std::move(*attempt), destination, timeout_ms);
+}
+
+Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attempt attempt,
+                                                         Endpoint destination,
+                                                         std::uint32_t timeout_ms) {
   // epoll looks at the socket when it is added, so nothing is missed.
-  const std::uint8_t assumed_ready = attempt->connected ? Slot::kWritable : std::uint8_t{0};
-  auto socket = WatchedFd::create(loop, std::move(attempt->fd), assumed_ready);
+  const std::uint8_t assumed_ready = attempt.connected ? Slot::kWritable : std::uint8_t{0};
+  auto socket = WatchedFd::create(loop, std::move(attempt.fd), assumed_ready);
   if (!socket) co_return unexpected(failure_from_errno(socket.error().os_error));
   const Wake wake = co_await loop.writable(socket->slot(), timeout_ms);
   if (wake != Wake::ready) co_return unexpected(failure_from_wake(wake));
   const auto settled = settle_attempt(socket->fd(), destination, socket->slot().has(Slot::kFailed));
   if (!settled) co_return unexpected(settled.error());
-  co_return Dialled{.socket = std::move(*socket), .reported = std::move(attempt->reported)};
+  co_return Dialled{.socket = std::move(*socket), .reported = std::move(attempt.reported)};
 }
 
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
-                                                const UpstreamOptions& options) {
-  auto attempt = begin_attempt(destination, SocketType::datagram, options);
+                                                const UpstreamOptions& options,
+                                                const KeptSource* kept) {
+  auto attempt = begin_attempt(destination, SocketType::datagram, options, kept);
   if (!attempt) return unexpected(std::move(attempt).error());
   auto socket = WatchedFd::create(loop, std::move(attempt->fd), Slot::kWritable);
   if (!socket) return unexpected(failure_from_errno(socket.error().os_error));

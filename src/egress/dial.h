@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <expected>
 
+#include "egress/upstream_socket.h"
 #include "egress/way_out.h"
 #include "net/socket.h"
 
@@ -41,9 +42,10 @@ struct Attempt {
   bool connected = false;  ///< already
 };
 
-/// Opens a socket of the destination's family and calls connect().
+/// Opens a socket of the destination's family and calls connect(). `kept` may be null.
 std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination, SocketType type,
-                                                     const UpstreamOptions& options);
+                                                     const UpstreamOptions& options,
+                                                     const KeptSource* kept = nullptr);
 /// Whether a TCP connect() that came to its end (the socket is writable) succeeded; then it is
 /// tuned. `error_reported`: epoll said EPOLLERR or EPOLLHUP, too; without it there is no error to
 /// ask for.
@@ -54,9 +56,14 @@ std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& desti
 Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,
                                                       const UpstreamOptions& options,
                                                       std::uint32_t timeout_ms);
+/// The rest of that, for a TCP connection that is under way.
+Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attempt attempt,
+                                                         Endpoint destination,
+                                                         std::uint32_t timeout_ms);
 /// A connected UDP socket; never waits.
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
-                                                const UpstreamOptions& options);
+                                                const UpstreamOptions& options,
+                                                const KeptSource* kept = nullptr);
 
 /// What an awaited readiness that did not come means: our own deadline, or shunt's stop.
 ConnectFailure failure_from_wake(Wake wake);

@@ -7,6 +7,7 @@
 #include "egress/chain.h"
 #include "egress/check_way_outs.h"
 #include "egress/direct.h"
+#include "egress/keep_source.h"
 #include "egress/make_proxy.h"
 #include "egress/proxy_protocol_out.h"
 #include "egress/resolve_server.h"
@@ -33,9 +34,14 @@ bool is_direct(const WayOutSpec& spec) {
   return spec.proxy.empty() && !spec.group && spec.via.empty();
 }
 
-UpstreamOptions options_of(const WayOutSpec& spec, UpstreamOptions options) {
+UpstreamOptions options_of(const WayOutSpec& spec, UpstreamOptions options,
+                           const WayOutContext& context) {
   if (!spec.interface.empty()) options.interface = spec.interface;
   if (spec.mark) options.user_mark = *spec.mark;
+  if (spec.table) {
+    const auto mark = context.table_marks.find(*spec.table);
+    if (mark != context.table_marks.end()) options.user_mark |= mark->second;
+  }
   for (const Address& source : spec.source) {
     (source.is_v4() ? options.source_v4 : options.source_v6) = source;
   }
@@ -109,7 +115,7 @@ class Maker {
   Result<WayOutPtr> make_one(const WayOutSpec& spec, Before before);
   Result<WayOutPtr> make_group(const WayOutSpec& spec, const Before& before);
   Result<WayOutPtr> make_server(const WayOutSpec& spec, const Before& before);
-  static Result<WayOutPtr> make_last_hop(const WayOutSpec& spec, const Before& before);
+  [[nodiscard]] Result<WayOutPtr> make_last_hop(const WayOutSpec& spec, const Before& before) const;
   Result<Before> hop(const WayOutSpec& user, const std::string& name, Before before);
   bool resolves_names(const std::string& name) const;
 
@@ -119,7 +125,8 @@ class Maker {
 };
 
 Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
-  const bool own_leaving = !spec.interface.empty() || spec.mark || !spec.source.empty();
+  const bool own_leaving =
+      !spec.interface.empty() || spec.mark || spec.table || !spec.source.empty();
   if (own_leaving && !before.first) {
     return way_out_error(spec, "", "says how its connections leave, so it can only be a first hop");
   }
@@ -142,8 +149,13 @@ Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
   return way_out;
 }
 
-Result<WayOutPtr> Maker::make_last_hop(const WayOutSpec& spec, const Before& before) {
-  UpstreamOptions options = options_of(spec, before.options);
+Result<WayOutPtr> Maker::make_last_hop(const WayOutSpec& spec, const Before& before) const {
+  UpstreamOptions options = options_of(spec, before.options, context_);
+  if (spec.keep_source != KeptEnd::none) {
+    return make_keep_source(
+        options, {.port = spec.keep_source == KeptEnd::port, .from = spec.keep_source_from},
+        spec.name);
+  }
   if (spec.toa) {
     auto program = ToaProgram::get();
     if (!program) return Failure(in_place(std::move(program).error(), spec, "toa"));
@@ -175,8 +187,9 @@ Result<WayOutPtr> Maker::make_server(const WayOutSpec& spec, const Before& befor
   const ProxyUrl url = SHUNT_TRY(parse_proxy_url(spec.proxy));
   auto credentials = SHUNT_TRY(credentials_of(spec, url));
   auto addresses = SHUNT_TRY(addresses_of(spec, url, before));
-  auto server = std::make_shared<ProxyServer>(
-      spec.name, std::move(addresses), std::move(credentials), options_of(spec, before.options));
+  auto server =
+      std::make_shared<ProxyServer>(spec.name, std::move(addresses), std::move(credentials),
+                                    options_of(spec, before.options, context_));
   server->through = before.way_out;
   server->resolved_by_hop = resolved_by_hop(url, before);
   if (url.scheme == ProxyScheme::https) {
@@ -216,7 +229,7 @@ Result<Before> Maker::hop(const WayOutSpec& user, const std::string& name, Befor
       return way_out_error(user, "via",
                            fmt::format("\"{}\" says toa, which is for the last hop alone", name));
     }
-    before.options = options_of(*spec, std::move(before.options));
+    before.options = options_of(*spec, std::move(before.options), context_);
     if (!spec->proxy_protocol) return before;
     before.way_out =
         make_proxy_protocol_out(make_direct(before.options, name), *spec->proxy_protocol);

@@ -20,13 +20,13 @@ ConnectFailure cannot_leave(std::string what, int os_error) {
           .detail = std::move(what)};
 }
 
-Applied set_upstream_mark(int fd, const UpstreamOptions& options) {
-  const std::uint32_t mark = options.mark | options.user_mark;
+Applied set_upstream_mark(int fd, const UpstreamOptions& options, bool borrowed) {
+  const std::uint32_t mark = (borrowed ? options.kept_mark : options.mark) | options.user_mark;
   if (mark == 0) return {};
   const auto marked = set_mark(fd, mark);
   // shunt's own mark alone may be missing: an unprivileged shunt captures only inside a namespace
   // of its own, which its upstream sockets never enter.
-  if (marked || options.user_mark == 0) return {};
+  if (marked || (options.user_mark == 0 && !borrowed)) return {};
   return unexpected(cannot_leave("cannot set the mark", marked.error().os_error));
 }
 
@@ -59,15 +59,42 @@ Applied bind_source(int fd, Family family, const UpstreamOptions& options) {
   return unexpected(cannot_leave("source " + source->text(), bound.error().os_error));
 }
 
+// As bind_source(); with a port, SO_REUSEADDR lets flows of one client to several servers share it.
+Applied bind_kept(int fd, Family family, const KeptSource& kept) {
+  if (!kept.own) {
+    const auto transparent = set_transparent(fd, family);
+    if (!transparent) {
+      return unexpected(cannot_leave("keep-source", transparent.error().os_error));
+    }
+  }
+  if (kept.port) {
+    (void)set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR");
+  } else {
+    (void)set_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");
+  }
+  Endpoint source = kept.client;
+  if (!kept.port) source.port = 0;
+  const auto bound = bind_to(fd, source);
+  if (bound) return {};
+  return unexpected(
+      cannot_leave("keep-source " + kept.client.address.text(), bound.error().os_error));
+}
+
 }  // namespace
 
 std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
-                                                             const UpstreamOptions& options) {
+                                                             const UpstreamOptions& options,
+                                                             const KeptSource* kept) {
   auto fd = make_socket(family, type);
   if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
-  if (auto done = set_upstream_mark(fd->get(), options); !done) return unexpected(done.error());
+  const bool borrowed = kept != nullptr && !kept->own;
+  if (auto done = set_upstream_mark(fd->get(), options, borrowed); !done) {
+    return unexpected(done.error());
+  }
   if (auto done = bind_to_interface(fd->get(), options); !done) return unexpected(done.error());
-  if (auto done = bind_source(fd->get(), family, options); !done) return unexpected(done.error());
+  const Applied bound = kept != nullptr ? bind_kept(fd->get(), family, *kept)
+                                        : bind_source(fd->get(), family, options);
+  if (!bound) return unexpected(bound.error());
   return std::move(*fd);
 }
 

@@ -8,10 +8,18 @@
 
 namespace shunt {
 
+/// Whose address an upstream socket bears (egress/keep_source.h).
+struct KeptSource {
+  Endpoint client;
+  bool port = false;  ///< and whose port
+  bool own = false;   ///< it is this machine's: an ordinary bind
+};
+
 /// A socket that leaves as `options` say (mark, interface, source) and is not connected yet. Where
 /// the user's own choice cannot be kept there is no socket: traffic never takes another path than
-/// the configured one.
+/// the configured one. `kept` may be null; it takes the place of the options' source address.
 std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
-                                                             const UpstreamOptions& options);
+                                                             const UpstreamOptions& options,
+                                                             const KeptSource* kept = nullptr);
 
 }  // namespace shunt

@@ -5,7 +5,8 @@
 
 namespace shunt {
 
-ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote) {
+ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote,
+                                   const Endpoint* client) {
   if (observer == nullptr) return;
   const auto local = local_endpoint(fd);
   if (!local) {
@@ -15,7 +16,11 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const End
   observer_ = observer;
   local_ = *local;
   remote_ = remote;
-  observer_->opened(local_, remote_);
+  if (client != nullptr) {
+    observer_->opened_for_client(local_, remote_, *client);
+  } else {
+    observer_->opened(local_, remote_);
+  }
 }
 
 }  // namespace shunt

@@ -30,6 +30,13 @@ class UpstreamObserver {
   /// Right after connect() returned, before the answer is awaited: the SYN may already be on its
   /// way back to one of our own listeners.
   virtual void opened(const Endpoint& local, const Endpoint& remote) = 0;
+  /// The same of a socket whose local address is a client's (keep-source), not this machine's.
+  /// `client` is the flow's source.
+  virtual void opened_for_client(const Endpoint& local, const Endpoint& remote,
+                                 const Endpoint& client) {
+    (void)client;
+    opened(local, remote);
+  }
   virtual void not_opened() = 0;
   virtual void closed(const Endpoint& local, const Endpoint& remote) = 0;
 };
@@ -38,9 +45,10 @@ class UpstreamObserver {
 class ReportedUpstream {
  public:
   ReportedUpstream() = default;
-  /// `observer` may be null. `remote` is what connect() was given; asks the socket for its local
-  /// endpoint.
-  ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote);
+  /// `observer` may be null, and so may `client`: whose address the socket bears, if it does.
+  /// `remote` is what connect() was given; asks the socket for its local endpoint.
+  ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote,
+                   const Endpoint* client = nullptr);
   ReportedUpstream(ReportedUpstream&& other) noexcept
       : observer_(std::exchange(other.observer_, nullptr)),
         local_(other.local_),
@@ -116,6 +124,7 @@ struct UpstreamOptions {
   UpstreamObserver* observer = nullptr;  ///< outlives every upstream; may be null
   std::uint32_t connect_timeout_ms = limits::kConnectTimeoutMs;      ///< ours, or a proxy's for us
   std::uint32_t handshake_timeout_ms = limits::kHandshakeTimeoutMs;  ///< greeting, authentication
+  std::uint32_t kept_mark = 0;            ///< in place of `mark` where a client's address is kept
   std::uint32_t user_mark = 0;            ///< bits of SO_MARK beside `mark`; 0: none
   std::string interface = {};             ///< SO_BINDTODEVICE; "": whichever the routes say
   std::optional<Address> source_v4 = {};  ///< with one of the two, the other family has no way out

@@ -19,6 +19,7 @@
 
 #include "base/result.h"
 #include "egress/group.h"
+#include "egress/keep_source.h"
 #include "egress/way_out.h"
 #include "flow/proxy_protocol.h"
 
@@ -31,6 +32,9 @@ struct WayOutSpec {
   std::string interface{};              ///< SO_BINDTODEVICE
   std::optional<std::uint32_t> mark{};  ///< for rules of the user's; must not meet shunt's own bits
   std::vector<Address> source{};        ///< at most one of each family
+  std::optional<std::uint32_t> table{};     ///< routing table
+  KeptEnd keep_source = KeptEnd::none;      ///< of the client; in place of `source`
+  std::vector<Network> keep_source_from{};  ///< whose; empty: everybody's
 
   // A proxy, and what it is told.
   std::string proxy{};            ///< "socks5://host:1080", socks5h, socks4a, http(s); "": none
@@ -60,7 +64,9 @@ struct WayOutSpec {
 /// What the ways out of a process have in common.
 struct WayOutContext {
   UpstreamOptions options{};        ///< the process's mark, observer and timeouts
-  std::uint32_t own_mark_bits = 0;  ///< shunt's (kernel/marks.h, Marks::mask)
+  std::uint32_t own_mark_bits = 0;  ///< shunt's (kernel/marks.h, Marks::mask, table_marks.h)
+  /// For `table`: marks that lead to tables (kernel/table_marks.h).
+  std::map<std::uint32_t, std::uint32_t> table_marks{};
 };
 
 struct WaysOut {

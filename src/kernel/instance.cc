@@ -21,6 +21,7 @@
 #include "kernel/state_lock.h"
 #include "kernel/sweep.h"
 #include "kernel/sysctl.h"
+#include "kernel/table_marks.h"
 #include "kernel/text_file.h"
 
 namespace shunt {
@@ -103,8 +104,11 @@ Result<Allotment> choose(const Records& records, const std::vector<RuleSpec>& ru
   Allotment allotment;
   allotment.number = SHUNT_TRY(free_number(records));
   std::uint32_t used_bits = mark_bits_in_use(rules);
-  for (const auto& instance : records.live) used_bits |= instance.allotment.marks.mask;
+  for (const auto& instance : records.live) {
+    used_bits |= instance.allotment.marks.mask | instance.allotment.table_mask;
+  }
   allotment.marks = SHUNT_TRY(choose_marks(used_bits));
+  allotment.table_mask = choose_table_mask(used_bits | allotment.marks.mask);
   allotment.route_table = SHUNT_TRY(free_route_table(records, rules));
   allotment.first_priority = SHUNT_TRY(free_priorities(records, rules));
   allotment.table_name = owned_name(allotment.number);

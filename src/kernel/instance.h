@@ -11,8 +11,9 @@
 // RUN is $SHUNT_RUN_DIR if set; else the first that can be written of /run/shunt (root),
 // $XDG_RUNTIME_DIR/shunt, and /tmp/shunt-UID (0700, checked to be ours: mapped root inside a user
 // namespace may not write to /run). Two instances of one namespace that use different RUN folders
-// do not see each other's record, so the sweep also asks the kernel: a tagged rule goes only when
-// its table is empty, a persistent table only when its owner's table is gone.
+// do not see each other's record, so the sweep also asks the kernel: a tagged rule of a capture
+// goes only when its table is empty, other tagged rules only when nobody lives unseen, a persistent
+// table only when its owner's table is gone.
 #pragma once
 
 #include <sys/types.h>
@@ -33,6 +34,7 @@ namespace shunt {
 struct Allotment {
   unsigned number = 0;  ///< N of instance.N, part of the names below
   Marks marks{};
+  std::uint32_t table_mask = 0;  ///< for `table` of ways out (table_marks.h); 0: no bits are free
   std::uint32_t route_table = 0;
   std::uint32_t first_priority = 0;  ///< kPriorities ip rule priorities from here are free
   std::string table_name{};          ///< nftables, owned: "shunt-N"
@@ -40,6 +42,9 @@ struct Allotment {
       closed_table_name{};  ///< nftables, persistent, for on-exit = closed: "shunt-N-closed"
 
   static constexpr std::uint32_t kPriorities = 64;
+  // From first_priority: rules of the capture, one for each interface and one for own traffic; then
+  static constexpr std::uint32_t kReturnPriority = kPriorities - 6;  ///< four: the return path
+  static constexpr std::uint32_t kTablePriority = kPriorities - 2;   ///< two: tables of ways out
 };
 
 struct SweepReport {

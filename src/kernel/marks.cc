@@ -13,7 +13,8 @@ constexpr std::uint32_t kAllBits = 0xffff'ffff;
 }  // namespace
 
 std::string Marks::match(std::uint32_t value, std::string_view what) const {
-  return fmt::format("{} mark & {:#010x} == {:#010x}", what, mask, value);
+  const std::uint32_t looked_at = value == egress ? mask & ~third_bit() : mask;
+  return fmt::format("{} mark & {:#010x} == {:#010x}", what, looked_at, value);
 }
 
 std::string Marks::set(std::uint32_t value, std::string_view what) const {

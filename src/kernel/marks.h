@@ -23,11 +23,25 @@ struct Marks {
   std::uint32_t own = 0;        ///< captured while leaving this machine; also its connection mark
   std::uint32_t egress = 0;     ///< on shunt's own sockets: never captured
 
+  // For sockets that bear the client's address (capture/return_path.h); 0 in a mask of two bits.
+  /// On such a socket. As a value of `egress` it is never captured either: match() sees both.
+  [[nodiscard]] std::uint32_t kept() const { return third_bit() == 0 ? 0 : egress | third_bit(); }
+  /// On a packet from elsewhere to such a socket; also the connection mark.
+  [[nodiscard]] std::uint32_t reply() const { return third_bit(); }
+  /// On a packet of this machine's own to such a socket.
+  [[nodiscard]] std::uint32_t own_reply() const {
+    return third_bit() == 0 ? 0 : forwarded | third_bit();
+  }
+
   /// nft: "meta mark & 0xff000000 == 0x01000000"; `what` is "meta" or "ct".
   [[nodiscard]] std::string match(std::uint32_t value, std::string_view what = "meta") const;
   /// nft: "meta mark set meta mark & 0x00ffffff | 0x01000000": keeps the others' bits.
   [[nodiscard]] std::string set(std::uint32_t value, std::string_view what = "meta") const;
   bool operator==(const Marks&) const = default;
+
+ private:
+  // `forwarded` is the lowest bit of the mask.
+  [[nodiscard]] std::uint32_t third_bit() const { return mask & forwarded << 2; }
 };
 
 /// Marks that do not meet `used_bits`. Kind::conflict if no two neighbouring bits are free.

@@ -3,7 +3,11 @@
 // of the calling thread. The kernel has no owner flag for either, so crash safety is by order: the
 // routes go through a TUN device that dies with shunt, and a rule that is left behind then points
 // to an empty table. Hence: make routes first, rules last; drop rules first. Instance::sweep()
-// relies on that order: it removes a tagged rule only when its table is empty.
+// relies on that order: it removes a tagged rule of a capture only when its table is empty.
+//
+// Rules for `table` of a way out lead to a table of the user's and look at a mark that only shunt's
+// own sockets bear: left behind, they match nothing. They name no interface, which is what tells
+// them from those of a capture.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +24,14 @@ namespace shunt {
 /// The rtm_protocol that tags shunt's rules and routes (`ip rule show protocol 177`).
 inline constexpr std::uint8_t kRouteProtocol = 177;
 
+enum class RuleAction : std::uint8_t {
+  lookup,       ///< in `table`; goes on with the next rule where that has no route
+  jump,         ///< to the rule with the priority `jump_to`
+  nothing,      ///< goes on: the end of a jump
+  unreachable,  ///< ENETUNREACH
+  other,        ///< what RuleSpec does not know; only listed
+};
+
 struct RuleSpec {
   Family family = Family::ipv4;
   std::uint32_t priority = 0;
@@ -27,6 +39,8 @@ struct RuleSpec {
   std::uint32_t mask = 0;      ///< 0: the rule does not look at the mark
   std::string in_interface{};  ///< "": any; "lo": the machine's own traffic
   std::uint32_t table = 0;     ///< 0: the rule does not look up a table
+  RuleAction action = RuleAction::lookup;
+  std::uint32_t jump_to = 0;  ///< of a jump: greater than `priority`
   std::uint8_t protocol = kRouteProtocol;
 
   /// "ip -6 rule add pref 100 fwmark 0x1/0xff iif g0 lookup 100 protocol 177", for `plan`.

@@ -87,11 +87,12 @@ std::string encode_record(const LiveInstance& instance) {
     if (letter == '\n') letter = ' ';
   }
   return fmt::format(
-      "pid={}\ncommand={}\nnumber={}\nmask={}\nforwarded={}\nown={}\negress={}\nroute_table={}\n"
+      "pid={}\ncommand={}\nnumber={}\nmask={}\nforwarded={}\nown={}\negress={}\ntable_mask={}"
+      "\nroute_table={}\n"
       "first_priority={}\ntable_name={}\nclosed_table_name={}\n",
       instance.pid, command, allotment.number, allotment.marks.mask, allotment.marks.forwarded,
-      allotment.marks.own, allotment.marks.egress, allotment.route_table, allotment.first_priority,
-      allotment.table_name, allotment.closed_table_name);
+      allotment.marks.own, allotment.marks.egress, allotment.table_mask, allotment.route_table,
+      allotment.first_priority, allotment.table_name, allotment.closed_table_name);
 }
 
 std::optional<LiveInstance> decode_record(std::string_view text) {
@@ -104,6 +105,7 @@ std::optional<LiveInstance> decode_record(std::string_view text) {
                               .forwarded = fields.number<std::uint32_t>("forwarded"),
                               .own = fields.number<std::uint32_t>("own"),
                               .egress = fields.number<std::uint32_t>("egress")},
+                    .table_mask = fields.number<std::uint32_t>("table_mask"),
                     .route_table = fields.number<std::uint32_t>("route_table"),
                     .first_priority = fields.number<std::uint32_t>("first_priority"),
                     .table_name = fields.word("table_name"),

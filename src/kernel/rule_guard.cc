@@ -56,17 +56,17 @@ Result<RuleGuard> RuleGuard::create(Guarded guarded) {
 }
 
 bool RuleGuard::concerns_us(const nlmsghdr& message) const {
+  // Rules may lead to tables of the user's, whose routes are nothing to us.
   const auto is_ours = [this](std::uint32_t table) {
-    return std::ranges::any_of(guarded_.rules,
-                               [=](const auto& rule) { return rule.table == table; }) ||
-           std::ranges::any_of(guarded_.routes,
+    return std::ranges::any_of(guarded_.routes,
                                [=](const auto& route) { return route.table == table; });
   };
   const void* payload = mnl_nlmsg_get_payload(&message);
   switch (message.nlmsg_type) {
     case RTM_DELRULE: {
-      const auto found = netlink_attributes<FRA_TABLE + 1, fib_rule_hdr>(message);
-      return is_ours(table_of(found[FRA_TABLE], static_cast<const fib_rule_hdr*>(payload)->table));
+      const auto found = netlink_attributes<FRA_PROTOCOL + 1, fib_rule_hdr>(message);
+      return found[FRA_PROTOCOL] != nullptr &&
+             mnl_attr_get_u8(found[FRA_PROTOCOL]) == kRouteProtocol;
     }
     case RTM_NEWROUTE:  // a replacement
     case RTM_DELROUTE: {
@@ -82,6 +82,11 @@ bool RuleGuard::concerns_us(const nlmsghdr& message) const {
     }
     default: return false;
   }
+}
+
+void RuleGuard::replace(Guarded guarded) {
+  guarded_ = std::move(guarded);
+  schedule();  // what was deleted between its making and now
 }
 
 void RuleGuard::handle() {

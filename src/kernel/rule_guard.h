@@ -38,6 +38,9 @@ class RuleGuard {
   /// Watches the calling thread's network namespace. Call after everything is installed.
   static Result<RuleGuard> create(Guarded guarded);
 
+  /// Watches these from now on instead.
+  void replace(Guarded guarded);
+
   /// Readable when handle() should be called.
   [[nodiscard]] int fd() const { return poll_.get(); }
   /// Reads events and restores what is due. Never blocks for long; logs what it put back. Must be

@@ -19,6 +19,12 @@ namespace {
 constexpr std::string_view kTablePrefix = "shunt-";
 constexpr std::string_view kClosedSuffix = "-closed";
 
+const LiveInstance* owner_of(const Records& records, const RuleSpec& rule) {
+  const auto found = std::ranges::find_if(
+      records.live, [&](const LiveInstance& instance) { return uses_rule(instance, rule); });
+  return found == records.live.end() ? nullptr : &*found;
+}
+
 const LiveInstance* owner_of_table(const Records& records, std::uint32_t route_table) {
   for (const auto& instance : records.live) {
     if (instance.allotment.route_table == route_table) return &instance;
@@ -45,12 +51,20 @@ bool is_inert(const RouteSpec& route) {
   return route.protocol == kRouteProtocol && route.interface == "lo";
 }
 
+/// A route of shunt's own through a device that somebody holds.
+bool is_in_force(const RouteSpec& route) {
+  return route.protocol == kRouteProtocol && !is_inert(route);
+}
+
 /// What serves nobody although its table may not be empty.
 Result<bool> is_dead(const RuleSpec& rule, const Records& records, bool unseen) {
   if (rule.protocol != kRouteProtocol || records.unreadable != 0) return false;
-  if (owner_of_table(records, rule.table) != nullptr) return false;
+  if (owner_of(records, rule) != nullptr) return false;
+  if (rule.action != RuleAction::lookup) return !unseen;
   const auto routes = SHUNT_TRY(list_routes(rule.family, rule.table));
-  return routes.empty() || (!unseen && std::ranges::all_of(routes, is_inert));
+  if (std::ranges::any_of(routes, is_in_force)) return false;
+  const bool of_capture = !rule.in_interface.empty();
+  return !unseen || (of_capture && routes.empty());
 }
 
 /// Without CAP_NET_ADMIN the tables cannot be seen; then nothing can be removed either.
@@ -88,6 +102,13 @@ void append(std::vector<std::string>& to, std::vector<std::string> from) {
 
 }  // namespace
 
+bool uses_rule(const LiveInstance& instance, const RuleSpec& rule) {
+  const Allotment& allotment = instance.allotment;
+  if (rule.action == RuleAction::lookup && rule.table == allotment.route_table) return true;
+  return rule.priority >= allotment.first_priority &&
+         rule.priority - allotment.first_priority < Allotment::kPriorities;
+}
+
 bool nobody_lives(const Records& records) {
   return records.nobody_lives() && !somebody_lives_unseen(records, tables_if_visible());
 }
@@ -116,7 +137,7 @@ Result<SweepReport> sweep_rules_and_sysctls(const std::string& directory, const 
   if (!unseen && records.unreadable == 0) SHUNT_CHECK(sweep_inert_routes(records, report));
   for (const auto& rule : SHUNT_TRY(all_rules())) {
     if (rule.protocol != kRouteProtocol) continue;
-    const auto* owner = owner_of_table(records, rule.table);
+    const auto* owner = owner_of(records, rule);
     report.kept.push_back(
         fmt::format("{}: {}", rule.text(), owner ? whose(*owner) : "its table is in use"));
   }

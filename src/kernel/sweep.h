@@ -10,9 +10,13 @@
 
 namespace shunt {
 
-/// The tagged rules of both families that serve nobody: no live record names their table, and the
-/// table has no route, or only inert ones through "lo" while nobody lives unseen.
+/// The tagged rules of both families that serve nobody: no live record names their table or their
+/// priority, and the table has no route; where it has routes, or the rule is not of a capture, only
+/// while nobody lives unseen, and never where a route of shunt's own is in force there.
 Result<std::vector<RuleSpec>> dead_rules(const Records& records);
+
+/// Whether a tagged rule is a live instance's: by its table, or by its priority.
+[[nodiscard]] bool uses_rule(const LiveInstance& instance, const RuleSpec& rule);
 
 /// Nobody here needs what was changed for all (sysctls): there is no live record, and no owned
 /// table of an instance whose record is elsewhere.

@@ -15,6 +15,10 @@ namespace {
 // has waited longer goes on; a loop then costs one hop more.
 constexpr std::chrono::milliseconds kLongestConnect{20};
 
+// Of a remembered pair: bits 1 and 2 say how often the flow has come by.
+constexpr unsigned kHopsShift = 1;
+constexpr std::uint32_t kHopsMask = 3U << kHopsShift;
+
 std::uint32_t word(std::uint64_t hash) {
   return static_cast<std::uint32_t>(hash ^ (hash >> 32)) | 1U;  // 0 means: nobody
 }
@@ -71,41 +75,57 @@ void LoopGuard::not_opened() { connects_over_.fetch_add(1); }
 
 LoopGuard::Pair LoopGuard::pair_of(const Endpoint& local, const Endpoint& remote) {
   const std::uint64_t hash = mixed(mixed(hash_of(local)) + hash_of(remote));
-  return {.line = hash % kLines, .hash = word(hash / kLines)};
+  return {.line = hash % kLines, .hash = word(hash / kLines) & ~kHopsMask};
 }
 
-void LoopGuard::opened(const Endpoint& local, const Endpoint& remote) {
+void LoopGuard::remember(const Endpoint& local, const Endpoint& remote, std::uint32_t hops) {
   const Pair pair = pair_of(local, remote);
   for (auto& place : lines_[pair.line].pairs) {
     std::uint32_t nobody = 0;
-    if (place.compare_exchange_strong(nobody, pair.hash, std::memory_order_release)) break;
+    const std::uint32_t value = pair.hash | hops << kHopsShift;
+    if (place.compare_exchange_strong(nobody, value, std::memory_order_release)) break;
   }
-  learn(local.address);
   connects_over_.fetch_add(1);
+}
+
+void LoopGuard::opened(const Endpoint& local, const Endpoint& remote) {
+  learn(local.address);
+  remember(local, remote, kMostHops);
+}
+
+void LoopGuard::opened_for_client(const Endpoint& local, const Endpoint& remote,
+                                  const Endpoint& client) {
+  remember(local, remote, std::min(hops_of(pair_of(client, remote)) + 1, kMostHops));
 }
 
 void LoopGuard::closed(const Endpoint& local, const Endpoint& remote) {
   const Pair pair = pair_of(local, remote);
   for (auto& place : lines_[pair.line].pairs) {
-    std::uint32_t expected = pair.hash;
-    if (place.compare_exchange_strong(expected, 0, std::memory_order_relaxed)) break;
+    std::uint32_t value = place.load(std::memory_order_relaxed);
+    if ((value & ~kHopsMask) != pair.hash) continue;
+    if (place.compare_exchange_strong(value, 0, std::memory_order_relaxed)) break;
   }
 }
 
-bool LoopGuard::has(Pair pair) const {
-  return std::ranges::any_of(lines_[pair.line].pairs, [pair](const auto& place) {
-    return place.load(std::memory_order_acquire) == pair.hash;
-  });
+std::uint32_t LoopGuard::hops_of(Pair pair) const {
+  std::uint32_t hops = 0;
+  for (const auto& place : lines_[pair.line].pairs) {
+    const std::uint32_t value = place.load(std::memory_order_acquire);
+    if ((value & ~kHopsMask) == pair.hash) {
+      hops = std::max(hops, (value & kHopsMask) >> kHopsShift);
+    }
+  }
+  return hops;
 }
 
 bool LoopGuard::is_own(const Endpoint& source, const Endpoint& destination) const {
   const Pair pair = pair_of(source, destination);
-  if (has(pair)) return true;
+  if (hops_of(pair) == kMostHops) return true;
   if (!maybe_ours(source.address)) return false;
   const std::uint64_t begun = connects_begun_.load();
   const auto deadline = Clock::now() + kLongestConnect;
   while (connects_over_.load() < begun && Clock::now() < deadline) std::this_thread::yield();
-  return has(pair);
+  return hops_of(pair) == kMostHops;
 }
 
 }  // namespace shunt

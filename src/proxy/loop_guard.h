@@ -8,7 +8,11 @@
 // A table of words, each the hash of a pair of endpoints: a lookup is a few loads of one cache
 // line, and nothing is allocated. Where a pair's line is full the guard misses it, and finds the
 // loop one hop later; with 10,000 upstreams that is one pair in 10 million. Two pairs share place
-// and hash once in 2^43.
+// and hash once in 2^41.
+//
+// A socket that bears a client's address (keep-source) cannot be told from the client's own, which
+// may have the same port towards the same server. So such a flow is let pass, and how often it has
+// come by is kept with its upstream: a loop ends at the third time.
 //
 // On loopback a looped connection can be accepted by another worker while connect() has not yet
 // returned in the one that made it, so its port is not known. A flow from one of this machine's
@@ -31,6 +35,8 @@ class LoopGuard final : public UpstreamObserver {
   void opening() override;
   void not_opened() override;
   void opened(const Endpoint& local, const Endpoint& remote) override;
+  void opened_for_client(const Endpoint& local, const Endpoint& remote,
+                         const Endpoint& client) override;
   void closed(const Endpoint& local, const Endpoint& remote) override;
   /// Whether a flow from here to there is our own upstream's. Any thread.
   [[nodiscard]] bool is_own(const Endpoint& source, const Endpoint& destination) const;
@@ -38,6 +44,7 @@ class LoopGuard final : public UpstreamObserver {
  private:
   static constexpr std::size_t kAddresses = 256;
   static constexpr std::size_t kLines = 4096;
+  static constexpr std::uint32_t kMostHops = 3;
   /// A cache line: where pairs with one index are kept, 0 where there is none.
   struct alignas(64) Line {
     std::array<std::atomic<std::uint32_t>, 16> pairs{};
@@ -47,7 +54,10 @@ class LoopGuard final : public UpstreamObserver {
     std::uint32_t hash;
   };
   static Pair pair_of(const Endpoint& local, const Endpoint& remote);
-  [[nodiscard]] bool has(Pair pair) const;
+  /// `hops` from 1: how often the flow has been here, kMostHops: once is too often.
+  void remember(const Endpoint& local, const Endpoint& remote, std::uint32_t hops);
+  /// 0: it is not known.
+  [[nodiscard]] std::uint32_t hops_of(Pair pair) const;
   void learn(const Address& address);
   [[nodiscard]] bool maybe_ours(const Address& address) const;
 

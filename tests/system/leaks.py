@@ -113,12 +113,16 @@ class KernelState:
         return bad
 
     def _is_inert(self, key: str, rule: str) -> bool:
-        """A tagged rule on a mark whose routing table is empty decides nothing."""
-        table = re.search(r"lookup (\S+)", rule)
-        if table is None or "fwmark" not in rule or " proto" not in rule:
+        """A tagged rule on a mark that nothing sets decides nothing, and leads to no route of
+        shunt's; one to a table of the user's (`table` of a way out) names no interface."""
+        if "fwmark" not in rule or " proto 177" not in rule:
             return False
+        table = re.search(r"lookup (\S+)", rule)
+        if table is None:
+            return bool(re.search(r" (goto \d+|nop|unreachable) ", rule))
         routes = self.lines["route4" if key == "rule4" else "route6"]
-        return not any(f"table {table[1]} " in route + " " for route in routes)
+        found = [route for route in routes if f"table {table[1]} " in route + " "]
+        return not found or (" iif " not in rule and not any("proto 177" in r for r in found))
 
 
 def _split(entry: str) -> tuple[str, str, str]:

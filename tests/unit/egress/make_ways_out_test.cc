@@ -94,6 +94,55 @@ TEST(MakeWaysOut, contradictions_name_their_key) {
                  "tcp:// or http://");
 }
 
+TEST(MakeWaysOut, keep_source_excludes_what_leaves_nothing_to_keep) {
+  const std::string proxy = "socks5://127.0.0.1:1080";
+  const WayOutSpec clear{.name = "clear", .keep_source = KeptEnd::address};
+  WayOutSpec spec = clear;
+  spec.source = {*Address::parse("192.0.2.1")};
+  expect_mistake(spec, "source: keep-source says already whose address");
+  spec = clear;
+  spec.proxy = proxy;
+  expect_mistake(spec, "proxy: the server sees the address of the proxy");
+  spec = clear;
+  spec.via = {"direct"};
+  expect_mistake(spec, "via: the server sees the address of the proxy");
+  spec = clear;
+  spec.group = GroupKind::failover;
+  spec.members = {"direct"};
+  expect_mistake(spec, "keep-source: a group has members");
+  expect_mistake({.name = "a", .keep_source_from = {*Network::parse("10.0.0.0/8")}},
+                 "keep-source-from: only keep-source");
+  for (const char* network : {"127.0.0.0/8", "224.0.0.0/4", "::1", "0.0.0.0"}) {
+    spec = clear;
+    spec.keep_source_from = {*Network::parse(network)};
+    expect_mistake(spec, "holds no client's address");
+  }
+  const Error hop = mistake({clear, {.name = "b", .proxy = proxy, .via = {"clear"}}});
+  EXPECT_NE(hop.message.find("\"clear\" keeps clients' addresses"), std::string::npos);
+}
+
+TEST(MakeWaysOut, keep_source_goes_with_what_says_how_a_socket_leaves) {
+  const std::vector<WayOutSpec> specs{
+      {.name = "clear",
+       .interface = "wan0",
+       .mark = 1,
+       .table = 100,
+       .keep_source = KeptEnd::port,
+       .keep_source_from = {*Network::parse("0.0.0.0/0")},
+       .proxy_protocol = proxy_protocol::Version::v2},
+      {.name = "any", .group = GroupKind::failover, .members = {"clear", "direct"}}};
+  const auto made = make_ways_out(specs, {});
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  EXPECT_TRUE(made->find("clear")->carries_udp());
+}
+
+TEST(MakeWaysOut, a_table_is_one_that_leads_out_and_is_no_groups) {
+  expect_mistake({.name = "a", .table = 255}, "table: 255 is no table that leads out");
+  expect_mistake({.name = "a", .table = 100, .group = GroupKind::failover, .members = {"direct"}},
+                 "table");
+  expect_mistake({.name = "a", .table = 100, .via = {"direct"}}, "table");
+}
+
 TEST(MakeWaysOut, a_password_in_the_url_is_not_repeated) {
   const Error error = mistake({{.name = "a", .proxy = "socks5://alice:hunter2@127.0.0.1"}});
   EXPECT_EQ((error.message + error.help + error.place).find("hunter2"), std::string::npos);

@@ -52,6 +52,12 @@ TEST(Marks, of_a_full_mask_take_only_the_value_s_bits) {
 TEST(Marks, leave_the_bits_of_others_alone_in_nft_text) {
   const auto marks = *choose_marks(0);
   EXPECT_EQ(marks.match(marks.own), "meta mark & 0xff000000 == 0x02000000");
+  // A socket with a client's address bears a value of its own, and is never captured either.
+  EXPECT_EQ(marks.match(marks.egress), "meta mark & 0xfb000000 == 0x03000000");
+  EXPECT_EQ(marks.kept(), 0x0700'0000U);
+  EXPECT_EQ(marks.match(marks.kept()), "meta mark & 0xff000000 == 0x07000000");
+  EXPECT_EQ(marks.reply(), 0x0400'0000U);
+  EXPECT_EQ(marks.own_reply(), 0x0500'0000U);
   EXPECT_EQ(marks.set(marks.own, "ct"), "ct mark set ct mark & 0x00ffffff | 0x02000000");
   run_in_test_namespace([&](Checks& check) {
     const auto rules = marks.match(marks.own) + "\n" + marks.match(marks.own, "ct") + "\n" +

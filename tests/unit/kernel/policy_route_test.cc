@@ -50,6 +50,18 @@ TEST(RuleSpec, prints_as_the_ip_command) {
             "ip -6 rule add pref 177 fwmark 0x100/0xff00 iif g0 lookup 17700 protocol 177");
 }
 
+TEST(RuleSpec, prints_what_is_no_lookup) {
+  RuleSpec spec = rule(Family::ipv4);
+  const std::string begin = "ip rule add pref 177 fwmark 0x100/0xff00 ";
+  spec.action = RuleAction::jump;
+  spec.jump_to = 200;
+  EXPECT_EQ(spec.text(), begin + "goto 200 protocol 177");
+  spec.action = RuleAction::nothing;
+  EXPECT_EQ(spec.text(), begin + "nop protocol 177");
+  spec.action = RuleAction::unreachable;
+  EXPECT_EQ(spec.text(), begin + "unreachable protocol 177");
+}
+
 TEST(RouteSpec, prints_as_the_ip_command) {
   EXPECT_EQ(local_default(Family::ipv4, "shunt0").text(),
             "ip route add local default dev shunt0 metric 1024 table 17700 proto 177");

@@ -130,12 +130,67 @@ TEST(Sweep, removes_a_dead_one_s_closed_table_and_no_foreign_one) {
 TEST(Sweep, leaves_foreign_rules_and_a_user_s_routes_alone) {
   run_with_records([](Checks& check) {
     check.ok(add_rule({.priority = 10, .mark = 1, .mask = 1, .table = 300, .protocol = 3}), "rule");
-    check.ok(add_rule({.priority = 11, .mark = 2, .mask = 2, .table = 301}), "tagged, in use");
+    check.ok(add_rule({.priority = 11, .mark = 2, .mask = 2, .table = 301, .protocol = 4}), "too");
     check.ok(add_route({.type = RouteType::local, .table = 301, .interface = "lo", .protocol = 4}),
              "a user's route");
     const auto report = sweep();
     check.that(report && report->removed.empty(), "nothing removed");
     check.that(list_rules(Family::ipv4)->size() == 5, "all there");
+  });
+}
+
+/// As ways out with `table` have them, and keep-source.
+void add_rules_of_ways_out(Checks& check, const Allotment& allotment) {
+  check.ok(add_rule({.priority = allotment.first_priority + Allotment::kTablePriority,
+                     .mark = 0x10000,
+                     .mask = 0xff0000,
+                     .table = 301}),
+           "lookup");
+  check.ok(add_rule({.priority = allotment.first_priority + Allotment::kTablePriority + 1,
+                     .mark = 0x10000,
+                     .mask = 0xff0000,
+                     .action = RuleAction::unreachable}),
+           "unreachable");
+  check.ok(add_rule({.priority = allotment.first_priority + Allotment::kReturnPriority,
+                     .mark = allotment.marks.reply(),
+                     .mask = allotment.marks.mask,
+                     .action = RuleAction::nothing}),
+           "nop");
+}
+
+TEST(Sweep, removes_a_dead_one_s_rules_for_a_user_s_table_and_leaves_its_routes) {
+  run_with_records([](Checks& check) {
+    check.ok(add_route({.type = RouteType::local, .table = 301, .interface = "lo", .protocol = 4}),
+             "a user's route");
+    Allotment allotment;
+    {
+      const auto mine = Instance::create("test");
+      if (!check.ok(mine, "create")) return;
+      allotment = mine->allotment();
+      add_rules_of_ways_out(check, allotment);
+      const auto report = sweep();
+      check.that(report && report->removed.empty() && report->kept.size() == 3, "mine live");
+      check.that(tagged_rules() == 3, "and are there");
+    }
+    const auto report = sweep();
+    check.that(report && report->removed.size() == 3 && tagged_rules() == 0, "swept");
+    check.that(list_routes(Family::ipv4, 301)->size() == 1, "the user's route is left");
+  });
+}
+
+TEST(Sweep, spares_rules_for_a_user_s_table_while_somebody_lives_unseen) {
+  run_with_records([](Checks& check) {
+    OtherShunt other;
+    const std::string elsewhere = ::getenv("SHUNT_RUN_DIR");
+    add_rules_of_ways_out(check, live_instances()->front().allotment);
+    const auto here = fresh_run_directory();
+    auto report = sweep();
+    check.that(report && report->removed.empty() && tagged_rules() == 4, "spared");
+    other.kill();
+    report = sweep();
+    check.that(report && tagged_rules() == 0, "swept when it is dead");
+    std::filesystem::remove_all(here);
+    ::setenv("SHUNT_RUN_DIR", elsewhere.c_str(), 1);
   });
 }
 

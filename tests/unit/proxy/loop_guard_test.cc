@@ -72,6 +72,42 @@ TEST(LoopGuard, waits_for_a_connect_that_is_under_way_on_another_thread) {
   EXPECT_TRUE(seen);
 }
 
+// The client may have the port that the kernel chose for us, towards the same server.
+TEST(LoopGuard, a_kept_source_is_refused_the_third_time_it_comes_by) {
+  const auto port = [](std::uint16_t number) {
+    return Endpoint{.address = *Address::parse("192.168.77.2"), .port = number};
+  };
+  LoopGuard guard;
+  guard.opening();
+  guard.opened_for_client(port(2), kThere, port(1));
+  EXPECT_FALSE(guard.is_own(port(2), kThere)) << "the client's own, or a first loop";
+  guard.opening();
+  guard.opened_for_client(port(3), kThere, port(2));
+  EXPECT_FALSE(guard.is_own(port(3), kThere));
+  guard.opening();
+  guard.opened_for_client(port(4), kThere, port(3));
+  EXPECT_TRUE(guard.is_own(port(4), kThere));
+  EXPECT_FALSE(guard.is_own(port(1), kThere));
+  guard.closed(port(4), kThere);
+  EXPECT_FALSE(guard.is_own(port(4), kThere));
+}
+
+TEST(LoopGuard, a_client_whose_address_is_kept_never_waits) {
+  const Endpoint client = *Endpoint::parse("192.168.77.2:40000");
+  LoopGuard guard;
+  guard.opening();
+  guard.opened_for_client(client, kThere, *Endpoint::parse("192.168.77.2:50000"));
+  EXPECT_FALSE(guard.is_own(client, kThere));
+  guard.opening();  // and never over
+  const auto begun = std::chrono::steady_clock::now();
+  for (std::uint16_t port = 1000; port < 11'000; ++port) {
+    EXPECT_FALSE(guard.is_own({.address = client.address, .port = port}, kThere));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(1));
+  guard.closed(client, kThere);
+  EXPECT_FALSE(guard.is_own(client, kThere));
+}
+
 TEST(LoopGuard, a_client_elsewhere_never_waits) {
   LoopGuard guard;
   guard.opening();  // and never over
