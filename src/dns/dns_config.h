@@ -24,14 +24,14 @@ enum class DnsMode : std::uint8_t {
 
 struct DnsConfig {
   DnsMode mode = DnsMode::system;
-  std::string server;  ///< "tls://192.0.2.53"; "": none
-  std::string via;     ///< the way out that leads there; "": that of the rules' default
-  std::string tls_ca;  ///< PEM file; "": the system's
-  std::string tls_server_name;
+  std::string server = {};  ///< "tls://192.0.2.53"; "": none
+  std::string via = {};     ///< the way out that leads there; "": that of the rules' default
+  std::string tls_ca = {};  ///< PEM file; "": the system's
+  std::string tls_server_name = {};
   std::string range4 = "198.18.0.0/15";  ///< RFC 2544: for benchmarks of networks
-  std::string range6;                    ///< "": no fake addresses of IPv6
-  std::vector<Address> trusted;          ///< resolvers whose answers tie names to addresses
-  std::vector<std::string> real;         ///< "printer.example", "*.example": never faked
+  std::string range6 = {};               ///< "": no fake addresses of IPv6
+  std::vector<Address> trusted = {};     ///< resolvers whose answers tie names to addresses
+  std::vector<std::string> real = {};    ///< "printer.example", "*.example": never faked
   /// Where a key of it stands, as Error::place; may be empty.
   std::function<std::string(std::string_view key)> place = {};
 

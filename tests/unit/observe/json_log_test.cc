@@ -39,7 +39,7 @@ void log_every_event(TrafficLog& log) {
                         .rcode = 0,
                         .addresses = {*Address::parse("198.18.0.5")},
                         .fake = true});
-  log.dns_answer(flow, {.name = "\\.\x1b", .type = 999, .rcode = 11});
+  log.dns_answer(flow, {.name = "\\.\x1b", .type = 999, .rcode = 11, .addresses = {}});
   for (int reason = 0; reason <= static_cast<int>(ConnectReason::bad_proxy_header); ++reason) {
     log.flow_end(flow, refused(static_cast<ConnectReason>(reason), reason, "why \x1b"));
   }
