@@ -217,9 +217,11 @@ bool PlainListener::wants_header(const Address& peer) const {
 }
 
 std::string PlainListener::text() const {
+  std::string_view protocols = tcp ? "tcp" : "udp";
+  if (tcp && udp) protocols = "tcp and udp";
   std::string out = fmt::format("{} ({}): {}",
                                 fmt::join(addresses | std::views::transform(&Endpoint::text), ", "),
-                                name, tcp && udp ? "tcp and udp" : (tcp ? "tcp" : "udp"));
+                                name, protocols);
   if (!accept_proxy.empty()) {
     out += fmt::format(", PROXY header from {}",
                        fmt::join(accept_proxy | std::views::transform(&Network::text), ", "));
