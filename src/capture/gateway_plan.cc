@@ -223,7 +223,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
 }
 
 std::string GatewayPlan::text() const {
-  if (table_body.empty()) return {};
+  if (table_name.empty()) return {};
   std::string out;
   for (const auto& [path, value] : sysctls) {
     out += fmt::format("sysctl -w {}={}\n", sysctl_name(path), value);

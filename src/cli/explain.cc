@@ -144,7 +144,9 @@ Result<int> run_explain(const Options& options) {
     captured = capture_of(facts, capture.options, any_lan,
                           addresses ? *addresses : std::vector<InterfaceAddress>{});
   }
-  const FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
+  FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
+  // Where shunt answers queries itself, all rules are its own to decide.
+  if (checked->config.dns.mode != DnsMode::system) answer.in_kernel = false;
   const ExplainedFlow flow{.rules = *checked->rules,
                            .facts = facts,
                            .answer = answer,

@@ -104,11 +104,11 @@ void say_way_out(const WayOut& way_out, CaptureMethod method) {
 }
 
 Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const TrafficSetup& traffic,
-                                           GatewayCapture& capture, ProcessFinder* processes) {
+                                           GatewayCapture& capture, ProcessFinder* processes,
+                                           std::shared_ptr<const DnsSettings> dns) {
   ProxyOptions proxy = traffic.proxy_options(options);
   proxy.processes = processes;
-  const DnsConfig dns = SHUNT_TRY(dns_config(options));
-  proxy.dns = SHUNT_TRY(set_up_dns(dns, capture.method().method));
+  proxy.dns = std::move(dns);
   proxy.workers = capture.take_listeners();
   proxy.method = capture.method().method;
   proxy.own_listeners = capture.own_listeners();
@@ -136,12 +136,15 @@ Result<int> run_gateway(const Options& options) {
   auto capture = SHUNT_TRY(GatewayCapture::create(request.capture));
   auto traffic = SHUNT_TRY(set_up_traffic(options, request.rules, capture.egress_mark()));
   const auto loop = proxy_loop_warning(*traffic.way_out, request.capture, Wording::flags);
+  const DnsConfig dns_options = SHUNT_TRY(dns_config(options));
+  auto dns = SHUNT_TRY(set_up_dns(dns_options, capture.method().method));
   static_cast<void>(
       SHUNT_TRY(give_up_privileges(privilege_needs(*request.rules, request.capture.host))));
   traffic.start_log(options.has("json"), STDOUT_FILENO, nullptr);
   std::unique_ptr<HostProcesses> processes;
   if (request.capture.host) processes = SHUNT_TRY(HostProcesses::create());
-  const auto proxy = SHUNT_TRY(start_proxy(options, traffic, capture, processes.get()));
+  const auto proxy =
+      SHUNT_TRY(start_proxy(options, traffic, capture, processes.get(), std::move(dns)));
 
   log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
   say_method(request.capture.method, capture.method());

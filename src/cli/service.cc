@@ -142,12 +142,12 @@ Result<void> Service::start() {
   traffic_.policy = std::move(made.policy);
   warnings_ =
       look_for_oddities();  // who listens at a proxy's port is best seen with all privileges
+  auto dns = SHUNT_TRY(set_up_dns(dns_config(config), capture_->method().method));
   kept_ = SHUNT_TRY(give_up_privileges(needs_of(checked_)));
   traffic_.start_log(config.log.json, STDOUT_FILENO, nullptr);
-  checker_ = SHUNT_TRY(HealthChecker::start(ways_out_.groups));
   if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
 
-  ProxyOptions options;
+  ProxyOptions& options = options_;
   options.policy = traffic_.policy;
   options.loop_guard = traffic_.loop_guard;
   options.log = traffic_.log.get();
@@ -157,16 +157,24 @@ Result<void> Service::start() {
   options.trusted_resolvers = config.dns.trusted;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
-  options.dns = SHUNT_TRY(set_up_dns(dns_config(config), capture_->method().method));
+  options.dns = std::move(dns);
   options.workers = capture_->take_listeners();
   SHUNT_CHECK(open_plain_listeners(request_.listeners, options.workers, capture_->egress_mark()));
   options.method = capture_->method().method;
   options.own_listeners = capture_->own_listeners();
   std::ranges::copy(own_endpoints(request_.listeners), std::back_inserter(options.own_listeners));
   options.reply_sockets = capture_->reply_sockets();
-  proxy_ = SHUNT_TRY(Proxy::start(std::move(options)));
   kernel_base_.assign(checked_.rules->size() + 1, 0);
   return {};
+}
+
+// What shunt sends needs the kernel's rules as much as what it captures: a way out by a table, or
+// the way back to a kept address. Clients wait in the listeners' queues until then.
+Result<std::vector<std::string>> Service::install() {
+  auto problems = SHUNT_TRY(capture_->install());
+  checker_ = SHUNT_TRY(HealthChecker::start(ways_out_.groups));
+  proxy_ = SHUNT_TRY(Proxy::start(std::move(options_)));
+  return problems;
 }
 
 Result<Service::Made> Service::make(const CheckedConfig& checked) const {

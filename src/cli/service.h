@@ -33,13 +33,14 @@ class Service {
  public:
   static constexpr int kLookMs = 2000;  ///< how often list files are looked at
 
-  /// Takes an instance, opens the listeners, gives up what privileges are not needed any more and
-  /// starts the proxy; nothing is captured yet. Before any other thread is started.
+  /// Takes an instance, opens the listeners and gives up what privileges are not needed any more;
+  /// nothing is captured yet. Before any other thread is started.
   static Result<std::unique_ptr<Service>> create(CheckedConfig checked);
   ~Service();
 
-  /// From here on traffic is captured. Yields what could not be done and is not essential.
-  Result<std::vector<std::string>> install() { return capture_->install(); }
+  /// From here on traffic is captured and carried. Yields what could not be done and is not
+  /// essential.
+  Result<std::vector<std::string>> install();
   /// Reads the file again. On success a line on what is new.
   std::expected<std::string, Mistakes> reload(Proxy::LiveFlows live);
   /// Reads the rules' lists and databases again where one of their files has changed. A file that
@@ -50,6 +51,7 @@ class Service {
   void forget_earlier_ways_out();
 
   [[nodiscard]] GatewayCapture& capture() { return *capture_; }
+  /// After install().
   [[nodiscard]] Proxy& proxy() { return *proxy_; }
   [[nodiscard]] TrafficLog* traffic_log() const { return traffic_.log.get(); }
   [[nodiscard]] const GatewayRequest& request() const { return request_; }
@@ -97,6 +99,7 @@ class Service {
   KeptPrivileges kept_;
   std::vector<std::string> warnings_;
   std::unique_ptr<HealthChecker> checker_;
+  ProxyOptions options_;  // of the proxy, until that is started
   std::unique_ptr<Proxy> proxy_;
   std::vector<std::int64_t> kernel_base_;  // what is to be added to the kernel's counters, by rule
   std::string refused_files_;              // what look() said of a state of the lists that was bad

@@ -229,14 +229,20 @@ Result<void> check_keep_source(const WayOutSpec& spec) {
   return {};
 }
 
+/// A connection by it may bear a client's address: by itself, or by a member.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as `left` says
+bool shows_client(std::span<const WayOutSpec> specs, const std::string& name, std::size_t left) {
+  const WayOutSpec* found = find_spec(specs, name);
+  if (found == nullptr || left == 0) return false;
+  if (keeps_source(*found) || found->toa) return true;
+  return std::ranges::any_of(found->members, [&](const std::string& member) {
+    return shows_client(specs, member, left - 1);
+  });
+}
+
 Result<void> check_hops(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
-  const auto keeps = [specs](const std::string& name) {
-    const WayOutSpec* found = find_spec(specs, name);
-    return found != nullptr && keeps_source(*found);
-  };
   for (const std::string& name : spec.via) {
-    const WayOutSpec* hop = find_spec(specs, name);
-    if (!keeps(name) && (hop == nullptr || std::ranges::none_of(hop->members, keeps))) continue;
+    if (!shows_client(specs, name, kDeepest)) continue;
     return way_out_error(spec, "via",
                          fmt::format("\"{}\" keeps clients' addresses, and a proxy is reached from "
                                      "this machine's own",

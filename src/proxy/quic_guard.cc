@@ -38,6 +38,10 @@ auto QuicGuard::judge(const QuicHelloReader& reader, const Decided& decided) con
   facts.name = {};
   learn_quic_hello(reader, facts);
   const NameFact& first = decided.facts.name;
+  // A hello without a name leaves the one that the client had looked the address up by.
+  if (facts.name.state != FactState::known && first.source == NameSource::dns_memory) {
+    facts.name = first;
+  }
   const bool same = first.state == FactState::known && first.name == facts.name.name;
   facts.name.verified =
       (same && first.verified) || names_.ties(facts.name.name, facts.destination.address);

@@ -173,6 +173,7 @@ void UdpServer::guard(UdpSession& session) {
   for (const Datagram& datagram : datagrams_) {
     const auto objection = session.guard->see(datagram.payload, decided);
     if (!objection) continue;
+    if (objection->rule != session.flow.rule) session.policy->hit(objection->rule);
     session.flow.rule = objection->rule;
     session.flow.host = host_of(objection->name);
     return refuse(session,

@@ -7,6 +7,7 @@
 #include "dns/limits.h"
 #include "net/socket.h"
 #include "proxy/dial_flow.h"
+#include "proxy/dns_service.h"
 #include "proxy/serve_udp.h"
 #include "sniff/first_facts.h"
 #include "sniff/tls.h"
@@ -152,7 +153,10 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
   renew(session);
   log_hello(session);
 
-  if (session.policy->rules().uses(TermKey::host)) {
+  // A fake address stands for one name, whatever the hello says.
+  const bool fake =
+      options_.dns != nullptr && options_.dns->is_fake(session.flow.original_destination.address);
+  if (!fake && session.policy->rules().uses(TermKey::host)) {
     session.guard = std::make_unique<QuicGuard>(options_.names);
   }
   const auto queued = std::exchange(session.queued, {});
