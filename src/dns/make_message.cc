@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <string>
 
+#include "dns/header_bits.h"
 #include "dns/message.h"
 
 namespace shunt::dns {
 namespace {
 
-constexpr std::uint16_t kResponse = 0x8000;
-constexpr std::uint16_t kOpcode = 0x7800;
-constexpr std::uint16_t kTruncated = 0x0200;
-constexpr std::uint16_t kRecursionDesired = 0x0100;
-constexpr std::uint16_t kRecursionAvailable = 0x0080;
-constexpr std::uint16_t kCheckingDisabled = 0x0010;
 constexpr std::uint8_t kBadVersion = 1;        // BADVERS is 16: the upper eight bits of twelve
 constexpr std::uint16_t kToQuestion = 0xc00c;  // a pointer to the name behind the header
 

@@ -6,16 +6,12 @@
 #include <cstring>
 #include <utility>
 
+#include "dns/header_bits.h"
 #include "dns/name.h"
 
 namespace shunt::dns {
 namespace {
 
-constexpr std::uint16_t kResponseBit = 0x8000;
-constexpr std::uint16_t kTruncatedBit = 0x0200;
-constexpr std::uint16_t kRecursionDesiredBit = 0x0100;
-constexpr std::uint16_t kCheckingDisabledBit = 0x0010;
-constexpr std::uint16_t kRcodeBits = 0x000f;
 constexpr std::uint32_t kDnssecOkBit = 0x8000;
 constexpr std::size_t kFixedRecordBytes = 10;  // type, class, TTL, length
 constexpr std::size_t kFixedSoaBytes = 20;     // behind its two names
@@ -188,12 +184,12 @@ std::optional<Message> parse(std::string_view bytes) {
   if (bytes.size() < kHeaderBytes || bytes.size() > kLongestMessage) return std::nullopt;
   const std::uint16_t flags = word(bytes, 2);
   Message message{.id = id_of(bytes),
-                  .response = (flags & kResponseBit) != 0,
+                  .response = (flags & kResponse) != 0,
                   .opcode = static_cast<std::uint8_t>(flags >> 11 & 0xf),
-                  .truncated = (flags & kTruncatedBit) != 0,
-                  .recursion_desired = (flags & kRecursionDesiredBit) != 0,
-                  .checking_disabled = (flags & kCheckingDisabledBit) != 0,
-                  .rcode = static_cast<std::uint8_t>(flags & kRcodeBits),
+                  .truncated = (flags & kTruncated) != 0,
+                  .recursion_desired = (flags & kRecursionDesired) != 0,
+                  .checking_disabled = (flags & kCheckingDisabled) != 0,
+                  .rcode = static_cast<std::uint8_t>(flags & kRcode),
                   .question = {},
                   .answers = {},
                   .edns = {},

@@ -5,11 +5,13 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/error_numbers.h"
 #include "base/escape.h"
 #include "base/suggest.h"
+#include "egress/way_out_cycles.h"
 #include "egress/way_out_url.h"
 
 namespace shunt {
@@ -17,7 +19,6 @@ namespace {
 
 constexpr std::string_view kDirect = "direct";
 constexpr std::size_t kMostHops = 8;
-constexpr std::size_t kDeepest = 32;  // of ways out that lead through each other
 
 bool is_name_byte(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -242,7 +243,7 @@ bool shows_client(std::span<const WayOutSpec> specs, const std::string& name, st
 
 Result<void> check_hops(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
   for (const std::string& name : spec.via) {
-    if (!shows_client(specs, name, kDeepest)) continue;
+    if (!shows_client(specs, name, kDeepestWayOut)) continue;
     return way_out_error(spec, "via",
                          fmt::format("\"{}\" keeps clients' addresses, and a proxy is reached from "
                                      "this machine's own",
@@ -286,66 +287,6 @@ void check_names(std::span<const WayOutSpec> specs, const WayOutSpec& spec, std:
   }
 }
 
-/// Looks for ways that lead through themselves; names that do not exist are passed over. What it
-/// finds no fault with is no deeper than kDeepest, here and in make_ways_out().
-// NOLINTBEGIN(misc-no-recursion)
-class Walk {
- public:
-  explicit Walk(std::span<const WayOutSpec> specs) : specs_(specs) {}
-
-  /// Each cycle is found once, from wherever it is first come upon.
-  Result<void> from_the_top(const WayOutSpec& spec) {
-    auto walked = from(spec);
-    if (!walked) done_.insert(done_.end(), path_.begin(), path_.end());
-    path_.clear();
-    return walked;
-  }
-
- private:
-  Result<void> from(const WayOutSpec& spec) {
-    if (std::ranges::find(done_, &spec) != done_.end()) return {};
-    if (path_.size() == kDeepest) {
-      return way_out_error(spec, "",
-                           fmt::format("more than {} ways out lead through each other", kDeepest));
-    }
-    path_.push_back(&spec);
-    SHUNT_CHECK(into(spec, "via", spec.via));
-    SHUNT_CHECK(into(spec, "members", spec.members));
-    path_.pop_back();
-    done_.push_back(&spec);
-    return {};
-  }
-
-  Result<void> into(const WayOutSpec& spec, std::string_view key,
-                    const std::vector<std::string>& names) {
-    for (const std::string& name : names) {
-      if (name == kDirect) continue;
-      const WayOutSpec* next = find_spec(specs_, name);
-      if (next == nullptr) continue;
-      if (std::ranges::find(path_, next) != path_.end()) return cycle(spec, key, *next);
-      SHUNT_CHECK(from(*next));
-    }
-    return {};
-  }
-
-  [[nodiscard]] Failure cycle(const WayOutSpec& spec, std::string_view key,
-                              const WayOutSpec& again) const {
-    std::string loop;
-    for (auto at = std::ranges::find(path_, &again); at != path_.end(); ++at) {
-      loop += fmt::format("\"{}\" -> ", (*at)->name);
-    }
-    Failure failure =
-        way_out_error(spec, key, fmt::format("leads through itself: {}\"{}\"", loop, again.name));
-    failure.error().number = error_number::kWayOutCycle;
-    return failure;
-  }
-
-  std::span<const WayOutSpec> specs_;
-  std::vector<const WayOutSpec*> path_;
-  std::vector<const WayOutSpec*> done_;
-};
-// NOLINTEND(misc-no-recursion)
-
 }  // namespace
 
 Failure way_out_error(const WayOutSpec& spec, std::string_view key, std::string_view what,
@@ -387,8 +328,7 @@ std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
     check_names(specs, spec, "via", spec.via, mistakes);
     check_names(specs, spec, "members", spec.members, mistakes);
   }
-  Walk walk(specs);
-  for (const WayOutSpec& spec : specs) note(walk.from_the_top(spec));
+  std::ranges::move(way_out_cycles(specs), std::back_inserter(mistakes));
   return mistakes;
 }
 

@@ -10,7 +10,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -19,6 +18,7 @@
 #include "flow/app_protocol.h"
 #include "flow/flow.h"
 #include "policy/compiled.h"
+#include "policy/index_rules.h"
 #include "policy/list_file.h"
 #include "policy/ruleset.h"
 #include "rule/accounts.h"
@@ -27,30 +27,7 @@
 namespace shunt {
 namespace {
 
-/// So many rules with the same other terms are found by their hosts even where they name a network
-/// too: the network alone would find all of them.
-constexpr std::size_t kGroupWorthAnIndex = 8;
-
-bool is_network_key(TermKey key) { return key == TermKey::to || key == TermKey::client; }
-
 std::uint32_t bit(std::size_t at) { return 1U << at; }
-
-/// The terms of a rule but its hosts: rules that are alike in them are one group.
-std::string other_terms(const Rule& rule) {
-  std::string out;
-  bool first_host = true;
-  for (const Term& term : rule.terms) {
-    if (term.key == TermKey::host && !term.negated && std::exchange(first_host, false)) continue;
-    out += rule.text.substr(term.span.first, term.span.length);
-    out += '\n';
-  }
-  return out;
-}
-
-bool has_positive(const Rule& rule, bool (*wanted)(TermKey)) {
-  return std::ranges::any_of(
-      rule.terms, [wanted](const Term& term) { return !term.negated && wanted(term.key); });
-}
 
 /// In the order of Protocol.
 constexpr std::array<std::string_view, 2> kProtocolNames = {"tcp", "udp"};
@@ -106,8 +83,6 @@ class RulesetBuilder {
   template <class T, class Parse>
   Parsed<const std::vector<T>*> list(std::map<std::string, std::vector<T>, std::less<>>& lists,
                                      const Value& value, Parse parse);
-  void index_rules();
-  void lead_by(std::uint32_t rule, bool (*wanted)(TermKey));
   [[nodiscard]] bool full() const { return mistakes_.size() >= limits::kRuleMistakes; }
 
   PolicySource source_;
@@ -127,7 +102,7 @@ std::expected<std::shared_ptr<const Ruleset>, std::vector<Error>> RulesetBuilder
   read_fallback();
   read_rules();
   if (!mistakes_.empty()) return std::unexpected(std::move(mistakes_));
-  index_rules();
+  index_rules(set_->rules_, out_);
   out_.hosts.build();
   out_.destinations.build();
   out_.clients.build();
@@ -358,45 +333,6 @@ Parsed<const std::vector<T>*> RulesetBuilder::list(
   }
   set_->files_.push_back(std::move(file->stamp));
   return &lists.emplace(path, *std::move(entries)).first->second;
-}
-
-/// Decides what leads to each rule.
-void RulesetBuilder::index_rules() {
-  const auto is_host = [](TermKey key) { return key == TermKey::host; };
-  std::unordered_map<std::string, std::vector<std::uint32_t>> groups;
-  const auto rules = static_cast<std::uint32_t>(set_->rules_.size());
-  for (std::uint32_t i = 0; i < rules; ++i) {
-    if (has_positive(set_->rules_[i], is_host)) groups[other_terms(set_->rules_[i])].push_back(i);
-  }
-  std::vector<bool> by_host(rules);
-  for (const auto& [others, members] : groups) {
-    const bool better_by_network = members.size() < kGroupWorthAnIndex &&
-                                   has_positive(set_->rules_[members.front()], is_network_key);
-    if (better_by_network) continue;
-    out_.first_by_host.push_back(members.front());
-    for (const std::uint32_t member : members) by_host[member] = true;
-  }
-  std::ranges::sort(out_.first_by_host);
-  for (std::uint32_t i = 0; i < rules; ++i) {
-    if (by_host[i]) {
-      lead_by(i, is_host);
-    } else if (has_positive(set_->rules_[i], is_network_key)) {
-      lead_by(i, is_network_key);
-    } else {
-      out_.unindexed.push_back(i);
-    }
-  }
-}
-
-/// Marks the first term with such a key.
-void RulesetBuilder::lead_by(std::uint32_t rule, bool (*wanted)(TermKey)) {
-  const CompiledRule& compiled = out_.rules[rule];
-  for (std::uint32_t i = 0; i < compiled.terms; ++i) {
-    CompiledTerm& term = out_.terms[compiled.first_term + i];
-    if (term.negated || !wanted(term.key)) continue;
-    term.leads_to_rule = true;
-    return;
-  }
 }
 
 std::expected<std::shared_ptr<const Ruleset>, std::vector<Error>> Ruleset::compile(

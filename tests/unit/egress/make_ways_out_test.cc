@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Configurations that are wrong, and what is said of them; then what the right ones do.
+// What ways out do that are made of a configuration.
 #include <net/if.h>
 #include <unistd.h>
 
@@ -31,162 +31,12 @@ std::string connect_head(const std::string& authority) {
   return "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n";
 }
 
-Error mistake(const std::vector<WayOutSpec>& specs, std::uint32_t own_bits = 0) {
-  const auto made = make_ways_out(specs, {.own_mark_bits = own_bits});
-  EXPECT_FALSE(made.has_value());
-  return made ? Error{} : made.error();
-}
-
-void expect_mistake(const WayOutSpec& spec, std::string_view part,
-                    int number = error_number::kBadWayOut) {
-  const Error error = mistake({spec});
-  EXPECT_EQ(error.number, number) << error.message;
-  EXPECT_EQ(error.kind, Kind::configuration);
-  EXPECT_NE(error.message.find(part), std::string::npos) << error.message;
-}
-
 TEST(MakeWaysOut, direct_is_always_there) {
   const auto made = make_ways_out({}, {});
   ASSERT_TRUE(made.has_value());
   ASSERT_NE(made->find("direct"), nullptr);
   EXPECT_EQ(made->find("direct")->name(), "direct");
   EXPECT_EQ(made->find("wan2"), nullptr);
-}
-
-TEST(MakeWaysOut, names_are_plain_and_unique) {
-  expect_mistake({.name = ""}, "a name is made of");
-  expect_mistake({.name = "a b"}, "a name is made of");
-  expect_mistake({.name = "direct"}, "shunt's own");
-  EXPECT_NE(mistake({{.name = "a"}, {.name = "a"}}).message.find("two ways out"),
-            std::string::npos);
-}
-
-TEST(MakeWaysOut, contradictions_name_their_key) {
-  const std::string proxy = "socks5://127.0.0.1:1080";
-  expect_mistake({.name = "a", .interface = "an-interface-too-long"}, "interface");
-  expect_mistake({.name = "a", .mark = 0}, "mark");
-  expect_mistake({.name = "a", .source = {*Address::parse("0.0.0.0")}}, "source");
-  expect_mistake(
-      {.name = "a", .source = {*Address::parse("192.0.2.1"), *Address::parse("192.0.2.2")}},
-      "at most one");
-  expect_mistake({.name = "a", .resolve = true}, "resolve");
-  expect_mistake({.name = "a", .user = "alice"}, "user");
-  expect_mistake({.name = "a", .proxy = "ftp://x"}, "unknown kind of proxy");
-  expect_mistake({.name = "a", .proxy = proxy, .user = "alice"}, "a user without a password");
-  expect_mistake({.name = "a", .proxy = proxy, .credential = "x"}, "a password without a user");
-  expect_mistake(
-      {.name = "a", .proxy = proxy, .user = "u", .password_file = "f", .credential = "c"},
-      "from one place");
-  expect_mistake({.name = "a", .proxy = "socks4a://u@127.0.0.1", .credential = "c"},
-                 "SOCKS4 knows no password");
-  expect_mistake({.name = "a", .interface = "eth0", .proxy = proxy, .via = {"direct"}},
-                 "interface");
-  expect_mistake({.name = "a", .members = {"direct"}}, "members");
-  expect_mistake({.name = "a", .group = GroupKind::failover}, "a group without members");
-  expect_mistake({.name = "a", .proxy = proxy, .group = GroupKind::failover, .members = {"direct"}},
-                 "proxy");
-  expect_mistake({.name = "a", .group = GroupKind::failover, .members = {"direct", "direct"}},
-                 "twice");
-  expect_mistake({.name = "a",
-                  .group = GroupKind::failover,
-                  .members = {"direct"},
-                  .check = CheckSpec{.target = "192.0.2.1"}},
-                 "tcp:// or http://");
-}
-
-TEST(MakeWaysOut, keep_source_excludes_what_leaves_nothing_to_keep) {
-  const std::string proxy = "socks5://127.0.0.1:1080";
-  const WayOutSpec clear{.name = "clear", .keep_source = KeptEnd::address};
-  WayOutSpec spec = clear;
-  spec.source = {*Address::parse("192.0.2.1")};
-  expect_mistake(spec, "source: keep-source says already whose address");
-  spec = clear;
-  spec.proxy = proxy;
-  expect_mistake(spec, "proxy: the server sees the address of the proxy");
-  spec = clear;
-  spec.via = {"direct"};
-  expect_mistake(spec, "via: the server sees the address of the proxy");
-  spec = clear;
-  spec.group = GroupKind::failover;
-  spec.members = {"direct"};
-  expect_mistake(spec, "keep-source: a group has members");
-  expect_mistake({.name = "a", .keep_source_from = {*Network::parse("10.0.0.0/8")}},
-                 "keep-source-from: only keep-source");
-  for (const char* network : {"127.0.0.0/8", "224.0.0.0/4", "::1", "0.0.0.0"}) {
-    spec = clear;
-    spec.keep_source_from = {*Network::parse(network)};
-    expect_mistake(spec, "holds no client's address");
-  }
-  const Error hop = mistake({clear, {.name = "b", .proxy = proxy, .via = {"clear"}}});
-  EXPECT_NE(hop.message.find("\"clear\" keeps clients' addresses"), std::string::npos);
-}
-
-TEST(MakeWaysOut, keep_source_goes_with_what_says_how_a_socket_leaves) {
-  const std::vector<WayOutSpec> specs{
-      {.name = "clear",
-       .interface = "wan0",
-       .mark = 1,
-       .table = 100,
-       .keep_source = KeptEnd::port,
-       .keep_source_from = {*Network::parse("0.0.0.0/0")},
-       .proxy_protocol = proxy_protocol::Version::v2},
-      {.name = "any", .group = GroupKind::failover, .members = {"clear", "direct"}}};
-  const auto made = make_ways_out(specs, {});
-  ASSERT_TRUE(made.has_value()) << made.error().message;
-  EXPECT_TRUE(made->find("clear")->carries_udp());
-}
-
-TEST(MakeWaysOut, a_table_is_one_that_leads_out_and_is_no_groups) {
-  expect_mistake({.name = "a", .table = 255}, "table: 255 is no table that leads out");
-  expect_mistake({.name = "a", .table = 100, .group = GroupKind::failover, .members = {"direct"}},
-                 "table");
-  expect_mistake({.name = "a", .table = 100, .via = {"direct"}}, "table");
-}
-
-TEST(MakeWaysOut, a_password_in_the_url_is_not_repeated) {
-  const Error error = mistake({{.name = "a", .proxy = "socks5://alice:hunter2@127.0.0.1"}});
-  EXPECT_EQ((error.message + error.help + error.place).find("hunter2"), std::string::npos);
-  EXPECT_NE(error.help.find("credential"), std::string::npos);
-}
-
-TEST(MakeWaysOut, a_mark_that_meets_shunts_own_is_refused_with_the_bits) {
-  const Error error = mistake({{.name = "a", .mark = 0x0100'0001}}, 0xff00'0000);
-  EXPECT_EQ(error.number, error_number::kMarkTaken);
-  EXPECT_NE(error.message.find("0x1000000"), std::string::npos) << error.message;
-}
-
-TEST(MakeWaysOut, unknown_names_come_with_a_suggestion) {
-  const Error error = mistake({{.name = "wan2"}, {.name = "office", .via = {"wan22"}}});
-  EXPECT_EQ(error.number, error_number::kUnknownWayOut);
-  EXPECT_EQ(error.message, "way out \"office\", via: unknown way out \"wan22\"");
-  EXPECT_EQ(error.help, "did you mean \"wan2\"?");
-}
-
-TEST(MakeWaysOut, a_way_out_through_itself_is_shown_as_a_circle) {
-  const Error error = mistake(
-      {{.name = "a", .via = {"b"}}, {.name = "b", .group = GroupKind::failover, .members = {"a"}}});
-  EXPECT_EQ(error.number, error_number::kWayOutCycle);
-  EXPECT_NE(error.message.find("\"a\" -> \"b\" -> \"a\""), std::string::npos) << error.message;
-}
-
-TEST(MakeWaysOut, the_error_says_where_its_key_stands) {
-  WayOutSpec spec{.name = "a", .mark = 0};
-  spec.place = [](std::string_view key) { return "shunt.toml:7, " + std::string(key); };
-  EXPECT_EQ(mistake({spec}).place, "shunt.toml:7, mark");
-}
-
-TEST(MakeWaysOut, only_the_first_hop_says_how_the_connection_leaves) {
-  const std::string proxy = "socks5://127.0.0.1:1080";
-  const WayOutSpec plain{.name = "plain", .proxy = proxy};
-  const WayOutSpec bound{.name = "bound", .interface = "lo", .proxy = proxy};
-  const WayOutSpec wan{.name = "wan", .interface = "lo"};
-  const auto says = [&](std::vector<std::string> via, std::string_view part) {
-    const Error error = mistake({plain, bound, wan, {.name = "x", .via = std::move(via)}});
-    EXPECT_NE(error.message.find(part), std::string::npos) << error.message;
-  };
-  says({"plain", "bound"}, "only be a first hop");
-  says({"plain", "wan"}, "only be the first hop");
-  says({"plain", "direct"}, "only be the first hop");
 }
 
 /// The ways out of `specs`, and one connection through `name`.
@@ -326,10 +176,10 @@ TEST(MakeWaysOut, a_credential_comes_from_systemds_directory) {
   EXPECT_TRUE(connect_by(stage, specs, "a", peer.serve()).has_value());
   ::unsetenv("CREDENTIALS_DIRECTORY");
   std::filesystem::remove_all(directory);
-  EXPECT_EQ(mistake(specs).number, error_number::kPasswordFile);
+  EXPECT_EQ(make_ways_out(specs, {}).error().number, error_number::kPasswordFile);
   auto outside = specs;
   outside[0].credential = "../passwd";
-  EXPECT_EQ(mistake(outside).number, error_number::kPasswordFile);
+  EXPECT_EQ(make_ways_out(outside, {}).error().number, error_number::kPasswordFile);
 }
 
 TEST(MakeWaysOut, the_proxy_header_goes_before_the_first_byte) {
