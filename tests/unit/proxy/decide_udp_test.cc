@@ -43,6 +43,16 @@ std::vector<Address> made_up_names(const std::string& name) {
   return {*Address::parse("198.51.100.1"), *Address::parse("2001:db8::1")};
 }
 
+/// Of the name a.example, for which the answer holds 192.0.2.7.
+std::string dns_answer(std::string_view query) {
+  const auto parsed = dns::parse(query);
+  const std::vector<dns::Record> records = {{.owner = parsed->question.name,
+                                             .type = dns::type::kA,
+                                             .ttl_s = 60,
+                                             .address = *Address::parse("192.0.2.7")}};
+  return dns::make_answer(query, *parsed, dns::Rcode::no_error, records);
+}
+
 class DecideUdp : public ServeUdpTest {
  protected:
   void decide_by(const std::vector<std::string>& texts, const std::string& fallback = "direct") {
@@ -57,6 +67,18 @@ class DecideUdp : public ServeUdpTest {
   void send(Peer& client, const Datagrams& datagrams) {
     client.send(listener, datagrams.first);
     client.send(listener, datagrams.second);
+  }
+
+  /// A client asks a resolver for a.example, and has the answer.
+  void look_up_through_shunt() {
+    set_destination(Endpoint{made_up_destination.address, dns::kPort});
+    start();
+    Peer client(Address::loopback(GetParam()));
+    const dns::Question question{.name = "a.example", .type = dns::type::kA};
+    const std::string query = *dns::make_query(7, question, 1232);
+    ASSERT_EQ(pass(client, query), query);
+    server.send(server.from, dns_answer(query));
+    ASSERT_TRUE(client.receive());
   }
 
   std::pair<Flow, FlowEnd> only_end() {
@@ -262,25 +284,9 @@ TEST_P(DecideUdp, session_without_a_name_has_the_one_that_its_client_asked_for) 
   EXPECT_EQ(server.receive(), datagrams.first);
 }
 
-/// Of the name a.example, for which the answer holds 192.0.2.7.
-std::string dns_answer(std::string_view query) {
-  const auto parsed = dns::parse(query);
-  const std::vector<dns::Record> records = {{.owner = parsed->question.name,
-                                             .type = dns::type::kA,
-                                             .ttl_s = 60,
-                                             .address = *Address::parse("192.0.2.7")}};
-  return dns::make_answer(query, *parsed, dns::Rcode::no_error, records);
-}
-
 TEST_P(DecideUdp, answers_that_pass_are_remembered_before_the_client_has_them) {
   decide_by({"host denied.example -> reject"});
-  set_destination(Endpoint{made_up_destination.address, dns::kPort});
-  start();
-  Peer client(Address::loopback(GetParam()));
-  const std::string query = *dns::make_query(7, {.name = "a.example", .type = dns::type::kA}, 1232);
-  ASSERT_EQ(pass(client, query), query);
-  server.send(server.from, dns_answer(query));
-  ASSERT_TRUE(client.receive());
+  look_up_through_shunt();
   const auto names = memory.names_of(Address::loopback(GetParam()), *Address::parse("192.0.2.7"));
   ASSERT_EQ(names.size(), 1U);
   EXPECT_EQ(names[0], (dns::Memory::Name{.name = "a.example", .tied = true}));
@@ -288,13 +294,7 @@ TEST_P(DecideUdp, answers_that_pass_are_remembered_before_the_client_has_them) {
 
 TEST_P(DecideUdp, nothing_is_remembered_where_no_rule_names_a_host) {
   decide_by({"port 1 -> reject"});
-  set_destination(Endpoint{made_up_destination.address, dns::kPort});
-  start();
-  Peer client(Address::loopback(GetParam()));
-  const std::string query = *dns::make_query(7, {.name = "a.example", .type = dns::type::kA}, 1232);
-  ASSERT_EQ(pass(client, query), query);
-  server.send(server.from, dns_answer(query));
-  ASSERT_TRUE(client.receive());
+  look_up_through_shunt();
   EXPECT_TRUE(memory.names_of(Address::loopback(GetParam()), *Address::parse("192.0.2.7")).empty());
 }
 
