@@ -245,8 +245,8 @@ Result<void> check_hops(std::span<const WayOutSpec> specs, const WayOutSpec& spe
   for (const std::string& name : spec.via) {
     if (!shows_client(specs, name, kDeepestWayOut)) continue;
     return way_out_error(spec, "via",
-                         fmt::format("\"{}\" keeps clients' addresses, and a proxy is reached from "
-                                     "this machine's own",
+                         fmt::format("\"{}\" keeps clients' addresses or tells them (toa), and a "
+                                     "proxy is reached from this machine's own",
                                      name));
   }
   return {};
