@@ -126,6 +126,7 @@ std::shared_ptr<const Group> Group::create(std::string name, GroupKind kind,
     state->way_out = std::move(member.way_out);
     group->wants_name_ |= state->way_out->wants_name();
     group->carries_udp_ |= state->way_out->carries_udp();
+    group->reaches_relays_ &= state->way_out->reaches_relays();
     const auto proxies = state->way_out->proxies();
     group->proxies_.insert(group->proxies_.end(), proxies.begin(), proxies.end());
     group->states_.push_back(std::move(state));
@@ -198,6 +199,7 @@ Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
     if (upstream) {
       state->succeeded(family, us_since(start));
       upstream->via = shown(*state, upstream->via);
+      if (upstream->member == nullptr) upstream->member = state->way_out.get();
       co_return upstream;
     }
     last = std::move(upstream).error();
@@ -215,7 +217,7 @@ Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) 
     auto upstream = co_await state->way_out->associate(loop, flow);
     if (upstream) {
       // Without a proxy, nothing was heard of anybody yet.
-      if (upstream->control.valid()) state->succeeded(family, us_since(start));
+      if (!upstream->controls.empty()) state->succeeded(family, us_since(start));
       upstream->via = shown(*state, upstream->via);
       co_return upstream;
     }

@@ -79,6 +79,7 @@ class Group : public WayOut {
   }
   bool wants_name() const override { return wants_name_; }
   bool carries_udp() const override { return carries_udp_; }
+  bool reaches_relays() const override { return reaches_relays_; }
   std::span<const Endpoint> proxies() const override { return proxies_; }
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override;
@@ -142,6 +143,7 @@ class Group : public WayOut {
   std::vector<std::unique_ptr<State>> states_;
   bool wants_name_ = false;
   bool carries_udp_ = false;
+  bool reaches_relays_ = true;
   std::vector<Endpoint> proxies_;  // of all members
   mutable std::atomic<std::uint32_t> next_ = 0;
 };

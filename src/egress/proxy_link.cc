@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "egress/race.h"
 #include "egress/stream_io.h"
@@ -87,7 +88,10 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop
     auto upstream = co_await server.through->connect(loop, to_server, hints);
     if (upstream) {
       upstream->via = {};  // the log names the last hop's way out
-      co_return ProxyLink(loop, server, address, std::move(*upstream));
+      const WayOut* member = std::exchange(upstream->member, nullptr);
+      ProxyLink link(loop, server, address, std::move(*upstream));
+      link.hop_ = member != nullptr ? member : server.through.get();
+      co_return link;
     }
     last = std::move(upstream).error();
     if (last.reason == ConnectReason::cancelled) co_return unexpected(std::move(last));
@@ -144,7 +148,7 @@ Upstream ProxyLink::into_upstream() && {
 }
 
 // A ready bit stays until a system call answers EAGAIN, and the last receive() had no need of one.
-Dialled ProxyLink::into_control() && {
+AssociationControl ProxyLink::into_control() && {
   char next = 0;
   if (::recv(upstream_.socket.fd(), &next, 1, MSG_PEEK) < 0 && errno == EAGAIN) {
     upstream_.socket.slot().clear(Slot::kReadable);

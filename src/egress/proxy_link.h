@@ -70,6 +70,8 @@ class ProxyLink {
   [[nodiscard]] std::string_view received() const { return received_; }
   void consume(std::size_t size) { received_.erase(0, size); }
   [[nodiscard]] const Endpoint& address() const { return address_; }
+  /// What the connection was made through, of a group the member; null: it was dialled.
+  [[nodiscard]] const WayOut* hop() const { return hop_; }
 
   /// A failure of the proxy itself: "NAME what".
   [[nodiscard]] ConnectFailure broken(std::string_view what,
@@ -78,7 +80,7 @@ class ProxyLink {
   Upstream into_upstream() &&;
   /// The connection lives on by itself: its slot is readable only when something has arrived, or it
   /// has ended.
-  Dialled into_control() &&;
+  AssociationControl into_control() &&;
 
  private:
   ProxyLink(EventLoop& loop, const ProxyServer& server, const Endpoint& address, Upstream upstream)
@@ -97,6 +99,7 @@ class ProxyLink {
   EventLoop* loop_;
   const ProxyServer* server_;
   Endpoint address_;
+  const WayOut* hop_ = nullptr;
   Upstream upstream_;
   std::string received_;
 };

@@ -40,6 +40,7 @@ class ProxyProtocolOut : public WayOut {
   std::string_view name() const override { return inner_->name(); }
   bool wants_name() const override { return inner_->wants_name(); }
   bool carries_udp() const override { return version_ == Version::v2 && inner_->carries_udp(); }
+  bool reaches_relays() const override { return false; }  // none reads a PROXY header
   std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,

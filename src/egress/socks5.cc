@@ -78,18 +78,25 @@ struct Answered {
 
 std::optional<std::string_view> unwrap_socks5(const UdpUpstream& upstream,
                                               std::string_view datagram) {
-  // The relay forwards whatever reaches its port, so only what came from the destination is taken.
-  // Its header is then nearly always, byte for byte, the one that we send.
+  // A relay forwards whatever reaches its port, so only what came from the destination is taken,
+  // and by way of each relay. The headers are then nearly always, byte for byte, those that we
+  // send.
   if (datagram.starts_with(upstream.header)) return datagram.substr(upstream.header.size());
-  const auto packet = socks5::decode_udp(datagram);
-  const auto expected = socks5::decode_udp(upstream.header);
-  if (!packet || packet->fragment != 0 || !packet->endpoint) return std::nullopt;
-  if (!expected || packet->endpoint != expected->endpoint) return std::nullopt;
-  return packet->payload;
+  std::string_view sent = upstream.header;
+  for (std::size_t i = 0; i < upstream.relay_headers; ++i) {
+    const auto packet = socks5::decode_udp(datagram);
+    const auto expected = socks5::decode_udp(sent);
+    if (!packet || packet->fragment != 0 || !packet->endpoint) return std::nullopt;
+    if (!expected || packet->endpoint != expected->endpoint) return std::nullopt;
+    datagram = packet->payload;
+    sent = expected->payload;
+  }
+  return datagram;
 }
 
-// Where to send datagrams: "0.0.0.0" means the proxy's own address. A proxy elsewhere has no
-// business naming our loopback, nor a group.
+// Where to send datagrams: "0.0.0.0" means the proxy's own address, which only the hop before
+// knows where that one resolved the proxy's name. A proxy elsewhere has no business naming our
+// loopback, nor a group.
 Expected<Endpoint> relay_address(const ProxyLink& link, const Reply& reply) {
   if (!reply.bound || reply.bound->port == 0) {
     return unexpected(link.broken("named no address for its UDP relay"));
@@ -97,12 +104,50 @@ Expected<Endpoint> relay_address(const ProxyLink& link, const Reply& reply) {
   Endpoint relay = *reply.bound;
   const Endpoint& proxy = link.address();
   if (relay.address.is_any()) relay.address = proxy.address;
+  if (relay.address.is_any()) {
+    return unexpected(
+        link.broken("left it open where its UDP relay is, and only the hop before it "
+                    "knows its address"));
+  }
   if (relay.address.is_link_local()) relay.scope_id = proxy.scope_id;
   if (relay.address.is_multicast() ||
       (relay.address.is_loopback() && !proxy.address.is_loopback())) {
     return unexpected(link.broken("named an impossible address for its UDP relay"));
   }
   return relay;
+}
+
+ConnectFailure no_relayed_udp(ConnectFailure failure, const ProxyLink& link) {
+  if (failure.reason == ConnectReason::cancelled) return failure;
+  const std::string why =
+      failure.detail.empty() ? std::string(reason_text(failure.reason)) : std::move(failure.detail);
+  // The destination is not to blame.
+  const bool ours =
+      failure.reason == ConnectReason::resources || failure.reason == ConnectReason::unsupported;
+  auto told = link.broken("cannot be sent datagrams: " + why,
+                          ours ? failure.reason : ConnectReason::proxy_error);
+  told.os_error = failure.os_error;
+  return told;
+}
+
+/// Datagrams to `relay` of the server that `link` leads to, on the way that the link took.
+Task<Expected<UdpUpstream>> open_relay(EventLoop& loop, const ProxyLink& link,
+                                       const Endpoint& relay, const Flow& flow,
+                                       const UpstreamOptions& options) {
+  UdpUpstream upstream;
+  if (link.hop() == nullptr) {
+    auto datagrams = dial_udp(loop, relay, options);
+    if (!datagrams) co_return unexpected(std::move(datagrams).error());
+    upstream.socket = std::move(datagrams->socket);
+    upstream.reported = std::move(datagrams->reported);
+    co_return upstream;
+  }
+  Flow to_relay = flow;
+  to_relay.original_destination = relay;
+  auto outer = co_await link.hop()->associate(loop, to_relay);
+  if (!outer) co_return unexpected(no_relayed_udp(std::move(outer).error(), link));
+  outer->via = {};  // the log names the last hop's way out
+  co_return outer;
 }
 
 class Socks5 : public WayOut {
@@ -112,7 +157,9 @@ class Socks5 : public WayOut {
 
   std::string_view name() const override { return server_.name; }
   bool wants_name() const override { return send_names_; }
-  bool carries_udp() const override { return server_.through == nullptr; }
+  bool carries_udp() const override {
+    return server_.through == nullptr || server_.through->reaches_relays();
+  }
   std::span<const Endpoint> proxies() const override { return server_.first_proxies(); }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
@@ -149,9 +196,10 @@ Task<Expected<Upstream>> Socks5::connect(EventLoop& loop, const Flow& flow,
 
 Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow) const {
   if (!carries_udp()) {
-    co_return unexpected(ConnectFailure{.reason = ConnectReason::unsupported,
-                                        .os_error = 0,
-                                        .detail = "a chain of proxies carries no UDP"});
+    co_return unexpected(
+        ConnectFailure{.reason = ConnectReason::unsupported,
+                       .os_error = 0,
+                       .detail = "a hop before " + server_.name + " carries no UDP"});
   }
   // All zeros: where our datagrams will come from is not known before the relay's address is.
   const Endpoint unknown{.address = Address::any(server_.addresses.front().address.family())};
@@ -161,16 +209,12 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
   if (!answered) co_return unexpected(std::move(answered).error());
   const auto relay = relay_address(answered->link, answered->reply);
   if (!relay) co_return unexpected(relay.error());
-  auto datagrams = dial_udp(loop, *relay, server_.options);
-  if (!datagrams) co_return unexpected(std::move(datagrams).error());
-  auto control = std::move(answered->link).into_control();
-  UdpUpstream upstream;
-  upstream.socket = std::move(datagrams->socket);
-  upstream.reported = std::move(datagrams->reported);
-  upstream.control = std::move(control.socket);
-  upstream.control_reported = std::move(control.reported);
-  upstream.header = socks5::udp_header(flow.original_destination);
-  upstream.unwrap = unwrap_socks5;
+  auto upstream = co_await open_relay(loop, answered->link, *relay, flow, server_.options);
+  if (!upstream) co_return upstream;
+  upstream->controls.push_back(std::move(answered->link).into_control());
+  upstream->header += socks5::udp_header(flow.original_destination);
+  ++upstream->relay_headers;
+  upstream->unwrap = unwrap_socks5;
   co_return upstream;
 }
 

@@ -15,8 +15,9 @@ std::shared_ptr<const WayOut> make_socks5(std::string name, std::vector<Endpoint
                                           std::optional<Credentials> credentials, bool send_names,
                                           const UpstreamOptions& options);
 
-/// The same with what a way out in a configuration may say besides. Through another proxy
-/// (ProxyServer::through) it carries TCP only: its datagrams would not take that way.
+/// The same with what a way out in a configuration may say besides. Behind another proxy
+/// (ProxyServer::through) it carries UDP where that one does (WayOut::reaches_relays): its
+/// association is made through an association there, and each datagram bears both headers.
 std::shared_ptr<const WayOut> make_socks5(std::shared_ptr<const ProxyServer> server,
                                           bool send_names);
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/limits.h"
 #include "egress/stream_layer.h"
@@ -69,6 +70,8 @@ class ReportedUpstream {
   Endpoint remote_;
 };
 
+class WayOut;
+
 /// A TCP upstream: connected, handshakes done, tuned (tune_relayed_tcp), registered with the loop.
 struct Upstream {
   WatchedFd socket;
@@ -78,20 +81,27 @@ struct Upstream {
   std::unique_ptr<StreamLayer> layer = nullptr;
   /// What a group chose, "eu (paris)", as long as the way out lives; "": the way out's own name.
   std::string_view via = {};
+  /// The member of a group that made it, which lives as long as the group; null: no group did.
+  const WayOut* member = nullptr;
+};
+
+/// A TCP connection that a SOCKS5 association lives by: readable once the proxy has ended it.
+struct AssociationControl {
+  WatchedFd socket;
+  ReportedUpstream reported;
 };
 
 /// A UDP upstream for one (client, original destination) pair.
 struct UdpUpstream {
-  /// The payload of a received datagram, without the relay's header. Empty optional: not for us.
+  /// The payload of a received datagram, without the relays' headers. Empty optional: not for us.
   using Unwrap = std::optional<std::string_view> (*)(const UdpUpstream&, std::string_view datagram);
 
   WatchedFd socket;  ///< connected: to the destination, or to a proxy's relay address
   ReportedUpstream reported;
-  /// SOCKS5: the TCP connection that the association lives by: readable once the proxy has ended
-  /// it. Else not valid.
-  WatchedFd control;
-  ReportedUpstream control_reported;
-  std::string header;  ///< goes before each datagram sent (SOCKS5 UDP request header), often ""
+  /// SOCKS5: one for each proxy on the way; it is over when one of them is.
+  std::vector<AssociationControl> controls;
+  std::string header;  ///< goes before each datagram sent (SOCKS5 UDP request headers), often ""
+  std::size_t relay_headers = 0;  ///< how many relays' headers `header` begins with
   Unwrap unwrap = [](const UdpUpstream&, std::string_view datagram) {
     return std::optional(datagram);
   };
@@ -106,6 +116,9 @@ class WayOut {
   /// Whether connect() makes use of Hints::host, so that it pays to wait for a name.
   [[nodiscard]] virtual bool wants_name() const = 0;
   [[nodiscard]] virtual bool carries_udp() const = 0;
+  /// Whether datagrams to the relay of a proxy that is reached through this way out arrive there as
+  /// they were sent, whichever member of a group carries them.
+  [[nodiscard]] virtual bool reaches_relays() const { return carries_udp(); }
   /// The addresses of the proxy, valid while this lives; empty where there is none.
   [[nodiscard]] virtual std::span<const Endpoint> proxies() const { return {}; }
   /// Deadlines as in UpstreamOptions, which the way out was made with. `flow` and `hints` outlive

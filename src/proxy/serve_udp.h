@@ -134,7 +134,9 @@ class UdpServer {
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(UdpSession& session);
   bool opened(UdpSession& session, UdpUpstream upstream);
   Task<> serve_replies(UdpSession& session);
-  Task<> serve_control(UdpSession& session);
+  /// The replies, and the control connections from that one on.
+  Task<> serve_from(UdpSession& session, std::size_t control);
+  Task<> serve_control(UdpSession& session, std::size_t index);
   void take_replies(UdpSession& session, std::size_t count);
   SendOutcome reply(UdpSession& session);
   void upstream_failed(UdpSession& session, int error);

@@ -97,11 +97,7 @@ Task<> UdpServer::serve(Session session) {
     co_return;
   }
   if (!opened(*session, *std::move(upstream))) co_return;
-  if (session->upstream.control.valid()) {
-    co_await both(serve_replies(*session), serve_control(*session));
-  } else {
-    co_await serve_replies(*session);
-  }
+  co_await serve_from(*session, 0);
 }
 
 Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession& session) {
@@ -134,13 +130,14 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
 }
 
 bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
-  if (upstream.control.valid() && options_.fds != nullptr) {
-    if (!options_.fds->take_for_udp(1)) {
+  const int controls = static_cast<int>(upstream.controls.size());
+  if (controls > 0 && options_.fds != nullptr) {
+    if (!options_.fds->take_for_udp(controls)) {
       count(Counter::descriptors_short);
       refuse(session, {.reason = ConnectReason::resources, .os_error = EMFILE, .detail = {}});
       return false;
     }
-    ++session.descriptors;
+    session.descriptors += controls;
   }
   session.upstream = std::move(upstream);
   if (!session.upstream.via.empty()) session.flow.way_out = session.upstream.via;
@@ -195,11 +192,17 @@ Task<> UdpServer::serve_replies(UdpSession& session) {
   }
 }
 
-// The proxy ends an association by closing the TCP connection it was asked for on (RFC 1928
+// NOLINTNEXTLINE(misc-no-recursion): as deep as a chain of proxies
+Task<> UdpServer::serve_from(UdpSession& session, std::size_t control) {
+  if (control >= session.upstream.controls.size()) co_return co_await serve_replies(session);
+  co_await both(serve_control(session, control), serve_from(session, control + 1));
+}
+
+// A proxy ends an association by closing the TCP connection it was asked for on (RFC 1928
 // section 6). Nothing is to arrive on it: whatever does is the end, too.
-Task<> UdpServer::serve_control(UdpSession& session) {
+Task<> UdpServer::serve_control(UdpSession& session, std::size_t index) {
   if (session.state != UdpSession::State::open) co_return;
-  const Wake wake = co_await loop_.readable(session.upstream.control.slot());
+  const Wake wake = co_await loop_.readable(session.upstream.controls[index].socket.slot());
   if (session.state != UdpSession::State::open) co_return;
   end(session, wake == Wake::ready ? EndReason::upstream_reset : EndReason::shutdown);
 }
@@ -329,8 +332,9 @@ void UdpServer::end(UdpSession& session, EndReason reason) {
 
 /// Closes the sockets at once, whoever waits on them, and gives back what the session held.
 void UdpServer::release(UdpSession& session) {
-  for (WatchedFd* fd : {&session.upstream.socket, &session.upstream.control}) {
-    if (fd->valid()) loop_.cancel(fd->slot());
+  if (session.upstream.socket.valid()) loop_.cancel(session.upstream.socket.slot());
+  for (AssociationControl& control : session.upstream.controls) {
+    loop_.cancel(control.socket.slot());
   }
   session.upstream = {};
   session.hello.reset();

@@ -100,7 +100,7 @@ TEST_P(DirectOn, udp_is_a_connected_socket_without_a_header) {
   const auto upstream = stage_.run(direct->associate(stage_.loop(), flow));
   ASSERT_TRUE(upstream.has_value());
   EXPECT_EQ(upstream->header, "");
-  EXPECT_FALSE(upstream->control.valid());
+  EXPECT_TRUE(upstream->controls.empty());
   EXPECT_EQ(upstream->unwrap(*upstream, "abc"), "abc");
   ASSERT_EQ(::send(upstream->socket.fd(), "ping", 4, 0), 4);
   char buffer[16];

@@ -133,18 +133,35 @@ TEST(MakeWaysOut, a_group_within_a_chain_is_checked_as_well) {
   for (const auto& group : made->groups) EXPECT_TRUE(group->check().has_value());
 }
 
-TEST(MakeWaysOut, a_chain_of_proxies_carries_no_datagrams) {
+TEST(MakeWaysOut, a_chain_carries_datagrams_where_every_hop_does) {
+  const auto version = proxy_protocol::Version::v2;
   const auto made = make_ways_out(
       std::vector<WayOutSpec>{
           {.name = "near", .proxy = "socks5://127.0.0.1:1080"},
+          {.name = "web", .proxy = "http://127.0.0.1:1080"},
+          {.name = "four", .proxy = "socks4a://127.0.0.1:1080"},
+          {.name = "told", .proxy = "socks5://127.0.0.1:1080", .proxy_protocol = version},
+          {.name = "both", .group = GroupKind::failover, .members = {"near", "behind"}},
+          {.name = "mixed", .group = GroupKind::failover, .members = {"near", "web"}},
           {.name = "far", .proxy = "socks5://127.0.0.1:1081", .via = {"near"}},
+          {.name = "third", .proxy = "socks5://127.0.0.1:1082", .via = {"near", "far"}},
+          {.name = "alone", .via = {"near", "far"}},
+          {.name = "over-web", .proxy = "socks5://127.0.0.1:1081", .via = {"web"}},
+          {.name = "over-four", .proxy = "socks5://127.0.0.1:1081", .via = {"near", "four"}},
+          {.name = "over-told", .proxy = "socks5://127.0.0.1:1081", .via = {"told"}},
+          {.name = "over-both", .proxy = "socks5://127.0.0.1:1081", .via = {"both"}},
+          {.name = "over-mixed", .proxy = "socks5://127.0.0.1:1081", .via = {"mixed"}},
+          {.name = "to-web", .proxy = "http://127.0.0.1:1081", .via = {"near"}},
           {.name = "bound", .interface = "lo"},
           {.name = "behind", .proxy = "socks5://127.0.0.1:1081", .via = {"bound"}}},
       {});
-  ASSERT_TRUE(made.has_value());
-  EXPECT_TRUE(made->find("near")->carries_udp());
-  EXPECT_FALSE(made->find("far")->carries_udp());
-  EXPECT_TRUE(made->find("behind")->carries_udp());
+  ASSERT_TRUE(made.has_value()) << made.error().text();
+  for (const char* name : {"near", "far", "third", "alone", "over-both", "behind", "mixed"}) {
+    EXPECT_TRUE(made->find(name)->carries_udp()) << name;
+  }
+  for (const char* name : {"over-web", "over-four", "over-told", "over-mixed", "to-web"}) {
+    EXPECT_FALSE(made->find(name)->carries_udp()) << name;
+  }
 }
 
 TEST(MakeWaysOut, resolve_sends_the_name_to_the_proxy) {

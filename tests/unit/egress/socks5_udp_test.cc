@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <poll.h>
 
+#include "egress/group.h"
 #include "egress/socks5.h"
 #include "egress/wire/socks5.h"
 #include "unit/egress/fake_peer.h"
@@ -64,8 +65,9 @@ TEST_F(Socks5Udp, datagrams_go_to_the_relay_and_back) {
   const auto upstream = associate_with(reply_naming(relay_.address));
   ASSERT_TRUE(upstream.has_value());
   EXPECT_EQ(upstream->header, kHeader);
-  EXPECT_TRUE(upstream->control.valid());
-  EXPECT_FALSE(upstream->control.slot().has(Slot::kReadable));  // who waits for its end, waits
+  ASSERT_EQ(upstream->controls.size(), 1U);
+  EXPECT_FALSE(
+      upstream->controls[0].socket.slot().has(Slot::kReadable));  // who waits for its end, waits
   const std::string query = upstream->header + "query";
   ::send(upstream->socket.fd(), query.data(), query.size(), 0);
   sockaddr_storage from{};
@@ -103,8 +105,8 @@ TEST_F(Socks5Udp, takes_only_whole_datagrams_from_the_destination) {
 Task<bool> control_tells_the_end(EventLoop& loop, const WayOut& out) {
   auto upstream = co_await out.associate(loop, kFlow);
   if (!upstream) co_return false;
-  const Wake wake = co_await loop.readable(upstream->control.slot(), kPatienceMs);
-  co_return wake == Wake::ready && upstream->control.slot().has(Slot::kPeerClosed);
+  const Wake wake = co_await loop.readable(upstream->controls[0].socket.slot(), kPatienceMs);
+  co_return wake == Wake::ready && upstream->controls[0].socket.slot().has(Slot::kPeerClosed);
 }
 
 TEST_F(Socks5Udp, ends_with_its_control_connection) {
@@ -127,6 +129,100 @@ TEST_F(Socks5Udp, says_that_the_proxy_carries_no_udp) {
   const auto upstream = associate_with("\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"s);
   ASSERT_FALSE(upstream.has_value());
   EXPECT_EQ(upstream.error().reason, ConnectReason::unsupported);
+}
+
+const Endpoint kInner = *Endpoint::parse("198.51.100.9:1080");
+const Endpoint kInnerRelay = *Endpoint::parse("198.51.100.9:4242");
+const std::string kConnect =
+    socks5::request(socks5::Command::connect, {.domain = {}, .endpoint = kInner});
+const std::string kGranted = "\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"s;
+
+/// What the outer proxy hears of the inner one's control connection.
+Script inner_control(const std::string& reply) {
+  return {expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kConnect), say(kGranted),
+          expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest), say(reply)};
+}
+
+std::shared_ptr<const WayOut> behind(std::shared_ptr<const WayOut> outer) {
+  auto server = std::make_shared<ProxyServer>("socks5://inner", std::vector{kInner}, std::nullopt,
+                                              UpstreamOptions{});
+  server->through = std::move(outer);
+  return make_socks5(std::move(server), false);
+}
+
+class Socks5UdpChain : public testing::Test {
+ protected:
+  UdpResult associate(Script first, Script second) {
+    peer_.emplace(stage_, std::vector<Script>{std::move(first), std::move(second)});
+    const auto outer = make_socks5("socks5://outer", {peer_->address()}, {}, false, {});
+    return stage_.run(behind(outer)->associate(stage_.loop(), kFlow), peer_->serve());
+  }
+  Script outer_association() const {
+    return {expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest),
+            say(reply_naming(relay_.address))};
+  }
+
+  Stage stage_;
+  Relay relay_;
+  std::optional<FakePeer> peer_;
+};
+
+TEST_F(Socks5UdpChain, each_datagram_bears_the_headers_of_both_relays) {
+  const auto upstream = associate(inner_control(reply_naming(kInnerRelay)), outer_association());
+  ASSERT_TRUE(upstream.has_value()) << upstream.error().detail;
+  EXPECT_EQ(upstream->controls.size(), 2U);
+  EXPECT_EQ(upstream->header, socks5::udp_header(kInnerRelay) + kHeader);
+  EXPECT_EQ(peer_endpoint(upstream->socket.fd()).value(), relay_.address);
+}
+
+TEST_F(Socks5UdpChain, takes_only_what_came_from_the_destination_by_the_inner_relay) {
+  const auto upstream = associate(inner_control(reply_naming(kInnerRelay)), outer_association());
+  ASSERT_TRUE(upstream.has_value()) << upstream.error().detail;
+  const auto unwrap = [&upstream](const std::string& datagram) {
+    return upstream->unwrap(*upstream, datagram);
+  };
+  const std::string outer = socks5::udp_header(kInnerRelay);
+  const std::string reserved = "\xff\xff"s;
+  EXPECT_EQ(unwrap(outer + kHeader + "answer"), "answer");
+  EXPECT_EQ(unwrap(reserved + outer.substr(2) + reserved + kHeader.substr(2) + "x"), "x");
+  EXPECT_EQ(unwrap(outer + socks5::udp_header(*Endpoint::parse("192.0.2.8:53")) + "x"),
+            std::nullopt);
+  EXPECT_EQ(unwrap(socks5::udp_header(*Endpoint::parse("198.51.100.9:4243")) + kHeader + "x"),
+            std::nullopt);
+  EXPECT_EQ(unwrap(kHeader + "past the inner relay"), std::nullopt);
+  EXPECT_EQ(unwrap(outer), std::nullopt);
+}
+
+TEST_F(Socks5UdpChain, an_open_relay_address_is_the_inner_proxys) {
+  const Endpoint open{.address = Address(), .port = 4242};
+  const auto upstream = associate(inner_control(reply_naming(open)), outer_association());
+  ASSERT_TRUE(upstream.has_value()) << upstream.error().detail;
+  EXPECT_EQ(upstream->header, socks5::udp_header(kInnerRelay) + kHeader);
+}
+
+TEST_F(Socks5UdpChain, an_outer_proxy_without_udp_is_named) {
+  const auto upstream = associate(inner_control(reply_naming(kInnerRelay)),
+                                  {expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest),
+                                   say("\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00"s)});
+  ASSERT_FALSE(upstream.has_value());
+  EXPECT_EQ(upstream.error().reason, ConnectReason::unsupported);
+  EXPECT_EQ(upstream.error().detail,
+            "socks5://inner cannot be sent datagrams: SOCKS5 reply 7: command not supported");
+}
+
+TEST_F(Socks5UdpChain, a_group_carries_the_datagrams_by_the_member_that_made_the_connection) {
+  peer_.emplace(stage_,
+                std::vector<Script>{inner_control(reply_naming(kInnerRelay)), outer_association()});
+  FakePeer other(stage_, {});
+  // Round robin: the next flow would begin with the other member.
+  const auto group =
+      Group::create("eu", GroupKind::round_robin,
+                    {{"paris", make_socks5("socks5://paris", {peer_->address()}, {}, false, {})},
+                     {"rome", make_socks5("socks5://rome", {other.address()}, {}, false, {})}});
+  const auto upstream = stage_.run(behind(group)->associate(stage_.loop(), kFlow), peer_->serve());
+  ASSERT_TRUE(upstream.has_value()) << upstream.error().detail;
+  EXPECT_EQ(peer_->connections(), 2U);
+  EXPECT_EQ(upstream->via, "");
 }
 
 }  // namespace

@@ -113,7 +113,7 @@ class ToServer final : public WayOut {
                                              : std::nullopt;
     };
     if (control != nullptr) {
-      upstream.control = *WatchedFd::create(loop, std::move(*control), 0);
+      upstream.controls.push_back({*WatchedFd::create(loop, std::move(*control), 0), {}});
     }
     co_return upstream;
   }
