@@ -247,10 +247,9 @@ void UdpServer::learn(UdpSession& session, const Arrival& arrival) {
   const std::string_view first = datagrams_.empty() ? "" : datagrams_.front().payload;
   session.facts = plain_facts(session.flow);
   learn_first_datagram(first, session.facts);
-  if (rules.uses(TermKey::interface)) {
-    session.facts.interface =
-        arrival_interface(arrival.listener.fd.fd(), from_clients_->header(arrival.index));
-  }
+  // Always: rules that come while the session awaits its decision may ask for it.
+  session.facts.interface =
+      arrival_interface(arrival.listener.fd.fd(), from_clients_->header(arrival.index));
   session.quic = is_quic_initial(first);
   if (session.quic && (options_.observe_content || rules.uses(TermKey::host))) {
     session.hello = std::make_unique<QuicHelloReader>();

@@ -324,6 +324,31 @@ TEST_P(DecideUdp, session_that_waits_is_decided_by_rules_that_come_meanwhile) {
   EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
 }
 
+TEST_P(DecideUdp, rules_that_come_meanwhile_may_ask_for_the_interface) {
+  decide_by({"host denied.example -> reject"});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  const Datagrams datagrams = hello("a.example");
+  client.send(listener, datagrams.first);
+  ASSERT_TRUE(eventually([&] { return sessions() == 1; }));
+  decide_by({"not in nowhere0 -> reject"});
+  on_loop<int>([this] { return udp->end_changed(*policy.get()), 0; });
+  client.send(listener, datagrams.second);
+  EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+}
+
+TEST_P(DecideUdp, new_rules_end_a_session_by_its_interface) {
+  decide_by({"port 4433 -> direct"});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  EXPECT_EQ(pass(client, "hello"), "hello");
+  PolicySource source;
+  source.rules = {{.text = "not in nowhere0 -> reject", .place = {}}};
+  const auto changed = Policy::create(Ruleset::compile(std::move(source)).value(), {way_out});
+  on_loop<int>([&] { return udp->end_changed(*changed), 0; });
+  EXPECT_EQ(sessions(), 0U);
+}
+
 TEST_P(DecideUdp, new_rules_end_a_session_by_the_name_that_was_seen) {
   decide_by({"port 4433 -> direct"});
   start();
