@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -80,6 +81,18 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
 
 Result<void> TrafficSetup::open_log_file(const std::string& path) {
   if (!path.empty()) log_file = SHUNT_TRY(open_file(path));
+  return {};
+}
+
+// The log's thread goes on writing to the same descriptor: a write(2) that is under way ends in the
+// file that it began in, the next one goes to the new file. It writes whole lines at once, and a
+// part of them only where a disk is full or a reader of a FIFO slow, which then is the same FIFO.
+Result<void> TrafficSetup::reopen_log_file(const std::string& path) const {
+  if (path.empty() || !log_file.valid()) return {};
+  const UniqueFd fresh = SHUNT_TRY(open_file(path));
+  if (::dup3(fresh.get(), log_file.get(), O_CLOEXEC) < 0) {
+    return Failure(errno_error(fmt::format("using the log file {}", path)));
+  }
   return {};
 }
 

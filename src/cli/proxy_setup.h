@@ -44,6 +44,9 @@ struct TrafficSetup {
   [[nodiscard]] ProxyOptions proxy_options(const Options& options) const;
   /// The traffic lines go to the file `path`, unless that is "".
   Result<void> open_log_file(const std::string& path);
+  /// Opens the file `path` anew, which may have been renamed, and lets the lines go there from now
+  /// on. On failure they go where they went. Nothing to do for "".
+  Result<void> reopen_log_file(const std::string& path) const;
   /// Without a file they go to the descriptor `fd`, which is not closed (-1: nowhere). `names` (may
   /// be null) tells whose a flow is and outlives the setup. Starts the log's thread.
   void start_log(bool json, int fd, ProcessNames* names);

@@ -268,6 +268,10 @@ Result<std::vector<RuleHits>> Service::rule_hits() const {
 }
 
 std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
+  // Whatever becomes of the file: who rotates logs has nothing to do with it.
+  if (const auto opened = traffic_.reopen_log_file(checked_.config.log.to); !opened) {
+    log(LogLevel::error, "the log file stays the one that is open: " + opened.error().text());
+  }
   auto config = read_config(checked_.config.source->file());
   if (!config) return std::unexpected(std::move(config).error());
   if (const auto keys = needs_restart(checked_.config, *config); !keys.empty()) {
