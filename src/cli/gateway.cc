@@ -135,7 +135,8 @@ Result<int> run_gateway(const Options& options) {
   raise_descriptor_limit();
   auto capture = SHUNT_TRY(GatewayCapture::create(request.capture));
   auto traffic = SHUNT_TRY(set_up_traffic(options, request.rules, capture.egress_mark()));
-  const auto loop = proxy_loop_warning(*traffic.way_out, request.capture, Wording::flags);
+  const auto loop =
+      proxy_loop_warning(*traffic.way_out, request.capture, *request.rules, Wording::flags);
   const DnsConfig dns_options = SHUNT_TRY(dns_config(options));
   auto dns = SHUNT_TRY(set_up_dns(dns_options, capture.method().method));
   static_cast<void>(

@@ -9,11 +9,14 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <ranges>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/escape.h"
+#include "capture/selector.h"
 #include "kernel/links.h"
 #include "kernel/sock_diag.h"
 #include "kernel/socket_users.h"
@@ -40,14 +43,6 @@ std::vector<uid_t> users_behind(const Endpoint& listener) {
   return users;
 }
 
-bool is_let_out(uid_t user, const std::vector<Exclusion>& exclusions) {
-  return std::ranges::any_of(exclusions, [user](const Exclusion& exclusion) {
-    return std::ranges::any_of(exclusion.users, [user](const auto& range) {
-      return range.low <= user && user <= range.high;
-    });
-  });
-}
-
 std::string named(uid_t user) {
   passwd entry{};
   passwd* found = nullptr;
@@ -57,33 +52,72 @@ std::string named(uid_t user) {
                           : fmt::format("user {} ({})", user, escaped(found->pw_name));
 }
 
-/// What is excluded, or sent direct by a rule that no other stands before.
-std::vector<Exclusion> left_alone(const GatewayOptions& capture) {
-  std::vector<Exclusion> out = capture.exclusions;
-  for (const KernelDecision& rule : capture.kernel_rules) {
-    if (!rule.leave) break;
-    out.push_back(rule.match);
+/// The users that a rule's terms ask for; empty where they do not, or not plainly.
+std::vector<NumberRange> users_of(const Rule& rule) {
+  std::vector<Term> terms;
+  std::ranges::copy_if(rule.terms, std::back_inserter(terms), [](const Term& term) {
+    return term.key == TermKey::uid || term.key == TermKey::user;
+  });
+  if (terms.empty()) return {};
+  auto match = exclusion_of(terms, rule.text);
+  return match ? std::move(match->users) : std::vector<NumberRange>();
+}
+
+bool contains(const std::vector<NumberRange>& ranges, uid_t user) {
+  return std::ranges::any_of(
+      ranges, [user](const auto& range) { return range.low <= user && user <= range.high; });
+}
+
+/// What the verdict carries goes through no proxy.
+bool reaches_no_proxy(const Verdict& verdict) {
+  return verdict.denies() || std::ranges::all_of(verdict.ways, [](std::uint16_t way) {
+           return way == Ruleset::kDirectWay;
+         });
+}
+
+/// Whether no rule that may match what the user's programs send leads to a proxy, down to the rule
+/// that matches all of it. The proxy decides that as well as the kernel: what is captured is sent
+/// on directly.
+bool is_let_out_by_rules(uid_t user, const Ruleset& rules) {
+  for (std::uint32_t number = 1; number <= rules.size(); ++number) {
+    const Rule& rule = rules.rule(number);
+    const std::vector<NumberRange> users = users_of(rule);
+    if (!users.empty() && !contains(users, user)) continue;
+    if (!reaches_no_proxy(rules.verdict(number))) return false;
+    if (rule.terms.empty() || (rule.terms.size() == 1 && !users.empty())) return true;
   }
-  return out;
+  return reaches_no_proxy(rules.verdict(0));
+}
+
+bool names_users(const GatewayOptions& capture, const Ruleset& rules) {
+  if (std::ranges::any_of(capture.exclusions, [](const auto& it) { return !it.users.empty(); })) {
+    return true;
+  }
+  for (std::uint32_t number = 1; number <= rules.size(); ++number) {
+    const bool plain = rules.rule(number).terms.size() == 1;
+    const bool out = plain && reaches_no_proxy(rules.verdict(number));
+    if (out && !users_of(rules.rule(number)).empty()) return true;
+  }
+  return false;
 }
 
 }  // namespace
 
 std::optional<std::string> proxy_loop_warning(const WayOut& way_out, const GatewayOptions& capture,
-                                              Wording wording) {
+                                              const Ruleset& rules, Wording wording) {
   if (!capture.host) return std::nullopt;
   const auto proxies = way_out.proxies();
   const auto here = std::ranges::find_if(
       proxies, [](const Endpoint& proxy) { return is_this_machines(proxy.address); });
   if (here == proxies.end()) return std::nullopt;
   const std::vector<uid_t> users = users_behind(*here);
-  const std::vector<Exclusion> exclusions = left_alone(capture);
-  const bool let_out =
-      std::ranges::all_of(users, [&](uid_t user) { return is_let_out(user, exclusions); });
+  const bool let_out = std::ranges::all_of(users, [&](uid_t user) {
+    return is_let_out_by_rules(user, rules) ||
+           std::ranges::any_of(capture.exclusions,
+                               [user](const auto& it) { return contains(it.users, user); });
+  });
   if (!users.empty() && let_out) return std::nullopt;
-  const bool some_user_is_let_out = std::ranges::any_of(
-      exclusions, [](const Exclusion& exclusion) { return !exclusion.users.empty(); });
-  if (users.empty() && some_user_is_let_out) return std::nullopt;  // presumably that one
+  if (users.empty() && names_users(capture, rules)) return std::nullopt;  // presumably that one
 
   const bool flags = wording == Wording::flags;
   const std::string who =

@@ -10,6 +10,7 @@
 
 #include "capture/gateway_plan.h"
 #include "egress/way_out.h"
+#include "policy/ruleset.h"
 
 namespace shunt::cli {
 
@@ -17,9 +18,10 @@ namespace shunt::cli {
 enum class Wording : std::uint8_t { flags, configuration };
 
 /// What to warn of, and the exclusion that mends it; empty where the proxy is elsewhere or is let
-/// out already. Looks for the program that listens at the proxy's address, to name its user. A
-/// warning and no error: a tunnel that is up already (ssh -D) dials nothing here.
+/// out already, by an exclusion or by rules that send none of its user's traffic to a proxy. Looks
+/// for the program that listens at the proxy's address, to name its user. A warning and no error: a
+/// tunnel that is up already (ssh -D) dials nothing here.
 std::optional<std::string> proxy_loop_warning(const WayOut& way_out, const GatewayOptions& capture,
-                                              Wording wording);
+                                              const Ruleset& rules, Wording wording);
 
 }  // namespace shunt::cli

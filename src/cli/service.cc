@@ -351,9 +351,9 @@ std::vector<std::string> Service::look_for_oddities() const {
   }
   GatewayOptions capture = request_.capture;
   capture.exclusions = checked_.config.capture.options.exclusions;
-  capture.kernel_rules = kernel_decisions(*checked_.rules);
   for (const auto& [name, way_out] : ways_out_.by_name) {
-    if (auto loop = proxy_loop_warning(*way_out, capture, Wording::configuration)) {
+    if (auto loop =
+            proxy_loop_warning(*way_out, capture, *checked_.rules, Wording::configuration)) {
       out.push_back(*std::move(loop));
     }
   }

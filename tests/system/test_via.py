@@ -341,6 +341,29 @@ def test_a_proxy_whose_own_connections_would_be_captured_is_warned_of_with_the_f
     assert gateway.stop() == 0
 
 
+DNS = ("--dns", "remote", "--dns-server", f"tcp://{Lab.FAR[4]}")
+
+
+@pytest.mark.parametrize("rules, warned", [
+    ([f"uid {UNPRIVILEGED} -> direct"], False),
+    ([f"uid {UNPRIVILEGED + 1} -> via", f"uid {UNPRIVILEGED} -> direct"], False),
+    (["host ads.example -> reject", f"uid {UNPRIVILEGED} -> direct"], False),
+    ([f"port 80 uid {UNPRIVILEGED} -> direct"], True),
+    (["port 80 -> via", f"uid {UNPRIVILEGED} -> direct"], True),
+    ([f"uid {UNPRIVILEGED} -> direct else via"], True),
+    ([f"not uid {UNPRIVILEGED} -> direct"], True),
+], ids=lambda value: " + ".join(value) if isinstance(value, list) else str(value))
+@pytest.mark.parametrize("dns", [(), DNS], ids=["plain", "dns"])
+def test_a_proxy_whose_user_a_rule_sends_directly_is_not_warned_of(lab, dns, rules, warned):
+    """Whether the kernel decides it, or with --dns the proxy."""
+    needs_users()
+    Microsocks(lab.gateway, "127.0.0.1", run_as=UNPRIVILEGED)
+    gateway = Gateway(lab.gateway, "--host", "--via", f"socks5://127.0.0.1:{Microsocks.port}", *dns,
+                      *map("--rule={}".format, rules))
+    assert gateway.said(LOOP) == warned
+    assert gateway.stop() == 0
+
+
 def test_a_proxy_that_is_not_up_yet_is_warned_of_all_the_same(lab):
     gateway = Gateway(lab.gateway, "--host", "--via", "socks5://127.0.0.1:9")
     assert gateway.said(LOOP)
