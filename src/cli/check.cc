@@ -8,6 +8,7 @@
 #include "cli/config_report.h"
 #include "cli/output.h"
 #include "config/config.h"
+#include "egress/check_way_outs.h"
 
 namespace shunt::cli {
 namespace {
@@ -28,6 +29,9 @@ Result<int> run_check(const Options& options) {
   if (!config) return report_mistakes(config.error());
   const auto checked = check_config(*std::move(config));
   if (!checked) return report_mistakes(checked.error());
+  if (const auto mistakes = trust_mistakes(checked->config.ways_out); !mistakes.empty()) {
+    return report_mistakes(mistakes);
+  }
   const auto warnings = config_warnings(*checked);
   report_warnings(warnings);
   std::string text =
@@ -48,8 +52,9 @@ constinit const Command kCheckCommand = {
     .summary = "say what is wrong with a configuration file",
     .usage = "[FILE]",
     .description =
-        "Reads FILE (default /etc/shunt/shunt.toml) as `shunt serve` would, with the lists and "
-        "databases that it names, and prints every mistake with its place. Warns of rules that "
+        "Reads FILE (default /etc/shunt/shunt.toml) as `shunt serve` would, with the lists, "
+        "databases and trusted certificates that it names, and prints every mistake with its "
+        "place. Warns of rules that "
         "can never match, of ways out that no rule leads to, of secrets that other users can read, "
         "and of listeners where anybody may say who the client is.\n\n"
         "Exits with 3 when there are mistakes, with 0 otherwise. Needs no privilege and changes "

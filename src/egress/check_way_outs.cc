@@ -11,6 +11,7 @@
 #include "base/error_numbers.h"
 #include "base/escape.h"
 #include "base/suggest.h"
+#include "egress/tls_client.h"
 #include "egress/way_out_cycles.h"
 #include "egress/way_out_url.h"
 
@@ -329,6 +330,19 @@ std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
     check_names(specs, spec, "members", spec.members, mistakes);
   }
   std::ranges::move(way_out_cycles(specs), std::back_inserter(mistakes));
+  return mistakes;
+}
+
+std::vector<Error> trust_mistakes(std::span<const WayOutSpec> specs) {
+  std::vector<Error> mistakes;
+  for (const WayOutSpec& spec : specs) {
+    if (spec.tls_ca.empty()) continue;
+    auto made = TlsClient::create({.server_name = {}, .ca_file = spec.tls_ca});
+    if (made) continue;
+    Error error = std::move(made).error();
+    error.place = spec.place ? spec.place("tls-ca") : std::string();
+    mistakes.push_back(with_context(std::move(error), fmt::format("way out \"{}\"", spec.name)));
+  }
   return mistakes;
 }
 

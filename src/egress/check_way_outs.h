@@ -26,4 +26,8 @@ Result<void> check_way_outs(std::span<const WayOutSpec> specs, std::uint32_t own
 /// Null where there is none of that name.
 const WayOutSpec* find_spec(std::span<const WayOutSpec> specs, std::string_view name);
 
+/// The files of `tls-ca` that hold no certificate to trust, or cannot be read: what make_ways_out()
+/// would find. Reads them.
+[[nodiscard]] std::vector<Error> trust_mistakes(std::span<const WayOutSpec> specs);
+
 }  // namespace shunt

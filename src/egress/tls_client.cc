@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <gnutls/gnutls.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "base/error_numbers.h"
@@ -213,9 +215,23 @@ class GnutlsClient : public TlsClient {
   std::string server_name_;
 };
 
+Failure nobody_to_trust(const std::string& ca_file, std::string_view why) {
+  while (why.ends_with('.')) why.remove_suffix(1);
+  const bool system = ca_file.empty();
+  return Failure(make_error(
+      Kind::configuration, error_number::kBadWayOut,
+      fmt::format("no certificate to trust in {}{}{}",
+                  system ? "the system's trust store" : ca_file, why.empty() ? "" : ": ", why),
+      system ? "apt install ca-certificates"
+             : "a file of certificates in PEM (-----BEGIN CERTIFICATE-----)"));
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const TlsClient>> TlsClient::create(const TlsSettings& settings) {
+  if (!settings.ca_file.empty() && ::access(settings.ca_file.c_str(), R_OK) != 0) {
+    return nobody_to_trust(settings.ca_file, strerrordesc_np(errno));
+  }
   gnutls_certificate_credentials_t raw = nullptr;
   if (gnutls_certificate_allocate_credentials(&raw) < 0) {
     return Failure(errno_error("TLS credentials", ENOMEM));
@@ -226,12 +242,7 @@ Result<std::shared_ptr<const TlsClient>> TlsClient::create(const TlsSettings& se
                            : gnutls_certificate_set_x509_trust_file(raw, settings.ca_file.c_str(),
                                                                     GNUTLS_X509_FMT_PEM);
   if (count <= 0) {
-    return Failure(make_error(
-        Kind::configuration, error_number::kBadWayOut,
-        fmt::format("no certificate to trust in {}{}",
-                    system ? "the system's trust store" : settings.ca_file,
-                    count < 0 ? fmt::format(": {}", gnutls_strerror(count)) : std::string()),
-        system ? "apt install ca-certificates" : ""));
+    return nobody_to_trust(settings.ca_file, count < 0 ? gnutls_strerror(count) : "");
   }
   return std::make_shared<GnutlsClient>(std::move(credentials), settings.server_name);
 }

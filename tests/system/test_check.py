@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from netlab import Host
+from netlab import Host, needs
 from shunt import ROOT, shunt
 
 
@@ -55,6 +56,36 @@ def test_a_list_that_is_not_there_is_a_mistake(host):
     path = write(host, "list.toml", "version = 1\nrules.match = ['host @no.txt -> drop']\n")
     done = shunt(host, "check", path, check=False)
     assert done.code == 3 and "no.txt" in done.err
+
+
+@pytest.mark.parametrize("content, why", [
+    (None, ": No such file or directory"),
+    ("", ""),
+    ("no certificate\n", r"(: .*)?"),
+    ("-----BEGIN CERTIFICATE-----\nno base64!\n-----END CERTIFICATE-----\n", ": .*"),
+], ids=["missing", "empty", "text", "garbage"])
+def test_whom_to_trust_is_read(host, content, why):
+    if content is not None:
+        write(host, "ca.pem", content)
+    path = write(host, "tls.toml", "version = 1\n[via.office]\nproxy = 'https://192.0.2.1'\n"
+                                   "tls-ca = 'ca.pem'\n[rules]\ndefault = 'office'\n")
+    done = shunt(host, "check", path, check=False)
+    assert done.code == 3 and done.out == ""
+    assert re.fullmatch(
+        r"error\[S033\]: way out \"office\": no certificate to trust in /run/ca\.pem" + why +
+        r"\n  --> /run/tls\.toml:4:10\n      4 \| tls-ca = 'ca\.pem'\n        \|          \^+"
+        r"\n  help: a file of certificates in PEM \(-----BEGIN CERTIFICATE-----\)\n",
+        done.err), done.err
+
+
+def test_a_certificate_to_trust_is_no_mistake(host):
+    needs("openssl")
+    host.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+              "-nodes", "-days", "2", "-subj", "/CN=proxy", "-keyout", "/run/key.pem", "-out",
+              "/run/ca.pem"])
+    path = write(host, "tls.toml", "version = 1\n[via.office]\nproxy = 'https://192.0.2.1'\n"
+                                   "tls-ca = 'ca.pem'\n[rules]\ndefault = 'office'\n")
+    assert shunt(host, "check", path).err == ""
 
 
 def test_a_file_that_is_not_there_is_an_error(host):
