@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import struct
 import threading
 import zlib
@@ -18,6 +19,7 @@ import pytest
 from daemons import listening
 from netlab import Lab, needs, wait_until
 from peers import TcpServer, UdpEcho, banner, echo_bytes
+from proxies import self_signed
 from shunt import ROOT, Process, read_log, shunt
 
 CONFIG = "/run/shunt.toml"
@@ -196,6 +198,62 @@ def test_what_a_header_said_is_said_on(lab):
         while data := sock.recv(4096):
             said += data
     assert said.endswith(b"203.0.113.50:40000 203.0.113.10:8001 <www.shunt.example> <id-of-old>")
+
+
+def tlvs_of(header: bytes) -> dict[int, bytes]:
+    """Of version 2 over IPv4, by section 2.2 of proxy-protocol.txt."""
+    assert header.startswith(SIGNATURE) and header[13] == 0x11
+    end = 16 + int.from_bytes(header[14:16], "big")
+    at, found = 16 + 12, {}
+    while at < end:
+        size = int.from_bytes(header[at + 1:at + 3], "big")
+        found[header[at]] = header[at + 3:at + 3 + size]
+        at += 3 + size
+    assert at == end
+    return found
+
+
+def test_what_haproxy_says_of_tls_is_the_flows_name_and_goes_on(lab):
+    """The name and the protocol that a TLS client asked haproxy for."""
+    needs("haproxy")
+    self_signed(lab.evil, lab.evil.v4)
+    lab.evil.outside("/run/front.cfg").write_text(
+        "defaults\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"
+        "listen front\n mode tcp\n bind *:7000 ssl crt /run/proxy.pem alpn h2,http/1.1\n"
+        " unique-id-format shunt-test\n"
+        f" server shunt {DMZ[4]}:{PORT} send-proxy-v2 "
+        "proxy-v2-options authority,unique-id,crc32c,ssl\n")
+    lab.evil.spawn(["haproxy", "-db", "-q", "-f", "/run/front.cfg"])
+    wait_until(lambda: listening(lab.evil, 7000), "haproxy")
+
+    def keep(client, record):
+        record.bytes = b""
+        while not record.bytes.endswith(b"payload"):
+            record.bytes += client.recv(4096)
+        client.sendall(b"answer")
+
+    server = TcpServer(lab.server, keep)
+    serve = Serve(lab, f'address = "{DMZ[4]}:{PORT}"\nto = "{Lab.FAR[4]}:{server.port}"\n'
+                       f"accept-proxy = {TRUSTED}",
+                  rules='"host other.example -> reject", "-> out"',
+                  more='[via.out]\nproxy-protocol = "v2"\n')
+    context = ssl.create_default_context(cadata=lab.evil.outside("/run/proxy.crt").read_text())
+    context.check_hostname = False
+    context.set_alpn_protocols(["http/1.1"])
+    with lab.client.connect((lab.evil.v4, 7000)) as sock:
+        mine = sock.getsockname()
+        with context.wrap_socket(sock, server_hostname="www.shunt.example") as tls:
+            tls.sendall(b"payload")
+            assert tls.recv(100) == b"answer"
+    start = serve.wait_log(lambda entry: entry["event"] == "start")
+    assert (start["client"], start["client_port"]) == mine
+    assert (start["authority"], start["alpn"], start["unique_id"]) == (
+        "www.shunt.example", "http/1.1", "shunt-test")
+    end = wait_for_end(serve, 1)
+    assert (end["host"], end["host_from"], end["rule"]) == ("www.shunt.example", "proxy", 2)
+    said = tlvs_of(server.ended(1)[0].bytes)
+    assert said.keys() == {1, 2, 3, 5}
+    assert (said[1], said[2], said[5]) == (b"http/1.1", b"www.shunt.example", b"shunt-test")
 
 
 @pytest.mark.parametrize("make", [v1, v2])

@@ -7,6 +7,7 @@ The peers are on the gateway and the server, the connections come from the clien
 """
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
@@ -79,6 +80,29 @@ def test_haproxy_takes_version_2_with_its_tlvs(lab, version):
     source = "::ffff:" * (version == 6) + CLIENT
     assert re.search(rf"{re.escape(source)} {re.escape(far)}:8001 <www\.shunt\.example> "
                      r"<[0-9a-f]{16}-[0-9a-f]+>", said.out), said.out
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_haproxy_checks_the_checksum(lab, whole):
+    """A header as it was sent, and one with another id: the checksum is right, and it is read."""
+    def keep(client, record):
+        record.bytes = client.recv(4096)
+
+    server = TcpServer(lab.server, keep)
+    way_out(lab, "name=a proxy-protocol=v2", "a", f"{Lab.FAR[4]}:{server.port}",
+            host="www.shunt.example")
+    header = server.ended(1)[0].bytes
+    unique_id = re.search(rb"[0-9a-f]{16}-[0-9a-f]+", header)[0]
+    if not whole:
+        header = header.replace(unique_id, unique_id[::-1])
+    Haproxy(lab.server, 8001, accepting(8001))
+    with lab.client.connect((Lab.FAR[4], 8001)) as sock:
+        sock.sendall(header + ASK)
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := sock.recv(4096):
+                said += data
+    assert said.endswith(b"<www.shunt.example> <" + unique_id + b">") == whole, said
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
