@@ -172,7 +172,8 @@ Result<void> Service::start() {
 // the way back to a kept address. Clients wait in the listeners' queues until then.
 Result<std::vector<std::string>> Service::install() {
   auto problems = SHUNT_TRY(capture_->install());
-  checker_ = SHUNT_TRY(HealthChecker::start(ways_out_.groups));
+  checker_ = SHUNT_TRY(HealthChecker::create(ways_out_.groups));
+  checker_->start();
   proxy_ = SHUNT_TRY(Proxy::start(std::move(options_)));
   return problems;
 }
@@ -207,13 +208,14 @@ std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& check
 std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveFlows live) {
   auto made = make(checked);
   if (!made) return std::unexpected(Mistakes{std::move(made).error()});
-  auto checker = HealthChecker::start(made->ways_out.groups);
+  auto checker = HealthChecker::create(made->ways_out.groups);
   if (!checker) return std::unexpected(Mistakes{std::move(checker).error()});
   if (auto replaced = replace_policy(checked, std::move(made->policy), live); !replaced) {
     return replaced;
   }
   ways_out_ = std::move(made->ways_out);
   checker_ = *std::move(checker);
+  checker_->start();  // as in install(): not before the kernel's rules are there
   checked_ = std::move(checked);
   warnings_ = look_for_oddities();
   return {};

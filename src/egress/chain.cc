@@ -27,6 +27,9 @@ class Chain : public WayOut {
     if (upstream) upstream->via = {};
     co_return upstream;
   }
+  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override {
+    return last_->greet(loop);
+  }
 
  private:
   std::string name_;

@@ -126,9 +126,11 @@ Result<void> check_group(const WayOutSpec& spec) {
   }
   if (!spec.check) return {};
   const CheckSpec& check = *spec.check;
-  if (!check.target.starts_with("tcp://") && !check.target.starts_with("http://")) {
+  if (!check.target.empty() && !check.target.starts_with("tcp://") &&
+      !check.target.starts_with("http://")) {
     return way_out_error(spec, "check", "the target begins with tcp:// or http://",
-                         "tcp://192.0.2.1:443 or http://192.0.2.1/alive");
+                         "tcp://192.0.2.1:443 or http://192.0.2.1/alive, or no target: then the "
+                         "members' proxies themselves are checked");
   }
   if (check.timeout_ms == 0 || check.timeout_ms > check.interval_ms) {
     return way_out_error(spec, "check",
@@ -272,6 +274,32 @@ Result<void> check_toa(const WayOutSpec& spec) {
                     "only a direct way out opens the server's connection itself");
 }
 
+/// Whether a proxy is the last hop that the way out itself names, of a group in every member.
+// NOLINTNEXTLINE(misc-no-recursion): as deep as `left` says
+bool ends_in_proxy(std::span<const WayOutSpec> specs, const std::string& name, std::size_t left) {
+  const WayOutSpec* found = find_spec(specs, name);
+  if (found == nullptr || left == 0) return name != kDirect;  // unknown: told elsewhere
+  if (!found->proxy.empty()) return true;
+  if (!found->via.empty()) return ends_in_proxy(specs, found->via.back(), left - 1);
+  if (!found->group) return false;
+  return std::ranges::all_of(found->members, [&](const std::string& member) {
+    return ends_in_proxy(specs, member, left - 1);
+  });
+}
+
+Result<void> check_greeted(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
+  if (!spec.group || !spec.check || !spec.check->target.empty()) return {};
+  for (const std::string& member : spec.members) {
+    if (ends_in_proxy(specs, member, kDeepestWayOut)) continue;
+    return way_out_error(spec, "check",
+                         fmt::format("without a target the members' proxies are checked, and "
+                                     "\"{}\" is none",
+                                     member),
+                         "target = \"tcp://HOST:PORT\" or \"http://HOST/PATH\"");
+  }
+  return {};
+}
+
 /// The way out of that name, or what is wrong with it.
 void check_names(std::span<const WayOutSpec> specs, const WayOutSpec& spec, std::string_view key,
                  const std::vector<std::string>& names, std::vector<Error>& mistakes) {
@@ -326,6 +354,7 @@ std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
     note(check_via(spec));
     note(check_toa(spec));
     note(check_hops(specs, spec));
+    note(check_greeted(specs, spec));
     check_names(specs, spec, "via", spec.via, mistakes);
     check_names(specs, spec, "members", spec.members, mistakes);
   }

@@ -227,6 +227,17 @@ Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) 
   co_return unexpected(std::move(last));
 }
 
+Task<Expected<void>> Group::greet(EventLoop& loop) const {
+  ConnectFailure last;
+  for (const auto& state : states_) {
+    auto greeted = co_await state->way_out->greet(loop);
+    if (greeted) co_return greeted;
+    last = std::move(greeted).error();
+    if (last.reason == ConnectReason::cancelled) break;
+  }
+  co_return unexpected(std::move(last));
+}
+
 std::vector<MemberStatus> Group::status() const {
   const std::int64_t now = now_ms();
   std::vector<MemberStatus> all;

@@ -37,8 +37,10 @@ enum class GroupKind : std::uint8_t {
 
 /// How members are looked at when no flow does; see egress/health_checker.h.
 struct CheckSpec {
-  /// "tcp://192.0.2.1:443" is connected to through the member; "http://192.0.2.1/alive" is asked
-  /// for by GET. The host may be a name, which is resolved when the checks start.
+  /// "": the member's own proxy is greeted, with its password where there is one, and no other host
+  /// is asked for anything. "tcp://192.0.2.1:443" is connected to through the member;
+  /// "http://192.0.2.1/alive" is asked for by GET. The host may be a name, which is resolved when
+  /// the checks start.
   std::string target;
   int lowest_status = 200;  ///< http: what counts as alive
   int highest_status = 399;
@@ -85,6 +87,8 @@ class Group : public WayOut {
                                                         const Hints& hints) const override;
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override;
+  /// Succeeds with the first member that does.
+  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override;
 
   /// Any thread.
   [[nodiscard]] std::vector<MemberStatus> status() const;

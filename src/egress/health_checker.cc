@@ -47,6 +47,7 @@ Failure bad_target(const Group& group) {
 
 Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
   std::string_view rest = group.check()->target;
+  if (rest.empty()) return Target{.endpoint = {}, .host = {}, .request = {}, .proxy = true};
   const bool http = rest.starts_with(kHttp);
   if (!http && !rest.starts_with(kTcp)) return bad_target(group);
   rest.remove_prefix(http ? kHttp.size() : kTcp.size());
@@ -75,7 +76,7 @@ Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
   return target;
 }
 
-Result<std::unique_ptr<HealthChecker>> HealthChecker::start(
+Result<std::unique_ptr<HealthChecker>> HealthChecker::create(
     std::span<const std::shared_ptr<const Group>> groups) {
   std::unique_ptr<HealthChecker> checker(new HealthChecker());
   for (const auto& group : groups) {
@@ -87,8 +88,11 @@ Result<std::unique_ptr<HealthChecker>> HealthChecker::start(
   }
   if (checker->checks_.empty()) return checker;
   checker->loop_ = SHUNT_TRY(EventLoop::create());
-  checker->thread_ = std::jthread(&HealthChecker::run, checker.get());
   return checker;
+}
+
+void HealthChecker::start() {
+  if (!checks_.empty()) thread_ = std::jthread(&HealthChecker::run, this);
 }
 
 HealthChecker::~HealthChecker() {
@@ -149,11 +153,17 @@ Task<> HealthChecker::give_up(const Check& check, bool& reported) {
 
 Task<std::optional<std::uint32_t>> HealthChecker::alive(const Check& check) {
   const CheckSpec& spec = *check.group->check();
+  const WayOut& member = check.group->member(check.member);
   Flow flow;
   flow.original_destination = check.target.endpoint;
   flow.started = Clock::now();
+  if (check.target.proxy) {
+    const auto greeted = co_await member.greet(*loop_);
+    if (!greeted) co_return std::nullopt;
+    co_return us_since(flow.started);
+  }
   const Hints hints{.host = check.target.host, .source = NameSource::none};
-  auto upstream = co_await check.group->member(check.member).connect(*loop_, flow, hints);
+  auto upstream = co_await member.connect(*loop_, flow, hints);
   if (!upstream) co_return std::nullopt;
   const std::uint32_t took_us = us_since(flow.started);
   if (check.target.request.empty()) co_return took_us;

@@ -17,15 +17,19 @@
 namespace shunt {
 
 /// Looks at the members of groups from time to time (CheckSpec) and tells the groups what it found:
-/// a connection to the target through the member, over http a GET and its status. One thread with a
+/// whether the member's proxy lets itself be greeted, or a connection to the target through the
+/// member, over http a GET and its status. One thread with a
 /// loop of its own, so that no worker is busy with it. The groups' state changes only by
 /// Group::report_check().
 class HealthChecker {
  public:
-  /// Resolves the targets' names, which may block. Groups without a check are passed over; with
-  /// none left nothing is started.
-  static Result<std::unique_ptr<HealthChecker>> start(
+  /// Resolves the targets' names, which may block. Groups without a check are passed over. Sends
+  /// nothing to anybody.
+  static Result<std::unique_ptr<HealthChecker>> create(
       std::span<const std::shared_ptr<const Group>> groups);
+  /// Begins with the checks; without any it does nothing. At most once. What the ways out need of
+  /// the kernel (routes by mark, rules that spare shunt's own traffic) is there by then.
+  void start();
   /// Ends the checks under way and waits for the thread.
   ~HealthChecker();
   HealthChecker(const HealthChecker&) = delete;
@@ -36,6 +40,7 @@ class HealthChecker {
     Endpoint endpoint;
     std::string host;     ///< as written, for members that resolve by themselves
     std::string request;  ///< "": connecting is enough
+    bool proxy = false;   ///< none of these: the member's proxy itself
   };
   struct Check {
     std::shared_ptr<const Group> group;

@@ -133,6 +133,10 @@ class HttpConnect : public WayOut {
                                         .os_error = 0,
                                         .detail = "an HTTP proxy carries no UDP"});
   }
+  // A request is the first thing that HTTP says.
+  Task<Expected<void>> greet(EventLoop& loop) const override {
+    return ProxyLink::greet(loop, server_);
+  }
 
  private:
   static Task<Expected<void>> answer(ProxyLink& link, Deadline deadline) {

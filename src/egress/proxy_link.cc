@@ -50,6 +50,14 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
   co_return link;
 }
 
+Task<std::expected<void, ConnectFailure>> ProxyLink::greet(EventLoop& loop,
+                                                           const ProxyServer& server) {
+  const Flow nobodys;
+  const auto link = co_await open(loop, server, nobodys);
+  if (!link) co_return unexpected(link.error());
+  co_return std::expected<void, ConnectFailure>();
+}
+
 Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_plainly(EventLoop& loop,
                                                                        const ProxyServer& server,
                                                                        const Flow& flow) {

@@ -65,6 +65,7 @@ class ProxyProtocolOut : public WayOut {
     if (upstream) upstream->header += header_for(flow, {});
     co_return upstream;
   }
+  Task<Expected<void>> greet(EventLoop& loop) const override { return inner_->greet(loop); }
 
  private:
   // A health check has no client: it is shunt's own connection.

@@ -57,6 +57,10 @@ class Socks4a : public WayOut {
   Task<Expected<UdpUpstream>> associate(EventLoop&, const Flow&) const override {
     co_return unexpected(unsupported("a SOCKS4 proxy carries no UDP"));
   }
+  // A request is the first thing that SOCKS4 says.
+  Task<Expected<void>> greet(EventLoop& loop) const override {
+    return ProxyLink::greet(loop, *server_);
+  }
 
  private:
   static ConnectFailure unsupported(std::string detail) {

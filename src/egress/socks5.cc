@@ -165,14 +165,15 @@ class Socks5 : public WayOut {
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
+  Task<Expected<void>> greet(EventLoop& loop) const override;
 
  private:
   Task<Expected<Answered>> ask(EventLoop& loop, const Flow& flow, const std::string& request) const;
   /// `reached` becomes whether there was a connection to the server.
   Task<Expected<Answered>> converse(EventLoop& loop, const Flow& flow, const std::string& request,
                                     std::optional<Method> ahead, bool& reached) const;
-  Task<Expected<Method>> greet(ProxyLink& link, const std::string& request,
-                               std::optional<Method> ahead, Deadline deadline) const;
+  Task<Expected<Method>> choose(ProxyLink& link, const std::string& request,
+                                std::optional<Method> ahead, Deadline deadline) const;
   Task<Expected<void>> authenticate(ProxyLink& link, bool sent_ahead, Deadline deadline) const;
   std::string password_request() const {
     return socks5::password_request(server_.credentials->user, server_.credentials->password);
@@ -249,7 +250,7 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
   reached = link.has_value();
   if (!link) co_return unexpected(std::move(link).error());
   const Deadline handshake(server_.options.handshake_timeout_ms);
-  const auto method = co_await greet(*link, request, ahead, handshake);
+  const auto method = co_await choose(*link, request, ahead, handshake);
   if (!method) co_return unexpected(method.error());
   if (*method == Method::password) {
     auto authenticated = co_await authenticate(*link, ahead.has_value(), handshake);
@@ -266,9 +267,20 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
   co_return Answered{.link = std::move(*link), .method = *method, .reply = *reply};
 }
 
+Task<Expected<void>> Socks5::greet(EventLoop& loop) const {
+  const Flow nobodys;
+  auto link = co_await ProxyLink::open(loop, server_, nobodys);
+  if (!link) co_return unexpected(std::move(link).error());
+  const Deadline handshake(server_.options.handshake_timeout_ms);
+  const auto method = co_await choose(*link, {}, std::nullopt, handshake);
+  if (!method) co_return unexpected(method.error());
+  if (*method != Method::password) co_return Expected<void>();
+  co_return co_await authenticate(*link, false, handshake);
+}
+
 // Sends the greeting, and with `ahead` all the rest; yields the method that the server chose.
-Task<Expected<Method>> Socks5::greet(ProxyLink& link, const std::string& request,
-                                     std::optional<Method> ahead, Deadline deadline) const {
+Task<Expected<Method>> Socks5::choose(ProxyLink& link, const std::string& request,
+                                      std::optional<Method> ahead, Deadline deadline) const {
   const bool have_password = server_.credentials.has_value();
   std::string opening = socks5::greeting(true, have_password);
   if (ahead) {

@@ -23,4 +23,9 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const End
   }
 }
 
+Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/) const {
+  co_return std::unexpected(ConnectFailure{
+      .reason = ConnectReason::unsupported, .os_error = 0, .detail = "there is no proxy to ask"});
+}
+
 }  // namespace shunt

@@ -127,6 +127,9 @@ class WayOut {
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                                      const Flow& flow) const = 0;
+  /// Whether the proxy answers, without a connection to anywhere: it is connected to, and spoken to
+  /// for as long as its protocol allows without a request. Nothing to ask but a proxy: unsupported.
+  virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const;
 };
 
 class ToaProgram;  // kernel/toa.h

@@ -3,6 +3,7 @@
 #include "egress/health_checker.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -12,10 +13,14 @@
 
 #include "base/error_numbers.h"
 #include "egress/direct.h"
+#include "egress/http_connect.h"
+#include "egress/socks5.h"
 #include "net/socket.h"
 
 namespace shunt {
 namespace {
+
+using namespace std::string_literals;
 
 constexpr auto kPatience = std::chrono::seconds(10);
 
@@ -70,8 +75,9 @@ bool becomes(const Group& group, bool dead) {
 }
 
 std::unique_ptr<HealthChecker> checker_of(const std::shared_ptr<const Group>& group) {
-  auto checker = HealthChecker::start(std::span(&group, 1));
+  auto checker = HealthChecker::create(std::span(&group, 1));
   EXPECT_TRUE(checker.has_value());
+  (*checker)->start();
   return std::move(*checker);
 }
 
@@ -95,8 +101,9 @@ TEST(HealthChecker, a_status_out_of_the_range_is_death) {
   const auto odd = group_of_one("http://" + not_http.address());
   EXPECT_TRUE(alive->report_check(0, {}));
   const std::shared_ptr<const Group> groups[] = {alive, dead, odd};
-  const auto checker = HealthChecker::start(groups);
+  const auto checker = HealthChecker::create(groups);
   ASSERT_TRUE(checker.has_value());
+  (*checker)->start();
   EXPECT_TRUE(becomes(*alive, false));
   EXPECT_TRUE(becomes(*dead, true));
   EXPECT_TRUE(becomes(*odd, true));
@@ -147,7 +154,7 @@ TEST(HealthChecker, a_look_that_takes_its_time_does_not_keep_the_next_one_waitin
 
 TEST(HealthChecker, an_unknown_name_is_an_error_that_says_where_it_stands) {
   const auto group = group_of_one("http://no-such-host.invalid/alive");
-  const auto checker = HealthChecker::start(std::span(&group, 1));
+  const auto checker = HealthChecker::create(std::span(&group, 1));
   ASSERT_FALSE(checker.has_value());
   EXPECT_EQ(checker.error().kind, Kind::configuration);
   EXPECT_TRUE(checker.error().message.starts_with(
@@ -159,15 +166,89 @@ TEST(HealthChecker, targets_that_cannot_be_checked_are_errors) {
   for (const char* target : {"tcp://192.0.2.1", "tcp://192.0.2.1:443/path", "http://",
                              "192.0.2.1:1", "http://192.0.2.1/a b", "tcp://alice@192.0.2.1:443"}) {
     const auto group = group_of_one(target);
-    const auto checker = HealthChecker::start(std::span(&group, 1));
+    const auto checker = HealthChecker::create(std::span(&group, 1));
     ASSERT_FALSE(checker.has_value()) << target;
     EXPECT_EQ(checker.error().number, error_number::kBadWayOut);
   }
 }
 
+std::shared_ptr<const Group> proxies(const std::shared_ptr<const WayOut>& proxy) {
+  return Group::create("eu", GroupKind::failover, {{"paris", proxy}},
+                       CheckSpec{.target = "", .interval_ms = 200, .timeout_ms = 200});
+}
+
+std::shared_ptr<const WayOut> socks5_at(const Server& server, bool password) {
+  const auto address = *Endpoint::parse(server.address());
+  std::optional<Credentials> credentials;
+  if (password) credentials = Credentials{.user = "alice", .password = "open-sesame"};
+  return make_socks5("socks5://" + server.address(), {address}, credentials, false, {});
+}
+
+// The server ends the connection behind its answer: a request would be a failure.
+TEST(HealthChecker, without_a_target_the_proxy_itself_is_greeted) {
+  Server open("\x05\x00"s);
+  const auto group = proxies(socks5_at(open, false));
+  EXPECT_TRUE(group->report_check(0, {}));
+  const auto checker = checker_of(group);
+  EXPECT_TRUE(becomes(*group, false));
+}
+
+TEST(HealthChecker, a_proxy_that_takes_the_password_is_alive_and_one_that_refuses_it_is_dead) {
+  Server taking("\x05\x02\x01\x00"s);
+  Server refusing("\x05\x02\x01\x01"s);
+  Server wanting("\x05\xff"s);
+  const auto alive = proxies(socks5_at(taking, true));
+  const auto wrong = proxies(socks5_at(refusing, true));
+  const auto unknown = proxies(socks5_at(wanting, false));
+  EXPECT_TRUE(alive->report_check(0, {}));
+  const std::shared_ptr<const Group> groups[] = {alive, wrong, unknown};
+  const auto checker = HealthChecker::create(groups);
+  ASSERT_TRUE(checker.has_value());
+  (*checker)->start();
+  EXPECT_TRUE(becomes(*alive, false));
+  EXPECT_TRUE(becomes(*wrong, true));
+  EXPECT_TRUE(becomes(*unknown, true));
+}
+
+TEST(HealthChecker, an_http_proxy_that_can_be_connected_to_is_alive) {
+  auto server = std::make_unique<Server>("");
+  const auto address = *Endpoint::parse(server->address());
+  const auto group = proxies(make_http_connect("http://proxy", {address}, std::nullopt, {}));
+  EXPECT_TRUE(group->report_check(0, {}));
+  const auto checker = checker_of(group);
+  EXPECT_TRUE(becomes(*group, false));
+  server.reset();
+  EXPECT_TRUE(becomes(*group, true));
+}
+
+TEST(HealthChecker, a_group_that_is_a_member_is_alive_with_one_of_its_own) {
+  Server open("\x05\x00"s);
+  Server wanting("\x05\xff"s);
+  const auto inner =
+      Group::create("inner", GroupKind::failover,
+                    {{"bad", socks5_at(wanting, false)}, {"good", socks5_at(open, false)}});
+  const auto group = proxies(inner);
+  EXPECT_TRUE(group->report_check(0, {}));
+  const auto checker = checker_of(group);
+  EXPECT_TRUE(becomes(*group, false));
+}
+
+TEST(HealthChecker, asks_nobody_before_it_is_started) {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  ASSERT_TRUE(bind_to(listener.get(), {Address::loopback(Family::ipv4), 0}).has_value());
+  ASSERT_EQ(::listen(listener.get(), 4), 0);
+  const auto group = group_of_one("tcp://" + local_endpoint(listener.get())->text());
+  const auto checker = HealthChecker::create(std::span(&group, 1));
+  ASSERT_TRUE(checker.has_value());
+  pollfd waiting{.fd = listener.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&waiting, 1, 100), 0);
+  (*checker)->start();
+  EXPECT_EQ(::poll(&waiting, 1, 10'000), 1);
+}
+
 TEST(HealthChecker, groups_without_a_check_need_none) {
   const auto group = Group::create("eu", GroupKind::failover, {{"paris", make_direct({})}});
-  EXPECT_TRUE(HealthChecker::start(std::span(&group, 1)).has_value());
+  EXPECT_TRUE(HealthChecker::create(std::span(&group, 1)).has_value());
 }
 
 }  // namespace
