@@ -84,6 +84,10 @@ class Group : public WayOut {
                                                         const Hints& hints) const override;
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override;
+  Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                                                const Hints& hints) const override;
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
+      EventLoop& loop, const Flow& flow, const Hints& hints) const override;
 
   /// Any thread.
   [[nodiscard]] std::vector<MemberStatus> status() const;

@@ -78,6 +78,8 @@ struct Upstream {
   std::unique_ptr<StreamLayer> layer = nullptr;
   /// What a group chose, "eu (paris)", as long as the way out lives; "": the way out's own name.
   std::string_view via = {};
+  /// Where it leads, if that was looked up: connect_to_name().
+  std::optional<Endpoint> looked_up = {};
 };
 
 /// A UDP upstream for one (client, original destination) pair.
@@ -96,6 +98,7 @@ struct UdpUpstream {
     return std::optional(datagram);
   };
   std::string_view via = {};  ///< as in Upstream
+  std::optional<Endpoint> looked_up = {};
 };
 
 class WayOut {
@@ -114,6 +117,13 @@ class WayOut {
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                                      const Flow& flow) const = 0;
+  /// The two for a flow to a name, which is where hints.resolver is not null. These here look it up
+  /// and take its addresses one after the other.
+  virtual Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop,
+                                                                        const Flow& flow,
+                                                                        const Hints& hints) const;
+  virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
+      EventLoop& loop, const Flow& flow, const Hints& hints) const;
 };
 
 class ToaProgram;  // kernel/toa.h

@@ -130,7 +130,7 @@ Task<> serve(ServeContext& context, Captured captured) {
   LiveFlows::Entry live(context.live, *decided);
   captured.flow.way_out = way_out->name();
   const Hints hints = decided->hints();
-  auto upstream = co_await dial_flow(context.relay.loop, *way_out, flow, hints, decided->dns);
+  auto upstream = co_await dial_flow(context.relay.loop, *way_out, flow, hints);
   if (!upstream) co_return fail(context, captured, decided->verdict(), upstream.error());
   if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
   auto layered = LayeredRelay::create(context.relay, *upstream);
