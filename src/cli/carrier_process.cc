@@ -177,7 +177,7 @@ Result<void> CarrierProcess::start_proxy() {
   proxy.method = CaptureMethod::tproxy;
   // The namespace ends with the command, so nobody asks later what a fake address meant.
   const DnsConfig dns = SHUNT_TRY(dns_config(options_));
-  proxy.dns = SHUNT_TRY(make_dns(dns, ""));
+  proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
   proxy.processes = processes_.get();
   proxy.own_listeners = namespace_->listeners().own;
   proxy.reply_sockets = namespace_->reply_sockets();

@@ -13,6 +13,8 @@
 #include "capture/lan_interfaces.h"
 #include "cli/commands.h"
 #include "cli/config_report.h"
+#include "cli/dns_setup.h"
+#include "cli/explain_fake.h"
 #include "cli/explain_report.h"
 #include "cli/output.h"
 #include "config/config.h"
@@ -128,13 +130,14 @@ Result<int> run_explain(const Options& options) {
   CaptureConfig& capture = checked->config.capture;
   const PlainListener* listener = SHUNT_TRY(listener_of(options, checked->config));
   const std::string destination = SHUNT_TRY(destination_of(options, listener));
-  const Facts facts = SHUNT_TRY(
+  Facts facts = SHUNT_TRY(
       facts_of({.destination = destination,
                 .client = options.value("client"),
                 .host = options.value("host"),
                 .process = options.value("process"),
                 .interface = options.value("in"),
                 .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp}));
+  const auto fake = SHUNT_TRY(name_fake_destination(checked->config.dns, fake_state_file(), facts));
   std::optional<CaptureAnswer> captured;
   if (listener != nullptr) {
     captured = arrival_at(*listener, facts);
@@ -151,7 +154,8 @@ Result<int> run_explain(const Options& options) {
                            .facts = facts,
                            .answer = answer,
                            .with_capture = captured.has_value(),
-                           .sniff_wait_ms = checked->config.limits.sniff_wait_ms};
+                           .sniff_wait_ms = checked->config.limits.sniff_wait_ms,
+                           .fake = fake};
   SHUNT_CHECK(print(options.has("json") ? explain_json(flow) : explain_text(flow)));
   return 0;
 }
@@ -165,7 +169,9 @@ constinit const Command kExplainCommand = {
     .description =
         "Says whether a connection to DEST (an address or a name, with :PORT, else port 443) is "
         "captured, which rule decides it and why each rule before that one does not, what would "
-        "have to be waited for, and what the kernel decides by itself. Nothing is sent but the "
+        "have to be waited for, what the kernel decides by itself, and which name a fake address "
+        "stands "
+        "for. Nothing is sent but the "
         "look-up of a name.",
     .options = kOptions,
     .examples = kExamples,

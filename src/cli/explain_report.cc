@@ -55,6 +55,14 @@ std::string moment(const ExplainedFlow& flow) {
                      needs_text(needs), format_duration_ms(flow.sniff_wait_ms));
 }
 
+std::string fake_text(const ExplainedFlow& flow) {
+  const std::string address = flow.facts.destination.address.text();
+  if (flow.fake->name.empty()) return address + " is a fake address that stands for no name";
+  return fmt::format("{} is a fake address that stands for {}", address, flow.fake->name);
+}
+
+bool leads_nowhere(const ExplainedFlow& flow) { return flow.fake && flow.fake->name.empty(); }
+
 struct RuleRow {
   std::string number;
   std::string_view outcome;
@@ -135,6 +143,7 @@ std::string explain_text(const ExplainedFlow& flow) {
   const bool open = answer.now.decision.needs.any();
   const std::uint32_t rule = answer.at_last.decision.rule;
   std::string text = row("flow", flow_title(flow.facts));
+  if (flow.fake) text += row("fake", fake_text(flow));
   if (flow.with_capture) {
     text += row("captured",
                 fmt::format("{}: {}", answer.capture.captured ? "yes" : "no", answer.capture.why));
@@ -142,6 +151,7 @@ std::string explain_text(const ExplainedFlow& flow) {
   if (!answer.capture.captured) {
     return text + row("goes", "as if shunt were not there; no rule is asked");
   }
+  if (leads_nowhere(flow)) return text + row("goes", "nowhere: it is refused, no rule is asked");
   text += row("decided", moment(flow));
   text += row(open ? "otherwise" : "by", rule_title(flow.rules, rule));
   text += row("action", flow.rules.verdict_text(rule));
@@ -162,12 +172,13 @@ std::string explain_json(const ExplainedFlow& flow) {
     if (!value.empty()) out += fmt::format(R"(,"{}":{})", key, json_string(value));
   };
   string("host", facts.name.name);
+  if (flow.fake) out += R"(,"fake":true)";
   string("process", facts.process.name);
   if (flow.with_capture) {
     out += fmt::format(R"(,"captured":{})", answer.capture.captured);
     string("capture", answer.capture.why);
   }
-  if (answer.capture.captured) {
+  if (answer.capture.captured && !leads_nowhere(flow)) {
     const std::uint32_t rule = answer.at_last.decision.rule;
     out += fmt::format(R"(,"rule":{},"in_kernel":{})", rule, answer.in_kernel);
     string("action", flow.rules.verdict_text(rule));

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
+#include "cli/explain_fake.h"
 #include "cli/explain_flow.h"
 
 namespace shunt::cli {
@@ -14,6 +16,7 @@ struct ExplainedFlow {
   const FlowAnswer& answer;
   bool with_capture = true;  ///< false: only rules were asked about
   std::uint32_t sniff_wait_ms = 0;
+  std::optional<FakeDestination> fake = {};  ///< what its destination stands for
 };
 
 /// A table for people, each line escaped.

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -100,6 +101,35 @@ std::optional<FakePool::Assignments> parse_fake_file(std::string_view text,
     }
   }
   return out;
+}
+
+std::optional<FakeRanges> ranges_of_fake_file(std::string_view text) {
+  auto title = take_line(text);
+  if (!title || !title->starts_with(kTitle)) return std::nullopt;
+  title->remove_prefix(kTitle.size());
+  const std::size_t space = title->find(' ');
+  DnsConfig config;
+  config.range4 = title->substr(0, space);
+  if (space != std::string_view::npos) config.range6 = title->substr(space + 1);
+  const auto ranges = fake_ranges(config);
+  if (!ranges) return std::nullopt;
+  return *ranges;
+}
+
+Result<std::optional<FakeMeaning>> look_up_fake(const std::string& path, const Address& address) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid() && errno == ENOENT) return std::nullopt;
+  if (!file.valid()) return Failure(errno_error("opening " + path, errno));
+  const std::string text = SHUNT_TRY(read_all(file.get(), path));
+  const auto ranges = ranges_of_fake_file(text);
+  if (!ranges) return Failure(make_error(Kind::runtime, path + " holds no fake addresses"));
+  FakePool pool(ranges->v4, ranges->v6);
+  if (!pool.contains(address)) return std::nullopt;
+  const auto assignments = parse_fake_file(text, pool.ranges());
+  if (!assignments) return Failure(make_error(Kind::runtime, path + " is damaged"));
+  const auto now = std::chrono::steady_clock::now();
+  pool.restore(*assignments, now);
+  return FakeMeaning{.name = pool.name_of(address, now).value_or("")};
 }
 
 Result<std::unique_ptr<FakeFile>> FakeFile::open(std::string path, FakePool& pool) {

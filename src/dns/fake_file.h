@@ -10,11 +10,13 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/log.h"
 #include "base/result.h"
+#include "dns/dns_config.h"
 #include "dns/fake_pool.h"
 #include "net/unique_fd.h"
 
@@ -23,6 +25,18 @@ namespace shunt {
 /// What such a file says for `ranges`. Nothing where a line is none of ours, or it is for others.
 [[nodiscard]] std::optional<FakePool::Assignments> parse_fake_file(std::string_view text,
                                                                    std::string_view ranges);
+
+/// The ranges that such a file says it is for; nothing where that is none of ours.
+[[nodiscard]] std::optional<FakeRanges> ranges_of_fake_file(std::string_view text);
+
+/// What the file `path` says of an address; reads it as it is, also while shunt writes it (blocks).
+struct FakeMeaning {
+  std::string name;  ///< "": it stands for none
+};
+/// Nothing where the address is in none of the file's ranges, or there is no file. A file that
+/// cannot be read, or makes no sense, is an error.
+[[nodiscard]] Result<std::optional<FakeMeaning>> look_up_fake(const std::string& path,
+                                                              const Address& address);
 
 class FakeFile {
  public:

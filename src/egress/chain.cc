@@ -30,6 +30,18 @@ class Chain : public WayOut {
   Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override {
     return last_->greet(loop);
   }
+  Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                                                const Hints& hints) const override {
+    auto upstream = co_await last_->connect_to_name(loop, flow, hints);
+    if (upstream) upstream->via = {};
+    co_return upstream;
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
+      EventLoop& loop, const Flow& flow, const Hints& hints) const override {
+    auto upstream = co_await last_->associate_to_name(loop, flow, hints);
+    if (upstream) upstream->via = {};
+    co_return upstream;
+  }
 
  private:
   std::string name_;

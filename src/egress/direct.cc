@@ -2,8 +2,11 @@
 #include "egress/direct.h"
 
 #include <optional>
+#include <utility>
 
 #include "egress/dial.h"
+#include "egress/race.h"
+#include "flow/name_resolver.h"
 
 namespace shunt {
 namespace {
@@ -19,17 +22,27 @@ class Direct : public WayOut {
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints&) const override {
-    std::optional<UpstreamOptions> tagged;  // with the client for a TCP option; a check has none
-    if (options_.toa != nullptr && flow.source.port != 0) {
-      tagged = options_;
-      tagged->client = flow.source;
-    }
+    const auto tagged = tagged_for(flow);
     auto dialled = co_await dial_tcp(loop, flow.original_destination, tagged ? *tagged : options_,
                                      options_.connect_timeout_ms);
     if (!dialled) co_return std::unexpected(std::move(dialled).error());
     co_return Upstream{.socket = std::move(dialled->socket),
                        .reported = std::move(dialled->reported),
                        .early_data = {}};
+  }
+
+  Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                                                const Hints& hints) const override {
+    const auto addresses = co_await hints.resolver->resolve(flow, hints.host);
+    if (!addresses) co_return std::unexpected(addresses.error());
+    const auto tagged = tagged_for(flow);
+    auto won = co_await race(loop, attempt_order(*addresses, 0), tagged ? *tagged : options_,
+                             options_.connect_timeout_ms);
+    if (!won) co_return std::unexpected(std::move(won).error());
+    co_return Upstream{.socket = std::move(won->dialled.socket),
+                       .reported = std::move(won->dialled.reported),
+                       .early_data = {},
+                       .looked_up = won->address};
   }
 
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
@@ -43,6 +56,14 @@ class Direct : public WayOut {
   }
 
  private:
+  /// With the client for a TCP option; a check has none.
+  std::optional<UpstreamOptions> tagged_for(const Flow& flow) const {
+    if (options_.toa == nullptr || flow.source.port == 0) return std::nullopt;
+    UpstreamOptions tagged = options_;
+    tagged.client = flow.source;
+    return tagged;
+  }
+
   UpstreamOptions options_;
   std::string name_;
 };

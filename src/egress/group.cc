@@ -63,6 +63,18 @@ std::uint64_t score(const Flow& flow, std::string_view member) {
   return mixed(hash(flow.source.address.bytes()) ^ mixed(hash(member)));
 }
 
+Task<Expected<Upstream>> connect_by(const WayOut& member, EventLoop& loop, const Flow& flow,
+                                    const Hints& hints) {
+  if (hints.resolver != nullptr) return member.connect_to_name(loop, flow, hints);
+  return member.connect(loop, flow, hints);
+}
+
+Task<Expected<UdpUpstream>> associate_by(const WayOut& member, EventLoop& loop, const Flow& flow,
+                                         const Hints& hints) {
+  if (hints.resolver != nullptr) return member.associate_to_name(loop, flow, hints);
+  return member.associate(loop, flow);
+}
+
 }  // namespace
 
 bool Group::State::usable(Family family, std::int64_t now) const {
@@ -189,13 +201,18 @@ bool Group::goes_on_after(State& state, const Flow& flow, Clock::time_point star
   return true;
 }
 
+Task<Expected<Upstream>> Group::connect_to_name(EventLoop& loop, const Flow& flow,
+                                                const Hints& hints) const {
+  return connect(loop, flow, hints);
+}
+
 Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
                                         const Hints& hints) const {
   const Family family = flow.original_destination.address.family();
   ConnectFailure last;
   for (State* state : order(flow, false)) {
     const auto start = Clock::now();
-    auto upstream = co_await state->way_out->connect(loop, flow, hints);
+    auto upstream = co_await connect_by(*state->way_out, loop, flow, hints);
     if (upstream) {
       state->succeeded(family, us_since(start));
       upstream->via = shown(*state, upstream->via);
@@ -209,12 +226,18 @@ Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
 }
 
 Task<Expected<UdpUpstream>> Group::associate(EventLoop& loop, const Flow& flow) const {
+  const Hints unnamed;
+  co_return co_await associate_to_name(loop, flow, unnamed);
+}
+
+Task<Expected<UdpUpstream>> Group::associate_to_name(EventLoop& loop, const Flow& flow,
+                                                     const Hints& hints) const {
   const Family family = flow.original_destination.address.family();
   ConnectFailure last{
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "no member of it carries UDP"};
   for (State* state : order(flow, true)) {
     const auto start = Clock::now();
-    auto upstream = co_await state->way_out->associate(loop, flow);
+    auto upstream = co_await associate_by(*state->way_out, loop, flow, hints);
     if (upstream) {
       // Without a proxy, nothing was heard of anybody yet.
       if (!upstream->controls.empty()) state->succeeded(family, us_since(start));

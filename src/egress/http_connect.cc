@@ -11,6 +11,7 @@
 
 #include "egress/sendable_name.h"
 #include "egress/wire/http_connect.h"
+#include "flow/name_resolver.h"
 
 namespace shunt {
 namespace {
@@ -115,9 +116,34 @@ class HttpConnect : public WayOut {
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override {
+    const auto name = send_names_ ? sendable_name(hints.host) : std::string_view();
+    co_return co_await connect_to(loop, flow, name);
+  }
+
+  Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                           const Hints& hints) const override {
+    const bool looks_up = !send_names_ && hints.resolver->can_resolve();
+    if (looks_up) co_return co_await WayOut::connect_to_name(loop, flow, hints);
+    co_return co_await connect_to(loop, flow, sendable_name(hints.host));
+  }
+
+  Task<Expected<UdpUpstream>> associate(EventLoop&, const Flow&) const override {
+    co_return unexpected(ConnectFailure{.reason = ConnectReason::unsupported,
+                                        .os_error = 0,
+                                        .detail = "an HTTP proxy carries no UDP"});
+  }
+
+  // A request is the first thing that HTTP says.
+  Task<Expected<void>> greet(EventLoop& loop) const override {
+    return ProxyLink::greet(loop, server_);
+  }
+
+ private:
+  /// By the address where `name` is "". It outlives the task.
+  Task<Expected<Upstream>> connect_to(EventLoop& loop, const Flow& flow,
+                                      std::string_view name) const {
     auto link = co_await ProxyLink::open(loop, server_, flow);
     if (!link) co_return unexpected(std::move(link).error());
-    const auto name = send_names_ ? sendable_name(hints.host) : std::string_view();
     const std::string request =
         http_connect::request(name, flow.original_destination, authorization_);
     const Deadline deadline(server_.options.connect_timeout_ms);  // the proxy dials for us
@@ -128,17 +154,6 @@ class HttpConnect : public WayOut {
     co_return std::move(*link).into_upstream();
   }
 
-  Task<Expected<UdpUpstream>> associate(EventLoop&, const Flow&) const override {
-    co_return unexpected(ConnectFailure{.reason = ConnectReason::unsupported,
-                                        .os_error = 0,
-                                        .detail = "an HTTP proxy carries no UDP"});
-  }
-  // A request is the first thing that HTTP says.
-  Task<Expected<void>> greet(EventLoop& loop) const override {
-    return ProxyLink::greet(loop, server_);
-  }
-
- private:
   static Task<Expected<void>> answer(ProxyLink& link, Deadline deadline) {
     for (;;) {
       const auto response = http_connect::decode_response(link.received());

@@ -9,6 +9,8 @@
 #include "egress/astray_probe.h"
 #include "egress/dial.h"
 #include "egress/own_addresses.h"
+#include "egress/race.h"
+#include "flow/name_resolver.h"
 
 namespace shunt {
 namespace {
@@ -42,15 +44,35 @@ class KeepSource : public WayOut {
     auto dialled = co_await finish_dial(loop, std::move(*attempt), flow.original_destination,
                                         options_.connect_timeout_ms);
     if (!dialled) {
-      const bool borrowed = *kept && !(*kept)->own;
-      if (borrowed && dialled.error().reason == ConnectReason::timed_out) {
-        co_await probe_.look(loop, flow.source.address, flow.original_destination);
-      }
+      co_await look_astray(loop, flow, flow.original_destination, dialled.error().reason);
       co_return unexpected(std::move(dialled).error());
     }
     co_return Upstream{.socket = std::move(dialled->socket),
                        .reported = std::move(dialled->reported),
                        .early_data = {}};
+  }
+
+  Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                           const Hints& hints) const override {
+    const auto addresses = co_await hints.resolver->resolve(flow, hints.host);
+    if (!addresses) co_return unexpected(addresses.error());
+    const auto order = attempt_order(*addresses, 0);
+    const BeginAttempt begin_one = [this, &flow](const Endpoint& destination) -> Expected<Attempt> {
+      Flow to = flow;
+      to.original_destination = destination;
+      const auto kept = kept_for(to);
+      if (!kept) return unexpected(kept.error());
+      return begin(destination, SocketType::stream, *kept);
+    };
+    auto won = co_await race(loop, order, begin_one, options_.connect_timeout_ms);
+    if (!won) {
+      co_await look_astray(loop, flow, order.front(), won.error().reason);
+      co_return unexpected(std::move(won).error());
+    }
+    co_return Upstream{.socket = std::move(won->dialled.socket),
+                       .reported = std::move(won->dialled.reported),
+                       .early_data = {},
+                       .looked_up = won->address};
   }
 
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override {
@@ -67,6 +89,14 @@ class KeepSource : public WayOut {
   }
 
  private:
+  /// Why it may be that nobody answered what bears a client's address.
+  Task<> look_astray(EventLoop& loop, const Flow& flow, const Endpoint& destination,
+                     ConnectReason reason) const {
+    const bool borrowed = !flow.source.address.is_any() && !own_.contains(flow.source.address);
+    if (!borrowed || reason != ConnectReason::timed_out) co_return;
+    co_await probe_.look(loop, flow.source.address, destination);
+  }
+
   /// Nothing for what has no client: a check of shunt's own.
   Expected<std::optional<KeptSource>> kept_for(const Flow& flow) const {
     const Address& client = flow.source.address;

@@ -47,12 +47,14 @@ class ProxyProtocolOut : public WayOut {
                                    const Hints& hints) const override {
     auto upstream = co_await inner_->connect(loop, flow, hints);
     if (!upstream) co_return upstream;
-    const std::string header = header_for(flow, hints);
-    const int flags = first_bytes_wait(hints) ? MSG_MORE : 0;
-    const Deadline deadline(limits::kHandshakeTimeoutMs);
-    auto sent = co_await send_all(loop, *upstream, header, deadline, flags);
-    if (!sent) co_return unexpected(std::move(sent).error());
-    co_return upstream;
+    co_return co_await introduce(loop, *std::move(upstream), flow, hints);
+  }
+
+  Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                           const Hints& hints) const override {
+    auto upstream = co_await inner_->connect_to_name(loop, flow, hints);
+    if (!upstream) co_return upstream;
+    co_return co_await introduce(loop, *std::move(upstream), flow, hints);
   }
 
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override {
@@ -62,19 +64,38 @@ class ProxyProtocolOut : public WayOut {
                                           .detail = "this way out carries no UDP"});
     }
     auto upstream = co_await inner_->associate(loop, flow);
-    if (upstream) upstream->header += header_for(flow, {});
+    if (upstream) upstream->header += header_for(flow, {}, {});
+    co_return upstream;
+  }
+
+  Task<Expected<UdpUpstream>> associate_to_name(EventLoop& loop, const Flow& flow,
+                                                const Hints& hints) const override {
+    if (!carries_udp()) co_return co_await associate(loop, flow);  // which says so
+    auto upstream = co_await inner_->associate_to_name(loop, flow, hints);
+    if (upstream) upstream->header += header_for(flow, hints, upstream->looked_up);
     co_return upstream;
   }
   Task<Expected<void>> greet(EventLoop& loop) const override { return inner_->greet(loop); }
 
  private:
+  Task<Expected<Upstream>> introduce(EventLoop& loop, Upstream upstream, const Flow& flow,
+                                     const Hints& hints) const {
+    const std::string header = header_for(flow, hints, upstream.looked_up);
+    const int flags = first_bytes_wait(hints) ? MSG_MORE : 0;
+    const Deadline deadline(limits::kHandshakeTimeoutMs);
+    auto sent = co_await send_all(loop, upstream, header, deadline, flags);
+    if (!sent) co_return unexpected(std::move(sent).error());
+    co_return upstream;
+  }
+
   // A health check has no client: it is shunt's own connection.
-  std::string header_for(const Flow& flow, const Hints& hints) const {
+  std::string header_for(const Flow& flow, const Hints& hints,
+                         const std::optional<Endpoint>& looked_up) const {
     Header header{.version = version_,
                   .local = flow.source == Endpoint{},
                   .protocol = flow.protocol,
                   .source = flow.source,
-                  .destination = flow.original_destination};
+                  .destination = looked_up.value_or(flow.original_destination)};
     if (version_ == Version::v1) return proxy_protocol::encode_v1(header);
     std::string unique_id = fmt::format("{:016x}-{:x}", process_nonce(), flow.id);
     if (!header.local) header.authority = sendable_name(hints.host);

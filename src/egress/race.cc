@@ -36,9 +36,9 @@ class Field {
   [[nodiscard]] bool empty() const { return runners_.empty(); }
   [[nodiscard]] Slot& slot() const { return epoll_.slot(); }
 
-  Expected<void> begin(const Endpoint& destination, const UpstreamOptions& options) {
+  Expected<void> begin(const Endpoint& destination, const BeginAttempt& begin_attempt) {
     if (runners_.size() == kMostAttempts) runners_.erase(runners_.begin());
-    auto attempt = begin_attempt(destination, SocketType::stream, options);
+    auto attempt = begin_attempt(destination);
     if (!attempt) return unexpected(std::move(attempt).error());
     epoll_event event{};
     event.events = EPOLLOUT;
@@ -103,8 +103,18 @@ std::vector<Endpoint> attempt_order(const std::vector<Endpoint>& addresses, std:
 
 Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& ordered,
                              const UpstreamOptions& options, std::uint32_t timeout_ms) {
+  const BeginAttempt begin = [&options](const Endpoint& destination) {
+    return begin_attempt(destination, SocketType::stream, options);
+  };
+  co_return co_await race(loop, ordered, begin, timeout_ms);
+}
+
+Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& ordered,
+                             const BeginAttempt& begin, std::uint32_t timeout_ms) {
   if (ordered.size() == 1) {
-    auto dialled = co_await dial_tcp(loop, ordered.front(), options, timeout_ms);
+    auto attempt = begin(ordered.front());
+    if (!attempt) co_return unexpected(std::move(attempt).error());
+    auto dialled = co_await finish_dial(loop, std::move(*attempt), ordered.front(), timeout_ms);
     if (!dialled) co_return unexpected(std::move(dialled).error());
     co_return RaceWon{.dialled = std::move(*dialled), .address = ordered.front()};
   }
@@ -115,7 +125,7 @@ Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& order
   ConnectFailure last;
   for (auto next = ordered.begin();;) {
     if (next != ordered.end() && next_start.left_ms() == 0) {
-      const auto begun = field->begin(*next++, options);
+      const auto begun = field->begin(*next++, begin);
       if (begun) next_start = Deadline(kAttemptDelayMs);
       if (!begun) last = begun.error();
       if (!begun) continue;

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "egress/dial.h"
@@ -27,12 +28,19 @@ struct RaceWon {
   Endpoint address;
 };
 
+/// Begins one attempt; called by race() until that returns.
+using BeginAttempt = std::function<std::expected<Attempt, ConnectFailure>(const Endpoint&)>;
+
 /// Not empty. Fails with what the last attempt met, or timed_out; losers are closed. Where there
 /// are several addresses it holds up to kMostAttempts descriptors and one more while it runs. The
 /// arguments outlive the task.
 Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
                                                   const std::vector<Endpoint>& ordered,
                                                   const UpstreamOptions& options,
+                                                  std::uint32_t timeout_ms);
+Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
+                                                  const std::vector<Endpoint>& ordered,
+                                                  const BeginAttempt& begin,
                                                   std::uint32_t timeout_ms);
 
 }  // namespace shunt

@@ -54,6 +54,12 @@ class Socks4a : public WayOut {
     co_return std::move(*link).into_upstream();
   }
 
+  /// A proxy that takes names has no use for their addresses.
+  Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                           const Hints& hints) const override {
+    return connect(loop, flow, hints);
+  }
+
   Task<Expected<UdpUpstream>> associate(EventLoop&, const Flow&) const override {
     co_return unexpected(unsupported("a SOCKS4 proxy carries no UDP"));
   }

@@ -6,6 +6,7 @@
 #include "egress/pipelining.h"
 #include "egress/sendable_name.h"
 #include "egress/wire/socks5.h"
+#include "flow/name_resolver.h"
 
 namespace shunt {
 namespace {
@@ -76,6 +77,14 @@ struct Answered {
   Reply reply;
 };
 
+/// The header's last two bytes.
+std::uint16_t port_of_name(std::string_view header) {
+  const auto byte = [header](std::size_t from_end) {
+    return static_cast<unsigned char>(header[header.size() - from_end]);
+  };
+  return static_cast<std::uint16_t>(byte(2) << 8 | byte(1));
+}
+
 std::optional<std::string_view> unwrap_socks5(const UdpUpstream& upstream,
                                               std::string_view datagram) {
   // A relay forwards whatever reaches its port, so only what came from the destination is taken,
@@ -86,8 +95,12 @@ std::optional<std::string_view> unwrap_socks5(const UdpUpstream& upstream,
   for (std::size_t i = 0; i < upstream.relay_headers; ++i) {
     const auto packet = socks5::decode_udp(datagram);
     const auto expected = socks5::decode_udp(sent);
-    if (!packet || packet->fragment != 0 || !packet->endpoint) return std::nullopt;
-    if (!expected || packet->endpoint != expected->endpoint) return std::nullopt;
+    if (!packet || packet->fragment != 0 || !packet->endpoint || !expected) return std::nullopt;
+    // What was sent to a name comes back from an address that only the proxy knows.
+    const bool named = !expected->endpoint;
+    const bool ours = named ? packet->endpoint->port == port_of_name(upstream.header)
+                            : packet->endpoint == expected->endpoint;
+    if (!ours) return std::nullopt;
     datagram = packet->payload;
     sent = expected->payload;
   }
@@ -166,8 +179,15 @@ class Socks5 : public WayOut {
                                    const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
   Task<Expected<void>> greet(EventLoop& loop) const override;
+  Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
+                                           const Hints& hints) const override;
+  Task<Expected<UdpUpstream>> associate_to_name(EventLoop& loop, const Flow& flow,
+                                                const Hints& hints) const override;
 
  private:
+  bool looks_up(const Hints& hints) const { return !send_names_ && hints.resolver->can_resolve(); }
+  Task<Expected<Upstream>> connect_to(EventLoop& loop, const Flow& flow,
+                                      std::string_view domain) const;
   Task<Expected<Answered>> ask(EventLoop& loop, const Flow& flow, const std::string& request) const;
   /// `reached` becomes whether there was a connection to the server.
   Task<Expected<Answered>> converse(EventLoop& loop, const Flow& flow, const std::string& request,
@@ -188,6 +208,18 @@ class Socks5 : public WayOut {
 Task<Expected<Upstream>> Socks5::connect(EventLoop& loop, const Flow& flow,
                                          const Hints& hints) const {
   const auto domain = send_names_ ? sendable_name(hints.host) : std::string_view();
+  co_return co_await connect_to(loop, flow, domain);
+}
+
+Task<Expected<Upstream>> Socks5::connect_to_name(EventLoop& loop, const Flow& flow,
+                                                 const Hints& hints) const {
+  if (looks_up(hints)) co_return co_await WayOut::connect_to_name(loop, flow, hints);
+  co_return co_await connect_to(loop, flow, sendable_name(hints.host));
+}
+
+/// By the address where `domain` is "". It outlives the task.
+Task<Expected<Upstream>> Socks5::connect_to(EventLoop& loop, const Flow& flow,
+                                            std::string_view domain) const {
   const std::string request =
       socks5::request(Command::connect, {.domain = domain, .endpoint = flow.original_destination});
   auto answered = co_await ask(loop, flow, request);
@@ -216,6 +248,18 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
   upstream->header += socks5::udp_header(flow.original_destination);
   ++upstream->relay_headers;
   upstream->unwrap = unwrap_socks5;
+  co_return upstream;
+}
+
+Task<Expected<UdpUpstream>> Socks5::associate_to_name(EventLoop& loop, const Flow& flow,
+                                                      const Hints& hints) const {
+  if (looks_up(hints)) co_return co_await WayOut::associate_to_name(loop, flow, hints);
+  auto upstream = co_await associate(loop, flow);
+  if (!upstream) co_return upstream;
+  // The destination is what the header ends with.
+  const std::size_t by_address = socks5::udp_header(flow.original_destination).size();
+  upstream->header.resize(upstream->header.size() - by_address);
+  upstream->header += socks5::udp_header(sendable_name(hints.host), flow.original_destination.port);
   co_return upstream;
 }
 

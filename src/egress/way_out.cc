@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/way_out.h"
 
+#include "flow/name_resolver.h"
 #include "net/socket.h"
 
 namespace shunt {
+namespace {
+
+template <class T>
+using Expected = std::expected<T, ConnectFailure>;
+
+/// Where another address of the same name may do better.
+bool worth_another(ConnectReason reason) {
+  return reason != ConnectReason::cancelled && reason != ConnectReason::resources &&
+         reason != ConnectReason::denied && reason != ConnectReason::proxy_error;
+}
+
+}  // namespace
 
 ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote,
                                    const Endpoint* client) {
@@ -26,6 +39,46 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const End
 Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/) const {
   co_return std::unexpected(ConnectFailure{
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "there is no proxy to ask"});
+}
+
+Task<Expected<Upstream>> WayOut::connect_to_name(EventLoop& loop, const Flow& flow,
+                                                 const Hints& hints) const {
+  const auto addresses = co_await hints.resolver->resolve(flow, hints.host);
+  if (!addresses) co_return std::unexpected(addresses.error());
+  const Hints unnamed;
+  Flow to = flow;
+  ConnectFailure last;
+  for (const Endpoint& address : *addresses) {
+    to.original_destination = address;
+    auto upstream = co_await connect(loop, to, unnamed);
+    if (upstream) {
+      upstream->looked_up = address;
+      co_return upstream;
+    }
+    last = std::move(upstream).error();
+    if (!worth_another(last.reason)) break;
+  }
+  co_return std::unexpected(std::move(last));
+}
+
+// Nothing is heard of a datagram's destination yet: the first address that has a route is taken.
+Task<Expected<UdpUpstream>> WayOut::associate_to_name(EventLoop& loop, const Flow& flow,
+                                                      const Hints& hints) const {
+  const auto addresses = co_await hints.resolver->resolve(flow, hints.host);
+  if (!addresses) co_return std::unexpected(addresses.error());
+  Flow to = flow;
+  ConnectFailure last;
+  for (const Endpoint& address : *addresses) {
+    to.original_destination = address;
+    auto upstream = co_await associate(loop, to);
+    if (upstream) {
+      upstream->looked_up = address;
+      co_return upstream;
+    }
+    last = std::move(upstream).error();
+    if (!worth_another(last.reason)) break;
+  }
+  co_return std::unexpected(std::move(last));
 }
 
 }  // namespace shunt

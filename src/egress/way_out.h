@@ -83,6 +83,8 @@ struct Upstream {
   std::string_view via = {};
   /// The member of a group that made it, which lives as long as the group; null: no group did.
   const WayOut* member = nullptr;
+  /// Where it leads, if that was looked up: connect_to_name().
+  std::optional<Endpoint> looked_up = {};
 };
 
 /// A TCP connection that a SOCKS5 association lives by: readable once the proxy has ended it.
@@ -106,6 +108,7 @@ struct UdpUpstream {
     return std::optional(datagram);
   };
   std::string_view via = {};  ///< as in Upstream
+  std::optional<Endpoint> looked_up = {};
 };
 
 class WayOut {
@@ -130,6 +133,13 @@ class WayOut {
   /// Whether the proxy answers, without a connection to anywhere: it is connected to, and spoken to
   /// for as long as its protocol allows without a request. Nothing to ask but a proxy: unsupported.
   virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const;
+  /// The two for a flow to a name, which is where hints.resolver is not null. These here look it up
+  /// and take its addresses one after the other.
+  virtual Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop,
+                                                                        const Flow& flow,
+                                                                        const Hints& hints) const;
+  virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
+      EventLoop& loop, const Flow& flow, const Hints& hints) const;
 };
 
 class ToaProgram;  // kernel/toa.h

@@ -38,6 +38,7 @@ enum class NameSource : std::uint8_t {
   quic_sni,
   dns_memory,  ///< of an answer that a resolver gave about the address; the client did not say it
   proxy_header,
+  fake_ip,  ///< the original destination is an address that shunt gave the name (dns/fake_pool.h)
 };
 
 /// The host that a flow was decided by, for the log.
@@ -72,10 +73,15 @@ struct Flow {
   std::shared_ptr<const Announcement> announced = {};
 };
 
-/// What sniffing learnt before a decision was made.
+class NameResolver;  // flow/name_resolver.h
+
+/// What is known of a flow's destination beside its address.
 struct Hints {
   std::string host;  ///< peer-supplied: escape before printing
   NameSource source = NameSource::none;
+  /// Not null where the name is the destination: the original one stands for it and leads nowhere.
+  /// Outlives the flow.
+  NameResolver* resolver = nullptr;
 };
 
 }  // namespace shunt

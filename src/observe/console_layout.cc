@@ -30,12 +30,12 @@ std::string default_name(const Flow& flow) {
   if (host.name.empty()) {
     return fmt::format("{} {}", protocol, flow.original_destination.text());
   }
-  const bool said = host.source != NameSource::dns_memory;
+  const bool said = host.source != NameSource::dns_memory && host.source != NameSource::fake_ip;
+  const std::string how = host.ech ? " (ech: perhaps a cover name)"
+                          : said   ? ""
+                                   : fmt::format(" (name by {})", name_source_token(host.source));
   return fmt::format("{} {}:{}{}", said ? name_source_token(host.source) : protocol,
-                     shown(host.name), flow.original_destination.port,
-                     host.ech ? " (ech: perhaps a cover name)"
-                     : said   ? ""
-                              : " (name by dns)");
+                     shown(host.name), flow.original_destination.port, how);
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ std::string_view name_source_token(NameSource source) {
     case NameSource::quic_sni: return "quic";
     case NameSource::dns_memory: return "dns";
     case NameSource::proxy_header: return "proxy";
+    case NameSource::fake_ip: return "fake-ip";
   }
   return "";
 }

@@ -136,7 +136,8 @@ Hints DecidedFlow::hints() const {
   // What DNS said of an address is no reason to let a proxy look the name up anew.
   const bool said = facts.name.source != NameSource::dns_memory;
   if (facts.name.state != FactState::known || !said) return {};
-  return {.host = facts.name.name, .source = facts.name.source};
+  const bool fake = facts.name.source == NameSource::fake_ip;
+  return {.host = facts.name.name, .source = facts.name.source, .resolver = fake ? dns : nullptr};
 }
 
 Facts plain_facts(const Flow& flow) {

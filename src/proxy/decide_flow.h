@@ -27,7 +27,7 @@
 
 namespace shunt {
 
-class DnsService;
+class DnsService;  // proxy/dns_service.h
 
 /// What decide_flow() needs of its worker. Outlives every flow of it.
 struct DecideContext {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/dns_service.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -33,12 +31,6 @@ void tell_answer(std::string_view bytes, DnsAnswer& told) {
   }
 }
 
-std::uint16_t random_id() {
-  std::uint16_t id = 0;
-  (void)::getrandom(&id, sizeof id, 0);
-  return id;
-}
-
 }  // namespace
 
 /// Counts a query of a client for as long as it lives.
@@ -62,10 +54,10 @@ struct DnsService::Asked {
 };
 
 DnsService::DnsService(EventLoop& loop, const DnsSettings& settings, const CurrentPolicy& policy,
-                       FlowLog& log, DnsStream::Start start)
-    : loop_(loop), settings_(settings), policy_(policy), log_(log) {
+                       FlowLog& log, DnsSurroundings around)
+    : loop_(loop), settings_(settings), policy_(policy), log_(log), around_(std::move(around)) {
   if (settings.server) {
-    stream_.emplace(loop, settings.server->endpoint, settings.tls, std::move(start));
+    stream_.emplace(loop, settings.server->endpoint, settings.tls, around_.start);
   }
 }
 
@@ -96,6 +88,7 @@ Task<std::optional<std::string>> DnsService::answer(DnsRequest request) {
   }
   tell_answer(answer, told);
   log_.dns_answer(request.flow, told);
+  if (!told.fake) remember(request, answer);
   const bool too_long =
       request.flow.protocol == Protocol::udp && answer.size() > dns::udp_capacity(*query);
   if (too_long) co_return dns::make_truncated(request.bytes, *query);
@@ -107,10 +100,8 @@ Task<std::string> DnsService::answer_query(const DnsRequest& request, const dns:
   if (settings_.pool != nullptr) {
     if (auto fake = fake_answer(request, query, told)) co_return *std::move(fake);
   }
-  const bool near =
-      is_local_name(query.question.name) && is_near(request.flow.original_destination.address);
   std::optional<std::string> answer;
-  if (near || !settings_.server) {
+  if (knows_nearer(request, query)) {
     answer = co_await ask_clients_server(request, query);
   } else {
     answer = co_await ask_own_server(policy_.get(), {.bytes = request.bytes, .query = query});
@@ -118,6 +109,25 @@ Task<std::string> DnsService::answer_query(const DnsRequest& request, const dns:
   if (answer) co_return answer_for(*std::move(answer), request.bytes, query);
   count(Counter::dns_questions_failed);
   co_return dns::make_answer(request.bytes, query, Rcode::server_failure);
+}
+
+/// The client's own server is who knows.
+bool DnsService::knows_nearer(const DnsRequest& request, const dns::Message& query) const {
+  const bool near =
+      is_local_name(query.question.name) && is_near(request.flow.original_destination.address);
+  return near || !settings_.server;
+}
+
+/// As what passes by is remembered (proxy/dns_watch.h), by who it was that answered. A fake address
+/// has its name in the pool.
+void DnsService::remember(const DnsRequest& request, std::string_view bytes) const {
+  if (around_.memory == nullptr || !request.policy->rules().uses(TermKey::host)) return;
+  const auto answer = dns::parse(bytes);
+  if (!answer) return;
+  const Address& resolver = knows_nearer(request, *answer)
+                                ? request.flow.original_destination.address
+                                : settings_.server->endpoint.address;
+  around_.memory->learn(request.flow.source.address, resolver, *answer);
 }
 
 bool DnsService::fakes(const std::string& name) const {
@@ -218,43 +228,9 @@ std::expected<void, ConnectFailure> DnsService::name_destination(Facts& facts) {
   }
   facts.name = {.state = FactState::known,
                 .name = *std::move(name),
-                .source = NameSource::none,
+                .source = NameSource::fake_ip,
                 .verified = true};
   return {};
-}
-
-Task<> DnsService::look_up(std::string name, std::uint16_t type, std::vector<Address>& into) {
-  const auto bytes =
-      dns::make_query(random_id(), {.name = std::move(name), .type = type}, dns::kOwnUdpBytes);
-  const auto query = bytes ? dns::parse(*bytes) : std::nullopt;
-  if (!query) co_return;
-  const auto answer = co_await ask_own_server(policy_.get(), {.bytes = *bytes, .query = *query});
-  const auto parsed = answer ? answer_to(*answer, query->question) : std::nullopt;
-  if (!parsed) co_return;
-  for (const dns::Resolved& resolved : dns::resolved_addresses(*parsed)) {
-    const Address& address = resolved.address;
-    const bool usable = !address.is_any() && !address.is_multicast() && !is_fake(address);
-    if (usable && into.size() < limits::kAddressesOfName) into.push_back(address);
-  }
-}
-
-Task<std::expected<std::vector<Address>, ConnectFailure>> DnsService::resolve(
-    const std::string& name) {
-  std::vector<Address> addresses;
-  std::vector<Address> v4;
-  if (can_resolve()) {
-    co_await both(look_up(name, dns::type::kAaaa, addresses), look_up(name, dns::type::kA, v4));
-  }
-  addresses.insert(addresses.end(), v4.begin(), v4.end());
-  if (addresses.empty()) {
-    const bool unknown = can_resolve();
-    co_return std::unexpected(ConnectFailure{
-        .reason = ConnectReason::host_unreachable,
-        .os_error = 0,
-        .detail =
-            (unknown ? "no address was found for " : "no server is there to look up ") + name});
-  }
-  co_return addresses;
 }
 
 }  // namespace shunt

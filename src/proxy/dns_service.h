@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Answers captured queries of DNS in the modes "remote" and "fake-ip" (docs/dns.md), whoever they
-// were sent to, and looks names up for flows to fake addresses. How a query came and how the answer
-// goes back is the business of its server (proxy/serve_udp_dns.cc, proxy/serve_dns.cc).
+// were sent to, and looks names up for flows to fake addresses (proxy/dns_resolve.cc). How a query
+// came and how the answer goes back is the business of its server (proxy/serve_udp_dns.cc,
+// proxy/serve_dns.cc).
 //
 //   mode fake-ip   A, AAAA          an address of the pool, or none where it has no such range
 //                  HTTPS, SVCB      none: the hints in them are real addresses
@@ -14,8 +15,11 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,9 +29,12 @@
 #include "dns/dns_config.h"
 #include "dns/fake_file.h"
 #include "dns/fake_pool.h"
+#include "dns/memory.h"
 #include "dns/message.h"
+#include "egress/own_addresses.h"
 #include "egress/tls_client.h"
 #include "flow/facts.h"
+#include "flow/name_resolver.h"
 #include "flow/record.h"
 #include "proxy/dns_exchange.h"
 #include "proxy/dns_stream.h"
@@ -43,13 +50,16 @@ struct DnsSettings {
   std::shared_ptr<FakePool> pool;        ///< null: not fake-ip
   std::shared_ptr<FakeFile> file;        ///< may be null; goes after the last use of the pool
   std::vector<std::string> real;         ///< names that are never faked
+  /// Clients are the processes of one command of this machine's user, not of a network around.
+  bool own_clients = false;
 };
 
 /// From the configuration. Null: the mode is "system". Reads the certificates and, where
 /// `state_file` is not "", what fake addresses meant before; a file that cannot be used is a
 /// warning. Kind::configuration where a range meets an address of this machine's networks.
 [[nodiscard]] Result<std::shared_ptr<const DnsSettings>> make_dns(const DnsConfig& config,
-                                                                  const std::string& state_file);
+                                                                  const std::string& state_file,
+                                                                  bool own_clients = false);
 
 /// A captured query and what is known of its flow. Outlives the task that answers it.
 struct DnsRequest {
@@ -59,14 +69,21 @@ struct DnsRequest {
   std::shared_ptr<const Policy> policy;  ///< that decided it
 };
 
+/// What a DnsService has of its worker beside that; outlives it.
+struct DnsSurroundings {
+  DnsStream::Start start;                   ///< starts what goes on beside the queries
+  std::span<const Endpoint> own_listeners;  ///< nothing is led there
+  dns::Memory* memory = nullptr;            ///< where answers are remembered; may be null
+};
+
 /// Of one worker.
-class DnsService {
+class DnsService final : public NameResolver {
  public:
   static constexpr std::string_view kName = "dns";  ///< Flow::way_out of what it answers
 
-  /// The arguments outlive the service; `start` starts what goes on beside the queries.
+  /// The arguments outlive the service.
   DnsService(EventLoop& loop, const DnsSettings& settings, const CurrentPolicy& policy,
-             FlowLog& log, DnsStream::Start start);
+             FlowLog& log, DnsSurroundings around);
 
   /// Whether it answers in the place of the flow's destination.
   [[nodiscard]] static bool takes(const Flow& flow) {
@@ -80,16 +97,18 @@ class DnsService {
   /// for none.
   std::expected<void, ConnectFailure> name_destination(Facts& facts);
   [[nodiscard]] bool is_fake(const Address& address) const;
-  /// The addresses of a name that a flow goes to, as the configured server says: at least one, in
-  /// the order in which to try them. `name` outlives the task.
-  Task<std::expected<std::vector<Address>, ConnectFailure>> resolve(const std::string& name);
-  [[nodiscard]] bool can_resolve() const { return settings_.server.has_value(); }
+  [[nodiscard]] bool can_resolve() const override { return settings_.server.has_value(); }
+  /// As the configured server says, without what a flow of this client must not be led to.
+  Task<std::expected<std::vector<Endpoint>, ConnectFailure>> resolve(
+      const Flow& flow, const std::string& name) override;
   void drain();
 
  private:
   struct Asked;
   Task<std::string> answer_query(const DnsRequest& request, const dns::Message& query,
                                  DnsAnswer& told);
+  void remember(const DnsRequest& request, std::string_view bytes) const;
+  [[nodiscard]] bool knows_nearer(const DnsRequest& request, const dns::Message& query) const;
   std::optional<std::string> fake_answer(const DnsRequest& request, const dns::Message& query,
                                          DnsAnswer& told);
   std::string reverse_answer(const DnsRequest& request, const dns::Message& query,
@@ -99,12 +118,17 @@ class DnsService {
                                                       const dns::Message& query);
   Task<std::optional<std::string>> ask_own_server(std::shared_ptr<const Policy> policy,
                                                   DnsQuestion question);
-  Task<> look_up(std::string name, std::uint16_t type, std::vector<Address>& into);
+  struct Lookup;
+  class Found;
+  Task<> look_up(std::string name, std::uint16_t type, std::shared_ptr<Lookup> lookup);
+  [[nodiscard]] bool may_dial(const Address& address, const Flow& flow) const;
 
   EventLoop& loop_;
   const DnsSettings& settings_;
   const CurrentPolicy& policy_;
   FlowLog& log_;
+  DnsSurroundings around_;
+  OwnAddresses own_addresses_;
   AnswerCache cache_;
   std::optional<DnsStream> stream_;  ///< to the server, also for what a datagram is too short for
   struct AddressHash {

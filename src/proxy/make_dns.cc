@@ -45,12 +45,14 @@ Result<std::shared_ptr<const TlsClient>> tls_of(const DnsConfig& config,
 }  // namespace
 
 Result<std::shared_ptr<const DnsSettings>> make_dns(const DnsConfig& config,
-                                                    const std::string& state_file) {
+                                                    const std::string& state_file,
+                                                    bool own_clients) {
   SHUNT_CHECK(check_dns(config));
   if (config.mode == DnsMode::system) return nullptr;
   auto settings = std::make_shared<DnsSettings>();
   settings->mode = config.mode;
   settings->real = config.real;
+  settings->own_clients = own_clients;
   if (!config.server.empty()) {
     settings->server = parse_dns_server(config.server);
     if (settings->server->transport == DnsServerAddress::Transport::tls) {

@@ -32,9 +32,7 @@ std::optional<ConnectFailure> own_flow_refusal(const Flow& flow,
                                                std::span<const Endpoint> own_listeners,
                                                const LoopGuard& guard) {
   const Endpoint& destination = flow.original_destination;
-  const bool direct_dial = std::ranges::any_of(
-      own_listeners, [&](const Endpoint& listener) { return reaches(listener, destination); });
-  if (direct_dial) {
+  if (reaches_own_listener(destination, own_listeners)) {
     return ConnectFailure{.reason = ConnectReason::no_destination,
                           .detail = "shunt's own listener was dialled"};
   }
@@ -46,6 +44,11 @@ std::optional<ConnectFailure> own_flow_refusal(const Flow& flow,
                           .detail = "the client is one of shunt's own upstream sockets"};
   }
   return std::nullopt;
+}
+
+bool reaches_own_listener(const Endpoint& destination, std::span<const Endpoint> own_listeners) {
+  return std::ranges::any_of(
+      own_listeners, [&](const Endpoint& listener) { return reaches(listener, destination); });
 }
 
 bool server_speaks_first(std::uint16_t port) {

@@ -17,6 +17,9 @@ std::optional<ConnectFailure> own_flow_refusal(const Flow& flow,
                                                std::span<const Endpoint> own_listeners,
                                                const LoopGuard& guard);
 
+/// Whether a connection to `destination` would arrive at one of our own listeners.
+bool reaches_own_listener(const Endpoint& destination, std::span<const Endpoint> own_listeners);
+
 /// Ports where the server speaks first (reliability row 11): waiting there for the client's first
 /// bytes would hang both.
 bool server_speaks_first(std::uint16_t port);

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "dns/message.h"
 #include "proxy/dial_flow.h"
+#include "proxy/dns_tap.h"
 #include "proxy/flow_tap.h"
 #include "proxy/layered_relay.h"
 #include "proxy/refusal.h"
@@ -63,10 +65,20 @@ void fail(ServeContext& context, Captured& captured, const Verdict& verdict,
                            : turn_away(context, captured, failure);
 }
 
+/// What resolvers answer is worth remembering.
+bool teaches_names(const Flow& flow, const DecidedFlow& decided) {
+  return flow.original_destination.port == dns::kPort && decided.names.memory != nullptr &&
+         decided.policy->rules().uses(TermKey::host);
+}
+
 std::unique_ptr<Tap> tap_for(ServeContext& context, const Flow& flow, const DecidedFlow& decided) {
   auto guard = RequestGuard::create(decided);
-  if (!context.observe_content && guard == nullptr) return nullptr;
-  return make_flow_tap(flow, context.log, std::move(guard));
+  std::unique_ptr<Tap> tap;
+  if (context.observe_content || guard != nullptr) {
+    tap = make_flow_tap(flow, context.log, std::move(guard));
+  }
+  if (!teaches_names(flow, decided)) return tap;
+  return make_dns_tap(*decided.names.memory, flow, std::move(tap));
 }
 
 void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
@@ -130,7 +142,7 @@ Task<> serve(ServeContext& context, Captured captured) {
   LiveFlows::Entry live(context.live, *decided);
   captured.flow.way_out = way_out->name();
   const Hints hints = decided->hints();
-  auto upstream = co_await dial_flow(context.relay.loop, *way_out, flow, hints, decided->dns);
+  auto upstream = co_await dial_flow(context.relay.loop, *way_out, flow, hints);
   if (!upstream) co_return fail(context, captured, decided->verdict(), upstream.error());
   if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
   auto layered = LayeredRelay::create(context.relay, *upstream);

@@ -78,6 +78,12 @@ std::optional<Undeliverable> undeliverable_from_errno(int error) {
   }
 }
 
+/// Datagrams are sent to a name only where their destination stands for one.
+Hints hints_of(const NameFact& name, DnsService* dns) {
+  if (name.source != NameSource::fake_ip) return {};
+  return {.host = name.name, .source = name.source, .resolver = dns};
+}
+
 }  // namespace
 
 // What a session is: decide it, find the way out, send what has waited for it, pass on what comes
@@ -109,7 +115,7 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
     auto named = options_.dns->name_destination(session.facts);
     if (!named) co_return std::unexpected(std::move(named).error());
   }
-  const std::string name = session.facts.name.name;
+  const Hints hints = hints_of(session.facts.name, options_.dns);
   co_await decide_session(context, session);
   if (!session.decided) co_return std::unexpected(failure_of(ConnectReason::cancelled));
   const WayOut* way_out = session.policy->carrier(session.flow.rule);
@@ -126,7 +132,7 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
   }
   session.flow.way_out = way_out->name();
   if (!way_out->carries_udp()) co_return std::unexpected(failure_of(ConnectReason::unsupported));
-  co_return co_await associate_flow(loop_, *way_out, session.flow, name, options_.dns);
+  co_return co_await associate_flow(loop_, *way_out, session.flow, hints);
 }
 
 bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {

@@ -34,11 +34,15 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
   worker->relay_ = std::make_unique<RelayResources>(*worker->loop_, shared.budget,
                                                     shared.options.idle_timeout_ms);
   if (shared.options.dns != nullptr) {
+    const auto start = [raw = worker.get()](Task<> task) {
+      raw->started_task();
+      spawn(raw->counted(std::move(task)));
+    };
+    const DnsSurroundings around{.start = start,
+                                 .own_listeners = shared.options.own_listeners,
+                                 .memory = shared.names.memory};
     worker->dns_ = std::make_unique<DnsService>(*worker->loop_, *shared.options.dns, shared.policy,
-                                                shared.log, [raw = worker.get()](Task<> task) {
-                                                  raw->started_task();
-                                                  spawn(raw->counted(std::move(task)));
-                                                });
+                                                shared.log, around);
   }
   worker->dropped_ = std::make_unique<DroppedClients>(*worker->loop_, shared.budget);
   worker->flows_ = std::make_unique<FlowSet>(worker->serve_context(), shared.budget);

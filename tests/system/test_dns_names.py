@@ -23,8 +23,8 @@ def resolver(lab: Lab) -> None:
         "other.example": [lab.server.v4, lab.server.v6]})
 
 
-def look_up(lab: Lab, version: int, name: str, server: str) -> None:
-    done = lab.client.run(["dig", "+time=5", "+tries=1", "+short", f"@{server}", name,
+def look_up(lab: Lab, version: int, name: str, server: str, *options: str) -> None:
+    done = lab.client.run(["dig", "+time=5", "+tries=1", "+short", *options, f"@{server}", name,
                            RECORD[version]])
     assert done.out.strip() in (lab.server.address(version), Lab.FAR[version])
 
@@ -94,6 +94,42 @@ def test_a_name_that_the_client_says_comes_first_and_trusted_answers_verify_it(l
     end = flow_ends(gateway.log_path, lambda end: end.destination[0] == far
                     and end.reason == "closed")
     assert (end.entry["host"], end.entry["host_from"]) == ("good.example", "http")
+    assert gateway.stop() == 0
+
+
+@VERSIONS
+def test_what_is_asked_over_tcp_is_remembered_as_well(lab, version):
+    resolver(lab)
+    far, near = Lab.FAR[version], lab.server.address(version)
+    server = TcpServer(lab.server, banner)
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--server-first", server.port, "--trust-dns", near,
+                      "--rule=app dns -> direct", "--rule=host denied.example -> reject",
+                      "--rule=host good.example -> direct", "--rule=-> reject")
+    look_up(lab, version, "good.example", far, "+tcp")  # of no trust
+    assert greeting(lab, far, server.port) == "reset"
+    look_up(lab, version, "good.example", near, "+tcp")
+    assert greeting(lab, far, server.port) == "greeting"
+    assert gateway.stop() == 0
+
+
+@VERSIONS
+@pytest.mark.parametrize("over", ["+notcp", "+tcp"])
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_what_shunt_answers_itself_is_remembered_as_well(lab, version, over, trusted):
+    resolver(lab)
+    far, near = Lab.FAR[version], lab.server.address(version)
+    server = TcpServer(lab.server, banner)
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--server-first", server.port,
+                      "--dns", "remote", "--dns-server", f"tcp://{Lab.FAR[4]}",
+                      "--trust-dns", Lab.FAR[4] if trusted else "192.0.2.250",
+                      "--rule=app dns -> direct", "--rule=host denied.example -> reject",
+                      "--rule=host good.example -> direct", "--rule=-> reject")
+    look_up(lab, version, "good.example", near, over)  # whom the client asks does not matter
+    assert greeting(lab, far, server.port) == ("greeting" if trusted else "reset")
+    look_up(lab, version, "denied.example", near, over)
+    assert greeting(lab, near, server.port) == "reset"
+    end = flow_ends(gateway.log_path, lambda end: end.destination == (near, server.port))
+    assert (end.entry["host"], end.entry["host_from"]) == ("denied.example", "dns")
     assert gateway.stop() == 0
 
 

@@ -111,6 +111,13 @@ std::string udp_header(const Endpoint& destination) {
   return out;
 }
 
+std::string udp_header(std::string_view domain, std::uint16_t port) {
+  constexpr char kNotFragmented = 0;
+  std::string out{kReserved, kReserved, kNotFragmented};
+  append_target(out, {.domain = domain, .endpoint = {.address = {}, .port = port}});
+  return out;
+}
+
 Decoded<Method> decode_method(std::string_view bytes) {
   if (!bytes.empty() && bytes[0] != kVersion) return malformed<Method>();
   if (bytes.size() < 2) return {};

@@ -54,6 +54,8 @@ std::string greeting(bool offer_none, bool offer_password);
 std::string password_request(std::string_view user, std::string_view password);
 std::string request(Command command, const Target& target);
 std::string udp_header(const Endpoint& destination);
+/// To a name of 1 to kLongestDomain bytes.
+std::string udp_header(std::string_view domain, std::uint16_t port);
 
 Decoded<Method> decode_method(std::string_view bytes);
 /// The status: 0 is success.

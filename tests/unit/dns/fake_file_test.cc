@@ -44,6 +44,17 @@ TEST(FakeFileText, anything_else_is_refused) {
   EXPECT_THAT(parse_fake_file(kTitle, kRanges), Optional(IsEmpty()));
 }
 
+TEST(FakeFileText, title_names_the_ranges) {
+  const auto both = ranges_of_fake_file("shunt fake-ip 1 198.18.0.0/15 fc00::/64\n");
+  ASSERT_TRUE(both && both->v6);
+  EXPECT_EQ(both->v4.text() + " " + both->v6->text(), "198.18.0.0/15 fc00::/64");
+  EXPECT_TRUE(ranges_of_fake_file(kTitle));
+  for (const char* text : {"", "shunt fake-ip 1 198.18.0.0/15", "shunt fake-ip 2 198.18.0.0/15\n",
+                           "shunt fake-ip 1 198.18.0.0/32\n", "shunt fake-ip 1 fc00::/64\n"}) {
+    EXPECT_FALSE(ranges_of_fake_file(text)) << text;
+  }
+}
+
 class FakeFileOnDisk : public testing::Test {
  protected:
   void SetUp() override {
@@ -100,6 +111,20 @@ TEST_F(FakeFileOnDisk, belongs_to_one_process_at_a_time) {
 TEST_F(FakeFileOnDisk, that_cannot_be_written_is_an_error) {
   FakePool fresh = pool();
   EXPECT_FALSE(FakeFile::open("/proc/no/such/folder/fake-ip", fresh));
+}
+
+TEST_F(FakeFileOnDisk, says_what_an_address_stands_for_while_it_is_written) {
+  const Address first = *Address::parse("198.18.0.1");
+  EXPECT_FALSE(look_up_fake(path(), first)->has_value());  // there is no file
+  FakePool pool(*Network::parse(kRanges));
+  const auto file = FakeFile::open(path(), pool);
+  ASSERT_TRUE(file);
+  EXPECT_EQ(look_up_fake(path(), first)->value().name, "");
+  EXPECT_EQ(pool.give("a.example", Family::ipv4, kNow), first);
+  EXPECT_EQ(look_up_fake(path(), first)->value().name, "a.example");
+  EXPECT_FALSE(look_up_fake(path(), *Address::parse("192.0.2.1"))->has_value());
+  std::ofstream(path()) << "something else\n";
+  EXPECT_FALSE(look_up_fake(path(), first));
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ void log_every_event(TrafficLog& log) {
   flow.way_out = "wan2";
   flow.rule = 2;
   log.tls_hello(flow, {.server_name = "q.example", .alpn_offered = {"h3"}, .alpn_chosen = {}});
-  for (int source = 0; source <= static_cast<int>(NameSource::dns_memory); ++source) {
+  for (int source = 0; source <= static_cast<int>(NameSource::fake_ip); ++source) {
     flow.host = {.name = "h\x1b.example", .source = static_cast<NameSource>(source), .ech = true};
     if (source == 0) flow.host = {};
     log.flow_end(flow, ended(1, 2, 3));
