@@ -35,14 +35,16 @@ bool worth_another(ConnectReason reason) {
   }
 }
 
-// Whether the member may be to blame. A silent destination looks like a dead uplink, so it counts:
-// any flow that succeeds clears the count.
-bool held_against_member(ConnectReason reason) {
-  switch (reason) {
+// Whether the member may be to blame. A silent destination looks like a dead uplink, so it counts,
+// and so does a host that our own kernel finds unreachable, as it does when the next hop answers no
+// ARP: any flow that succeeds clears the count. What a proxy says of a host is about the host.
+bool held_against_member(const ConnectFailure& failure) {
+  switch (failure.reason) {
     case ConnectReason::proxy_error:
     case ConnectReason::reset:
     case ConnectReason::timed_out:
     case ConnectReason::network_unreachable: return true;
+    case ConnectReason::host_unreachable: return failure.os_error != 0;
     default: return false;
   }
 }
@@ -193,7 +195,7 @@ Group::Order Group::order(const Flow& flow, bool datagrams) const {
 // Whether the next member is to be tried.
 bool Group::goes_on_after(State& state, const Flow& flow, Clock::time_point start,
                           const ConnectFailure& failure) const {
-  if (holds_failures() && held_against_member(failure.reason)) {
+  if (holds_failures() && held_against_member(failure)) {
     state.failed(flow.original_destination.address.family(), in_ms(start));
   }
   if (!worth_another(failure.reason)) return false;

@@ -2,6 +2,7 @@
 #include "egress/group.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <deque>
 #include <set>
@@ -26,7 +27,10 @@ class FakeOut : public WayOut {
     ++asked;
     const bool first = asked == 1;
     while (first && held) (void)co_await loop.yield();
-    if (answer) co_return std::unexpected(ConnectFailure{.reason = *answer, .detail = "fake"});
+    if (answer) {
+      co_return std::unexpected(
+          ConnectFailure{.reason = *answer, .os_error = os_error, .detail = "fake"});
+    }
     co_return Upstream{.socket = {}, .reported = {}, .early_data = {}};
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop&,
@@ -37,6 +41,7 @@ class FakeOut : public WayOut {
   }
 
   std::optional<ConnectReason> answer;
+  int os_error = 0;  ///< of the answer, from our own kernel
   mutable int asked = 0;
   bool held = false;  ///< the first answer waits for as long
 
@@ -109,6 +114,16 @@ TEST(Group, a_member_without_ipv6_goes_on_carrying_ipv4) {
   trio.a->answer.reset();
   EXPECT_EQ(trio.carry(), "eu (paris)");
   EXPECT_EQ(carry_v6(), "eu (rome)");  // IPv4 says nothing of IPv6
+}
+
+TEST(Group, a_next_hop_that_nobody_answers_for_is_left_out) {
+  Trio trio(GroupKind::failover);
+  trio.a->answer = ConnectReason::host_unreachable;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject + 4; ++i) (void)trio.carry();
+  EXPECT_TRUE(trio.group->status()[0].usable);  // a proxy may say that of any host
+  trio.a->os_error = EHOSTUNREACH;
+  for (std::uint32_t i = 0; i < Group::kFailuresToEject; ++i) (void)trio.carry();
+  EXPECT_FALSE(trio.group->status()[0].usable);
 }
 
 TEST(Group, one_success_clears_the_failures) {
