@@ -234,7 +234,7 @@ Result<void> check_keep_source(const WayOutSpec& spec) {
 }
 
 /// A connection by it may bear a client's address: by itself, or by a member.
-// NOLINTNEXTLINE(misc-no-recursion): as deep as `left` says
+// NOLINTBEGIN(misc-no-recursion): as deep as `left` says
 bool shows_client(std::span<const WayOutSpec> specs, const std::string& name, std::size_t left) {
   const WayOutSpec* found = find_spec(specs, name);
   if (found == nullptr || left == 0) return false;
@@ -243,6 +243,7 @@ bool shows_client(std::span<const WayOutSpec> specs, const std::string& name, st
     return shows_client(specs, member, left - 1);
   });
 }
+// NOLINTEND(misc-no-recursion)
 
 Result<void> check_hops(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
   for (const std::string& name : spec.via) {
@@ -275,7 +276,7 @@ Result<void> check_toa(const WayOutSpec& spec) {
 }
 
 /// Whether a proxy is the last hop that the way out itself names, of a group in every member.
-// NOLINTNEXTLINE(misc-no-recursion): as deep as `left` says
+// NOLINTBEGIN(misc-no-recursion): as deep as `left` says
 bool ends_in_proxy(std::span<const WayOutSpec> specs, const std::string& name, std::size_t left) {
   const WayOutSpec* found = find_spec(specs, name);
   if (found == nullptr || left == 0) return name != kDirect;  // unknown: told elsewhere
@@ -286,6 +287,7 @@ bool ends_in_proxy(std::span<const WayOutSpec> specs, const std::string& name, s
     return ends_in_proxy(specs, member, left - 1);
   });
 }
+// NOLINTEND(misc-no-recursion)
 
 Result<void> check_greeted(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
   if (!spec.group || !spec.check || !spec.check->target.empty()) return {};
@@ -295,7 +297,7 @@ Result<void> check_greeted(std::span<const WayOutSpec> specs, const WayOutSpec& 
                          fmt::format("without a target the members' proxies are checked, and "
                                      "\"{}\" is none",
                                      member),
-                         "target = \"tcp://HOST:PORT\" or \"http://HOST/PATH\"");
+                         R"(target = "tcp://HOST:PORT" or "http://HOST/PATH")");
   }
   return {};
 }
@@ -338,8 +340,9 @@ std::vector<Error> way_out_mistakes(std::span<const WayOutSpec> specs,
                                     std::uint32_t own_mark_bits) {
   std::vector<Error> mistakes;
   const auto note = [&mistakes](Result<void> checked) {
-    if (!checked) mistakes.push_back(std::move(checked).error());
-    return checked.has_value();
+    if (checked) return true;
+    mistakes.push_back(std::move(checked).error());
+    return false;
   };
   for (const WayOutSpec& spec : specs) {
     note(check_name(specs, spec));

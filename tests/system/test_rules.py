@@ -275,7 +275,12 @@ def test_the_gateways_own_processes_are_told_apart(lab, method):
 def run_rules(lab: Lab, who: str, rules: tuple[str, ...], verb: str, address: str,
               port: int) -> tuple[str, list[dict]]:
     runner = Runner(lab.client, who)
-    inside = f"/tmp/rules-log-{next(_logs)}"
+    # Not in /tmp, which is the machine's: another test's file there may be another user's.
+    inside = "/run/rules-logs"
+    folder = lab.client.outside(inside)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    inside += f"/{next(_logs)}"
     options = map("--rule={}".format, rules)
     clients = str(Path(__file__).with_name("clients.py"))
     done = runner.run([*options, "--json", "--log-to", inside, "--", "/usr/bin/python3",
