@@ -17,6 +17,7 @@ struct CaptureSpec {
   std::vector<std::string> interfaces;  ///< the LAN's: what arrives there and would be forwarded
   bool host = false;                    ///< the machine's own traffic too
   bool loopback = false;                ///< and its connections to its own addresses
+  bool own_dns = false;                 ///< and its queries of DNS to loopback addresses
   bool masquerade = false;              ///< what leaves uncaptured with a private address
   bool keep_source = false;             ///< upstream sockets may bear clients' addresses
   std::vector<Exclusion> exclusions;

@@ -280,6 +280,7 @@ Result<bool> GatewayCapture::replace_rules(Replacement replacement) {
   GatewayOptions wanted = state.options;
   wanted.exclusions = std::move(replacement.exclusions);
   wanted.kernel_rules = std::move(replacement.kernel_rules);
+  wanted.own_dns = replacement.own_dns;
   wanted.leaving = replacement.leaving.with(state.options.leaving);
   SHUNT_CHECK(state.change_to(wanted));
   state.leaving_wanted = std::move(replacement.leaving);

@@ -62,6 +62,7 @@ class GatewayCapture {
   struct Replacement {
     std::vector<Exclusion> exclusions = {};
     std::vector<KernelDecision> kernel_rules = {};
+    bool own_dns = false;
     LeavingOptions leaving = {};
   };
   Result<bool> replace_rules(Replacement replacement);

@@ -38,6 +38,7 @@ struct GatewayOptions {
   std::vector<std::string> interfaces;  ///< of the LAN; see lan_interfaces.h
   bool host = false;
   bool loopback = false;  ///< only with host
+  bool own_dns = false;   ///< the same; see CaptureSpec
   bool masquerade = false;
   bool closed = false;  ///< on-exit
   MethodChoice method = MethodChoice::automatic;

@@ -77,8 +77,14 @@ std::vector<std::string> forwarded_let_go(const CaptureSpec& spec) {
 
 std::vector<std::string> own_let_go(const CaptureSpec& spec) {
   std::vector<std::string> out;
-  add_never_captured(out, spec.loopback ? "{ broadcast, multicast, anycast }"
-                                        : "{ local, broadcast, multicast, anycast }");
+  const bool all_local_go = !spec.loopback && !spec.own_dns;
+  add_never_captured(out, all_local_go ? "{ local, broadcast, multicast, anycast }"
+                                       : "{ broadcast, multicast, anycast }");
+  if (spec.own_dns && !spec.loopback) {
+    out.emplace_back("fib daddr type local th dport != 53 return");
+    out.emplace_back("fib daddr type local ip daddr != 127.0.0.0/8 return");
+    out.emplace_back("fib daddr type local ip6 daddr != ::1 return");
+  }
   for (const Exclusion& exclusion : spec.exclusions) add_exclusions(out, exclusion.own);
   add_kernel_rules(out, spec, &Exclusion::own, kOwnRules);
   return out;

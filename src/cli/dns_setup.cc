@@ -44,6 +44,10 @@ DnsConfig dns_config(const Config& config) {
   return dns;
 }
 
+bool takes_own_dns(const DnsConfig& dns, const Ruleset& rules, bool host) {
+  return host && (dns.mode != DnsMode::system || rules.uses(TermKey::host));
+}
+
 Result<std::shared_ptr<const DnsSettings>> set_up_dns(const DnsConfig& dns, CaptureMethod method) {
   if (dns.mode != DnsMode::system && method != CaptureMethod::tproxy) {
     return Failure(make_error(Kind::unsupported, error_number::kNoTproxy,

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "dns/dns_config.h"
 #include "flow/flow.h"
+#include "policy/ruleset.h"
 #include "proxy/dns_service.h"
 
 namespace shunt::cli {
@@ -19,6 +20,10 @@ class Options;
 Result<DnsConfig> dns_config(const Options& options);
 /// The same of a configuration file, which was checked.
 DnsConfig dns_config(const Config& config);
+
+/// Whether what this machine asks its resolvers on loopback is for shunt: to be answered, or to be
+/// remembered for rules that name hosts. `host`: its own traffic is captured.
+bool takes_own_dns(const DnsConfig& dns, const Ruleset& rules, bool host);
 
 /// The settings, for a capture that took its method. By REDIRECT no datagram is captured, so
 /// queries would go round us: that is an error.

@@ -143,6 +143,8 @@ Result<int> run_explain(const Options& options) {
     captured = arrival_at(*listener, facts);
   } else if (from_file) {
     const bool any_lan = complete_lan(capture);
+    capture.options.own_dns =
+        takes_own_dns(checked->config.dns, *checked->rules, capture.options.host);
     const auto addresses = list_addresses();
     captured = capture_of(facts, capture.options, any_lan,
                           addresses ? *addresses : std::vector<InterfaceAddress>{});

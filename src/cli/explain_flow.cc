@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "dns/message.h"
 #include "kernel/local_destination.h"
 #include "net/network.h"
 #include "net/socket.h"
@@ -221,10 +222,14 @@ CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool
   if (own && !capture.host) {
     return {.captured = false, .why = "this machine's own traffic is captured with host = true"};
   }
-  if (const auto why = never_captured(facts, own, capture.loopback); !why.empty()) {
+  const Endpoint& to = facts.destination;
+  const bool asks_resolver =
+      own && capture.own_dns && to.port == dns::kPort && to.address.is_loopback();
+  if (const auto why = never_captured(facts, own, capture.loopback || asks_resolver);
+      !why.empty()) {
     return {.captured = false, .why = std::string(why)};
   }
-  if (const auto why = stays_here(facts, own, capture, addresses); !why.empty()) {
+  if (const auto why = stays_here(facts, own, capture, addresses); !why.empty() && !asks_resolver) {
     return {.captured = false, .why = why};
   }
   if (!own && !any_lan) {

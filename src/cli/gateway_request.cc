@@ -72,6 +72,7 @@ Result<void> check_own_lookups(const Options& options, const DnsConfig& dns) {
 /// nor the flows to fake addresses, which lead nowhere.
 void decide_all_in_proxy(const DnsConfig& dns, GatewayRequest& request) {
   if (dns.mode != DnsMode::system) request.capture.kernel_rules.clear();
+  request.capture.own_dns = takes_own_dns(dns, *request.rules, request.capture.host);
 }
 
 Error nothing_to_capture() {

@@ -238,6 +238,7 @@ Result<void> Service::replace_kernel_rules(const CheckedConfig& checked) {
   const bool replaced = SHUNT_TRY(capture_->replace_rules(
       {.exclusions = checked.config.capture.options.exclusions,
        .kernel_rules = by_kernel ? kernel_decisions(*checked.rules) : std::vector<KernelDecision>(),
+       .own_dns = takes_own_dns(checked.config.dns, *checked.rules, request_.capture.host),
        .leaving = leaving_options(checked.config)}));
   const auto counted = [&](std::uint32_t rule) {
     const auto found = before->find(rule);

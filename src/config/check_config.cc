@@ -13,6 +13,8 @@
 #include "base/error_numbers.h"
 #include "base/limits.h"
 #include "config/config.h"
+#include "config/mistake_order.h"
+#include "config/source_text.h"
 #include "egress/check_way_outs.h"
 #include "policy/check.h"
 #include "rule/parse.h"
@@ -150,6 +152,7 @@ std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t
     std::ranges::move(rules.error(), std::back_inserter(mistakes));
   }
   check_dns_way(config, rules ? rules->get() : nullptr, mistakes);
+  if (config.source != nullptr) order_by_place(mistakes, config.source->file());
   if (mistakes.size() > limits::kConfigMistakes) mistakes.resize(limits::kConfigMistakes);
   if (!mistakes.empty()) return std::unexpected(std::move(mistakes));
   return CheckedConfig{.config = std::move(config), .rules = *std::move(rules)};

@@ -10,6 +10,7 @@
 
 #include "base/error_numbers.h"
 #include "base/limits.h"
+#include "config/mistake_order.h"
 #include "config/schema.h"
 #include "config/section.h"
 #include "config/toml_text.h"
@@ -66,6 +67,7 @@ class ConfigReader {
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
     if (mistakes_.empty()) return std::move(config_);
+    order_by_place(mistakes_, source().file());
     return std::unexpected(std::move(mistakes_));
   }
 

@@ -64,8 +64,8 @@ struct Config {
   LogConfig log;
 };
 
-/// Checks all that can be seen in the text itself; rules are compiled by Ruleset::compile(). File
-/// names in it are relative to the folder of `file`.
+/// Checks all that can be seen in the text itself, and tells mistakes in its order; rules are
+/// compiled by Ruleset::compile(). File names in it are relative to the folder of `file`.
 [[nodiscard]] std::expected<Config, Mistakes> parse_config(std::string file, std::string text);
 
 /// The same of a file of at most limits::kConfigBytes.
@@ -77,6 +77,7 @@ struct CheckedConfig {
   Config config;
   std::shared_ptr<const Ruleset> rules;
 };
+/// Mistakes stand in the order of the file; those without a place in it come last.
 [[nodiscard]] std::expected<CheckedConfig, Mistakes> check_config(Config config,
                                                                   std::uint32_t own_mark_bits = 0);
 

@@ -34,6 +34,11 @@ bool is_host_name(std::string_view name) {
          !Address::parse(name);
 }
 
+/// 127.0.0.1 asks 127.0.0.53 what ::1 asks ::1: all that speaks from loopback is one client.
+Address client_at(const Address& source) {
+  return source.is_loopback() ? Address::loopback(Family::ipv4) : source;
+}
+
 /// Values by address, the least recently used goes when there are too many.
 template <class Value>
 class Recent {
@@ -140,6 +145,7 @@ Memory::Shard& Memory::shard_of(const Address& address) const {
 
 void Memory::learn(const Address& client, const Address& resolver, const Message& answer,
                    Clock::time_point now) {
+  const Address asker = client_at(client);
   if (!answer.response || !is_host_name(answer.question.name)) return;
   const std::vector<Resolved> resolved = resolved_addresses(answer);
   if (resolved.empty()) return;
@@ -147,9 +153,9 @@ void Memory::learn(const Address& client, const Address& resolver, const Message
                       .trusted = std::ranges::find(trusted_, resolver) != trusted_.end(),
                       .now = now};
   {
-    Shard& shard = shard_of(client);
+    Shard& shard = shard_of(asker);
     const std::scoped_lock lock(shard.mutex);
-    AddressNames& own = shard.clients.touch(client);
+    AddressNames& own = shard.clients.touch(asker);
     for (const Resolved& each : resolved) note(own.touch(each.address), learnt, each.ttl_s);
   }
   if (!learnt.trusted) return;
@@ -162,10 +168,11 @@ void Memory::learn(const Address& client, const Address& resolver, const Message
 
 std::vector<Memory::Name> Memory::names_of(const Address& client, const Address& address,
                                            Clock::time_point now) const {
+  const Address asker = client_at(client);
   {
-    Shard& shard = shard_of(client);
+    Shard& shard = shard_of(asker);
     const std::scoped_lock lock(shard.mutex);
-    const AddressNames* own = shard.clients.find(client);
+    const AddressNames* own = shard.clients.find(asker);
     auto names = valid_names(own == nullptr ? nullptr : own->find(address), now);
     if (!names.empty()) return names;
   }

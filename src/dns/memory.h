@@ -33,7 +33,8 @@ class Memory {
 
   /// `resolver` gave `client` this answer: the addresses that the question's name leads to, under
   /// the name that was asked for. It holds for as long as the answer says, within
-  /// limits::kDnsMemoryLeastS and kDnsMemoryMostS. Other answers teach nothing.
+  /// limits::kDnsMemoryLeastS and kDnsMemoryMostS. Other answers teach nothing. All loopback
+  /// addresses are one client.
   void learn(const Address& client, const Address& resolver, const Message& answer,
              Clock::time_point now = Clock::now());
 

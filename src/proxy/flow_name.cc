@@ -30,10 +30,26 @@ Task<bool> verify_name(NameEvidence evidence, EventLoop& loop, Facts& facts,
   co_return name.verified;
 }
 
+namespace {
+
+/// What this machine was answered over loopback is for all its addresses.
+std::vector<dns::Memory::Name> remembered(const NameEvidence& evidence, const Facts& facts) {
+  const Address& client = facts.client.address;
+  const Address& destination = facts.destination.address;
+  if (evidence.own != nullptr && !client.is_loopback() && evidence.own->contains(client)) {
+    const Address here = Address::loopback(Family::ipv4);
+    auto names = evidence.memory->names_of(here, destination);
+    if (!names.empty()) return names;
+  }
+  return evidence.memory->names_of(client, destination);
+}
+
+}  // namespace
+
 std::vector<NameFact> adopt_remembered_name(const NameEvidence& evidence, Facts& facts) {
   if (evidence.memory == nullptr || facts.name.state != FactState::never) return {};
   std::vector<NameFact> names;
-  for (auto& each : evidence.memory->names_of(facts.client.address, facts.destination.address)) {
+  for (auto& each : remembered(evidence, facts)) {
     names.push_back({.state = FactState::known,
                      .name = std::move(each.name),
                      .source = NameSource::dns_memory,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dns/memory.h"
+#include "egress/own_addresses.h"
 #include "flow/facts.h"
 #include "flow/flow.h"
 #include "net/event_loop.h"
@@ -23,6 +24,8 @@ namespace shunt {
 struct NameEvidence {
   NameVerifier* lookups = nullptr;  ///< null: nothing is looked up
   dns::Memory* memory = nullptr;    ///< null: no answer of DNS is remembered
+  /// Who asks a resolver on loopback connects from these later. Null: no one does.
+  const OwnAddresses* own = nullptr;
 
   /// Whether the name is tied to the address, as far as that is known now.
   [[nodiscard]] bool ties(const std::string& name, const Address& address) const;

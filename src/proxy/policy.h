@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "dns/message.h"
 #include "egress/way_out.h"
 #include "policy/hit_counters.h"
 #include "policy/ruleset.h"
@@ -35,6 +36,13 @@ class Policy {
   /// What carries the flows that a rule (0: none) decided: its way out, or a group of those that
   /// its `else`s name. Null where the rule denies.
   [[nodiscard]] const WayOut* carrier(std::uint32_t rule) const { return carriers_[rule]; }
+  /// The same for a flow that goes there. A query to a resolver on loopback, which is this
+  /// machine's, is carried by no proxy: that would ask its own.
+  [[nodiscard]] const WayOut* carrier(std::uint32_t rule, const Endpoint& destination) const {
+    const bool here = destination.port == dns::kPort && destination.address.is_loopback();
+    const WayOut* way_out = carrier(rule);
+    return here && way_out != nullptr ? ways_out_.front().get() : way_out;
+  }
   /// Null where that would be the default, and it denies.
   [[nodiscard]] const WayOut* for_dns() const {
     return for_dns_ != nullptr ? for_dns_.get() : carriers_[0];

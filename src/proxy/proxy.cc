@@ -29,7 +29,7 @@ class RunningProxy final : public Proxy {
         policy_(std::move(options_.policy)),
         shared_{.options = options_,
                 .policy = policy_,
-                .names = {.lookups = &lookups_, .memory = &memory_},
+                .names = {.lookups = &lookups_, .memory = &memory_, .own = &own_addresses_},
                 .loop_guard = *options_.loop_guard,
                 .log = options_.log != nullptr ? *options_.log : silent_,
                 .budget = budget_,
@@ -100,6 +100,7 @@ class RunningProxy final : public Proxy {
   CurrentPolicy policy_;
   NameVerifier lookups_;
   dns::Memory memory_{options_.trusted_resolvers};
+  OwnAddresses own_addresses_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::mutex mutex_;

@@ -31,7 +31,8 @@ void UdpServer::answer_queued(UdpSession& session) {
 }
 
 Task<> UdpServer::answer(Session session, std::string query) {
-  const WayOut* carrier = session->policy->carrier(session->flow.rule);
+  const WayOut* carrier =
+      session->policy->carrier(session->flow.rule, session->flow.original_destination);
   ++session->questions;
   const auto answer = co_await options_.dns->answer(
       {.bytes = query, .flow = session->flow, .carrier = carrier, .policy = session->policy});

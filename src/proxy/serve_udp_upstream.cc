@@ -118,7 +118,8 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
   const Hints hints = hints_of(session.facts.name, options_.dns);
   co_await decide_session(context, session);
   if (!session.decided) co_return std::unexpected(failure_of(ConnectReason::cancelled));
-  const WayOut* way_out = session.policy->carrier(session.flow.rule);
+  const WayOut* way_out =
+      session.policy->carrier(session.flow.rule, session.flow.original_destination);
   if (way_out == nullptr) {
     const Verdict& verdict = session.policy->rules().verdict(session.flow.rule);
     const bool rejects = verdict.kind == Verdict::Kind::reject;

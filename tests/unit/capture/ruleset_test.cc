@@ -77,6 +77,20 @@ TEST(Rulesets, of_a_lan_alone_leave_own_traffic_alone) {
   }
 }
 
+TEST(Rulesets, of_own_dns_take_port_53_of_loopback_alone) {
+  CaptureSpec spec = full_spec();
+  spec.own_dns = true;
+  for (const auto& text : {tproxy::ruleset(spec), tproxy::closed_ruleset(spec)}) {
+    const std::string own = text.substr(text.find("chain new_own {"));
+    EXPECT_THAT(own, HasSubstr("fib daddr type { broadcast, multicast, anycast } return\n"));
+    EXPECT_THAT(own, HasSubstr("fib daddr type local th dport != 53 return\n"));
+    EXPECT_THAT(own, HasSubstr("fib daddr type local ip daddr != 127.0.0.0/8 return\n"));
+    EXPECT_THAT(own, HasSubstr("fib daddr type local ip6 daddr != ::1 return\n"));
+  }
+  spec.loopback = true;  // which takes all of it
+  EXPECT_THAT(tproxy::ruleset(spec), Not(HasSubstr("dport != 53")));
+}
+
 TEST(Rulesets, of_loopback_take_connections_to_own_addresses) {
   CaptureSpec spec = full_spec();
   spec.interfaces.clear();

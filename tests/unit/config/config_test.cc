@@ -260,6 +260,27 @@ TEST(Config, says_several_mistakes_in_the_order_of_the_file) {
   EXPECT_THAT(found[2].place, HasSubstr(":6:16\n"));
 }
 
+TEST(Config, mistakes_of_every_kind_come_in_the_order_of_the_file) {
+  const Mistakes text = mistakes(
+      "version = 1\n[dns]\nmode = \"remote\"\n[rules]\nmatch = ['x']\n[capture]\nloopback = "
+      "true\n");
+  ASSERT_THAT(text, SizeIs(3));
+  EXPECT_THAT(text[0].place, HasSubstr(":3:"));
+  EXPECT_THAT(text[1].place, HasSubstr(":5:"));
+  EXPECT_THAT(text[2].place, HasSubstr(":7:"));
+  const auto config = parse_config(
+      "shunt.toml",
+      "version = 1\n[dns]\nmode = \"remote\"\nserver = \"tcp://192.0.2.53\"\nvia = \"nowhere\"\n"
+      "[rules]\nmatch = ['port 80 -> gone']\n[via.a]\nvia = [\"gone\"]\n");
+  ASSERT_TRUE(config);
+  const auto checked = check_config(*config);
+  ASSERT_FALSE(checked);
+  ASSERT_THAT(checked.error(), SizeIs(3));
+  EXPECT_THAT(checked.error()[0].place, HasSubstr(":5:"));
+  EXPECT_THAT(checked.error()[1].place, HasSubstr(":7:"));
+  EXPECT_THAT(checked.error()[2].place, HasSubstr(":9:"));
+}
+
 TEST(Config, does_not_go_on_about_mistakes_for_ever) {
   std::string text = "version = 1\n";
   for (int i = 0; i < 1000; ++i) text += "key" + std::to_string(i) + " = 1\n";

@@ -47,6 +47,13 @@ TEST(DnsMemory, answer_names_its_address_for_the_client_that_got_it) {
   EXPECT_FALSE(memory.ties("a.example", kTarget, kNow));
 }
 
+TEST(DnsMemory, loopback_is_one_client) {
+  Memory memory;
+  memory.learn(address("127.0.0.1"), address("127.0.0.53"), answer("a.example"), kNow);
+  EXPECT_THAT(memory.names_of(address("::1"), kTarget, kNow), ElementsAre(told("a.example")));
+  EXPECT_THAT(memory.names_of(kClient, kTarget, kNow), IsEmpty());
+}
+
 TEST(DnsMemory, trusted_answer_ties_the_name_for_everybody) {
   Memory memory({kTrusted});
   memory.learn(kClient, kTrusted, answer("a.example"), kNow);

@@ -27,6 +27,12 @@ TEST(Policy, rule_is_carried_by_the_way_out_it_names) {
   EXPECT_EQ(policy->carrier(1)->name(), "b");
   EXPECT_EQ(policy->carrier(2), nullptr);
   EXPECT_EQ(policy->carrier(3), nullptr);
+  const auto to = [](const char* text) { return *Endpoint::parse(text); };
+  EXPECT_EQ(policy->carrier(1, to("192.0.2.53:53"))->name(), "b");
+  EXPECT_EQ(policy->carrier(1, to("127.0.0.1:54"))->name(), "b");
+  EXPECT_EQ(policy->carrier(1, to("127.0.0.53:53"))->name(), "direct");  // here
+  EXPECT_EQ(policy->carrier(1, to("[::1]:53"))->name(), "direct");
+  EXPECT_EQ(policy->carrier(2, to("127.0.0.53:53")), nullptr);
 }
 
 TEST(Policy, rules_with_the_same_chain_share_its_state) {
