@@ -187,6 +187,41 @@ def test_fake_addresses_mean_the_same_after_a_kill(lab):
     assert gateway.stop() == 0
 
 
+def test_fake_addresses_mean_the_same_after_a_full_disk(lab):
+    lab.gateway.run(["sh", "-c", f"mkdir {STATE} && mount -t tmpfs -o size=8k tmpfs {STATE}"])
+    state = lab.gateway.outside(STATE) / "fake-ip"
+    gateway = fake(lab)
+    addresses: dict[str, list[str]] = {}
+
+    def learn() -> None:
+        name = f"a-name-that-fills-the-disk-{len(addresses)}.example"
+        addresses[name] = ask(lab.client, SOMEBODY, name).addresses
+        assert addresses[name]
+
+    def full() -> bool:
+        learn()
+        return gateway.said("No space left on device")
+
+    wait_until(full, "a full disk")
+    for _ in range(20):
+        learn()
+    text = state.read_text()
+    assert text.endswith("\n") and len(state_lines(state)) < len(addresses)
+    assert all(len(line.split(" ")) == 2 for line in text.splitlines()[1:])
+    lab.gateway.run(["mount", "-o", "remount,size=1m", STATE])
+
+    def caught_up() -> bool:
+        learn()
+        return len(state_lines(state)) == len(addresses)
+
+    wait_until(caught_up, "all names in the file")
+    gateway.kill()
+    gateway = fake(lab)
+    for name, address in reversed(addresses.items()):
+        assert ask(lab.client, SOMEBODY, name).addresses == address
+    assert gateway.stop() == 0
+
+
 def test_a_range_that_is_in_use_is_an_error(lab):
     lab.gateway.ip("addr add 198.18.3.1/24 dev dmz0")
     gateway = Gateway(lab.gateway, "-i", "lan0", "--dns", "fake-ip", wait=False)
