@@ -13,7 +13,8 @@ from daemons import Dnsmasq, Nginx
 from netlab import Lab, needs, needs_tun, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes
 from proxies import Microsocks
-from queries import NXDOMAIN, SERVFAIL, CountedQueries, Unbound, ask, query, state_lines
+from queries import (NXDOMAIN, SERVFAIL, CountedQueries, OptionsServer, Unbound, ask, parse, query,
+                     state_lines)
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import Gateway, Process, shunt
 
@@ -111,6 +112,27 @@ def test_answers_come_from_the_cache_until_their_time_is_over(lab):
     kept = ask(lab.client, SOMEBODY, "www.example")
     assert kept.addresses == [Lab.FAR[4]] and 0 < kept.records[0][1] <= 300
     assert ask(lab.client, SOMEBODY, "www.example", "AAAA").rcode == SERVFAIL
+
+
+def test_options_of_edns_go_no_further_than_shunt(lab):
+    """Neither what a client says to the server, nor what the server says to whom it answered."""
+    needs("dig")
+    server = OptionsServer(lab.server, Lab.FAR[4], "203.0.113.7")
+    remote(lab, f"udp://{Lab.FAR[4]}", "--workers", "1")
+    dig = ["dig", "+tries=1", "+time=8", f"@{SOMEBODY}", "www.example", "A"]
+    asked = dig + ["+cookie=0123456789abcdef", "+nsid", "+subnet=192.0.2.0/24"]
+    for command in (asked, asked, dig + ["+nocookie"], dig + ["+noedns"]):
+        said = lab.client.run(command).out
+        assert "203.0.113.7" in said and "status: NOERROR" in said
+        assert ("OPT PSEUDOSECTION" in said) == ("+noedns" not in command), said
+        for option in ("COOKIE", "NSID", "CLIENT-SUBNET"):
+            assert option not in said
+    # Asked for with EDNS and without; the second came from what was kept.
+    assert [len(message) - len(query("www.example")) for message in server.queries] == [11, 0]
+    assert server.queries[0][-11:] == query("www.example", edns=1232)[-11:]
+    assert server.queries[0][2:4] == b"\x01\x20"  # RD, and AD as dig asks for it
+    flags = lab.client.run(dig + ["+dnssec"]).out
+    assert "flags: do" in flags and len(server.queries) == 3
 
 
 def test_a_fake_address_leads_to_the_name(lab):
