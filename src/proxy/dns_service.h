@@ -122,6 +122,11 @@ class DnsService final : public NameResolver {
   class Found;
   Task<> look_up(std::string name, std::uint16_t type, std::shared_ptr<Lookup> lookup);
   [[nodiscard]] bool may_dial(const Address& address, const Flow& flow) const;
+  struct SharedQuestion;
+  Task<> ask_for_all(std::shared_ptr<const Policy> policy, const std::string& bytes,
+                     SharedQuestion& shared);
+  Task<std::optional<std::string>> ask_server(std::shared_ptr<const Policy> policy,
+                                              DnsQuestion question);
 
   EventLoop& loop_;
   const DnsSettings& settings_;
@@ -136,6 +141,8 @@ class DnsService final : public NameResolver {
       return std::hash<std::string_view>()(address.bytes());
     }
   };
+  /// To the own server and not answered yet, by their dns::forwarded_query() with the id 0.
+  std::unordered_map<std::string, std::shared_ptr<SharedQuestion>> shared_;
   std::unordered_map<Address, std::size_t, AddressHash> under_way_;  ///< queries of each client
   std::size_t all_under_way_ = 0;
 };

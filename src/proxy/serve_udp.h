@@ -19,6 +19,8 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/limits.h"
@@ -128,6 +130,7 @@ class UdpServer {
   void ask(UdpSession& session);
   void answer_queued(UdpSession& session);
   Task<> answer(Session session, std::string query);
+  void send_answer(UdpSession& session, std::string_view answer);
 
   // From upstreams.
   Task<> serve(Session session);
