@@ -121,7 +121,7 @@ Task<std::string> DnsService::answer_query(const DnsRequest& request, const dns:
 }
 
 bool DnsService::fakes(const std::string& name) const {
-  return !is_local_name(name) && !matches_name(settings_.real, name) && sendable_name(name) == name;
+  return !is_local_name(name) && !settings_.real->match(name) && sendable_name(name) == name;
 }
 
 /// Empty: it is not for fake addresses to answer.

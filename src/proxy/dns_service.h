@@ -26,6 +26,7 @@
 #include "dns/fake_file.h"
 #include "dns/fake_pool.h"
 #include "dns/message.h"
+#include "dns/real_names.h"
 #include "egress/tls_client.h"
 #include "flow/facts.h"
 #include "flow/record.h"
@@ -42,7 +43,7 @@ struct DnsSettings {
   std::shared_ptr<const TlsClient> tls;  ///< for Transport::tls
   std::shared_ptr<FakePool> pool;        ///< null: not fake-ip
   std::shared_ptr<FakeFile> file;        ///< may be null; goes after the last use of the pool
-  std::vector<std::string> real;         ///< names that are never faked
+  std::shared_ptr<RealNames> real;       ///< names that are never faked; not null
 };
 
 /// From the configuration. Null: the mode is "system". Reads the certificates and, where
