@@ -49,6 +49,7 @@ struct GatewayCapture::State {
   [[nodiscard]] RuleGuard::Guarded guarded();
   Result<void> install_tables();
   Result<void> replace_tables(const GatewayPlan& wanted);
+  Result<void> install_change(const GatewayPlan& wanted);
   /// All or nothing.
   Result<void> change_to(const GatewayOptions& wanted);
   void forget_captured() const;
@@ -110,11 +111,13 @@ std::uint32_t GatewayCapture::kept_source_mark() const {
   return state_->options.mark_upstreams ? state_->plan.spec.marks.kept() : 0;
 }
 
-Result<void> GatewayCapture::mark_tables(const std::vector<std::uint32_t>& tables) {
-  return state_->table_marks.assign(tables);
-}
-
 const TableMarks& GatewayCapture::table_marks() const { return state_->table_marks; }
+
+Result<TableMarks> GatewayCapture::marks_with(const std::vector<std::uint32_t>& tables) const {
+  TableMarks marks = state_->table_marks;
+  SHUNT_CHECK(marks.assign(tables));
+  return marks;
+}
 
 /// Captured traffic needs no forwarding, so a sysctl that cannot be raised (a container with a
 /// read-only /proc/sys) costs only what is not captured.
@@ -250,15 +253,26 @@ Result<void> GatewayCapture::State::replace_tables(const GatewayPlan& wanted) {
   return Failure(std::move(replaced).error());
 }
 
-/// Routing before the tables that set marks for it, as at the start.
+/// Routing before the tables that set marks for it, as at the start. The tables are the last thing
+/// that can fail.
+Result<void> GatewayCapture::State::install_change(const GatewayPlan& wanted) {
+  SHUNT_CHECK(install_routing(wanted));
+  std::optional<RuleGuard> first_guard;
+  if (!guard && (table || !wanted.table_name.empty())) {
+    first_guard = SHUNT_TRY(RuleGuard::create(guarded()));
+  }
+  SHUNT_CHECK(replace_tables(wanted));
+  if (first_guard) guard = std::move(first_guard);
+  return {};
+}
+
 Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
   SHUNT_CHECK(check_leaving(wanted.leaving, method.method, features, plan.spec.marks));
-  SHUNT_CHECK(table_marks.assign(wanted.leaving.tables));
+  TableMarks next_marks = table_marks;
+  SHUNT_CHECK(next_marks.assign(wanted.leaving.tables));
   GatewayPlan next = plan_gateway(wanted, method.method, instance.allotment(), plan.spec.port,
-                                  plan.spec.ipv6, table_marks);
-  auto done = install_routing(next);
-  if (done) done = replace_tables(next);
-  if (!done) {
+                                  plan.spec.ipv6, next_marks);
+  if (auto done = install_change(next); !done) {
     drop_rules_beyond(plan);
     return done;
   }
@@ -266,11 +280,8 @@ Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
   next.sysctls = std::move(plan.sysctls);  // raised by now, so none would be left to plan
   plan = std::move(next);
   options = wanted;
-  if (guard) {
-    guard->replace(guarded());
-  } else if (table) {
-    guard = SHUNT_TRY(RuleGuard::create(guarded()));
-  }
+  table_marks = std::move(next_marks);
+  if (guard) guard->replace(guarded());
   return {};
 }
 

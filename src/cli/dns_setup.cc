@@ -2,22 +2,27 @@
 #include "cli/dns_setup.h"
 
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "base/error_numbers.h"
 #include "cli/options.h"
+#include "egress/health_checker.h"
 #include "egress/way_out_url.h"
 #include "rule/values.h"
 
 namespace shunt::cli {
 namespace {
 
-/// shunt looks a proxy's name up itself, now and then, and must not be told a fake address.
+/// shunt looks these names up itself, now and then, and must not be told a fake address.
+void keep_host_real(const std::string& host, DnsConfig& dns) {
+  if (Address::parse(host)) return;
+  if (auto name = host_name(host)) dns.real.push_back(*std::move(name));
+}
+
 void keep_real(const std::string& proxy, DnsConfig& dns) {
   if (proxy.empty()) return;
-  const auto url = parse_proxy_url(proxy);
-  if (!url || Address::parse(url->host)) return;
-  if (auto name = host_name(url->host)) dns.real.push_back(*std::move(name));
+  if (const auto url = parse_proxy_url(proxy)) keep_host_real(url->host, dns);
 }
 
 Error as_option(Error error) {
@@ -40,7 +45,11 @@ Result<DnsConfig> dns_config(const Options& options) {
 
 DnsConfig dns_config(const Config& config) {
   DnsConfig dns = config.dns;
-  for (const WayOutSpec& spec : config.ways_out) keep_real(spec.proxy, dns);
+  for (const WayOutSpec& spec : config.ways_out) {
+    keep_real(spec.proxy, dns);
+    const auto checked = spec.check ? check_host(*spec.check) : std::nullopt;
+    if (checked) keep_host_real(*checked, dns);
+  }
   return dns;
 }
 

@@ -11,11 +11,13 @@
 #include <charconv>
 #include <ctime>
 #include <utility>
+#include <vector>
 
 #include "base/error_numbers.h"
 #include "dns/message.h"
 #include "kernel/local_destination.h"
 #include "net/network.h"
+#include "net/resolved.h"
 #include "net/socket.h"
 #include "policy/kernel_rules.h"
 #include "rule/values.h"
@@ -60,15 +62,12 @@ Result<Address> resolve(const std::string& host) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const int failure = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  std::optional<Endpoint> first;
+  std::vector<Endpoint> endpoints;
   if (failure == 0) {
-    sockaddr_storage storage{};
-    std::copy_n(reinterpret_cast<const char*>(found->ai_addr), found->ai_addrlen,
-                reinterpret_cast<char*>(&storage));
-    first = Endpoint::from(storage);
+    endpoints = resolved_endpoints(found, 1);
     ::freeaddrinfo(found);
   }
-  if (first) return first->address;
+  if (!endpoints.empty()) return endpoints.front().address;
   return Failure(make_error(Kind::runtime,
                             fmt::format("{} has no address: {}", host, ::gai_strerror(failure)),
                             fmt::format("shunt explain ADDRESS --host {}", host)));

@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/rule_options.h"
 #include "egress/direct.h"
+#include "egress/race.h"
 #include "egress/way_out_url.h"
 
 namespace shunt::cli {
@@ -76,6 +77,7 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
   }
   proxy.trusted_resolvers = trusted_resolvers;
   proxy.idle_timeout_ms = options.duration_ms("idle-timeout");
+  proxy.other_descriptors = race_descriptors(way_out->proxies().size());
   return proxy;
 }
 

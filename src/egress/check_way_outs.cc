@@ -5,11 +5,13 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
 #include "base/error_numbers.h"
 #include "base/escape.h"
+#include "base/section_name.h"
 #include "base/suggest.h"
 #include "egress/tls_client.h"
 #include "egress/way_out_cycles.h"
@@ -21,13 +23,8 @@ namespace {
 constexpr std::string_view kDirect = "direct";
 constexpr std::size_t kMostHops = 8;
 
-bool is_name_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_' || c == '.';
-}
-
 Result<void> check_name(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
-  if (spec.name.empty() || !std::ranges::all_of(spec.name, is_name_byte)) {
+  if (!is_section_name(spec.name)) {
     return way_out_error(spec, "", R"(a name is made of letters, digits, "-", "_" and ".")");
   }
   if (spec.name == kDirect) {
@@ -209,6 +206,15 @@ Result<void> check_proxy(const WayOutSpec& spec) {
 
 bool keeps_source(const WayOutSpec& spec) { return spec.keep_source != KeptEnd::none; }
 
+/// Not where all of it is 0.0.0.0/8, loopback or multicast: in 0.0.0.0/1 there is everybody else.
+bool may_hold_clients(const Network& network) {
+  static const std::array kNobody = {*Network::parse("0.0.0.0/8"), *Network::parse("127.0.0.0/8"),
+                                     *Network::parse("224.0.0.0/4"), *Network::parse("::/127"),
+                                     *Network::parse("ff00::/8")};
+  return std::ranges::none_of(
+      kNobody, [&network](const Network& nobody) { return nobody.contains(network); });
+}
+
 Result<void> check_keep_source(const WayOutSpec& spec) {
   if (!keeps_source(spec)) {
     return none_given(spec, {{"keep-source-from", !spec.keep_source_from.empty()}},
@@ -222,11 +228,7 @@ Result<void> check_keep_source(const WayOutSpec& spec) {
                          "the server sees the address of the proxy before it, so keep-source has "
                          "nothing to keep"));
   for (const Network& network : spec.keep_source_from) {
-    const Address& address = network.address;
-    if (!address.is_multicast() && !address.is_loopback() && !network.text().starts_with("0.")) {
-      continue;
-    }
-    if (network.prefix_length == 0) continue;  // everybody
+    if (may_hold_clients(network)) continue;
     return way_out_error(spec, "keep-source-from",
                          fmt::format("{} holds no client's address", network.text()));
   }

@@ -110,13 +110,16 @@ Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attemp
 }
 
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
-                                                const UpstreamOptions& options,
-                                                const KeptSource* kept) {
-  auto attempt = begin_attempt(destination, SocketType::datagram, options, kept);
+                                                const UpstreamOptions& options) {
+  auto attempt = begin_attempt(destination, SocketType::datagram, options);
   if (!attempt) return unexpected(std::move(attempt).error());
-  auto socket = WatchedFd::create(loop, std::move(attempt->fd), Slot::kWritable);
+  return finish_dial_udp(loop, std::move(*attempt));
+}
+
+std::expected<Dialled, ConnectFailure> finish_dial_udp(EventLoop& loop, Attempt attempt) {
+  auto socket = WatchedFd::create(loop, std::move(attempt.fd), Slot::kWritable);
   if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
-  return Dialled{.socket = std::move(*socket), .reported = std::move(attempt->reported)};
+  return Dialled{.socket = std::move(*socket), .reported = std::move(attempt.reported)};
 }
 
 }  // namespace shunt

@@ -62,8 +62,9 @@ Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attemp
                                                          std::uint32_t timeout_ms);
 /// A connected UDP socket; never waits.
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
-                                                const UpstreamOptions& options,
-                                                const KeptSource* kept = nullptr);
+                                                const UpstreamOptions& options);
+/// The rest of that, for an attempt with a datagram socket.
+std::expected<Dialled, ConnectFailure> finish_dial_udp(EventLoop& loop, Attempt attempt);
 
 /// What an awaited readiness that did not come means: our own deadline, or shunt's stop.
 ConnectFailure failure_from_wake(Wake wake);

@@ -2,13 +2,12 @@
 #include "egress/health_checker.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 
-#include <csignal>
+#include <utility>
 
 #include "base/error_numbers.h"
 #include "base/log.h"
-#include "base/thread_signals.h"
+#include "egress/race.h"
 #include "egress/resolve_server.h"
 #include "egress/stream_io.h"
 #include "egress/way_out_url.h"
@@ -44,6 +43,16 @@ Failure bad_target(const Group& group) {
 }
 
 }  // namespace
+
+std::optional<std::string> check_host(const CheckSpec& check) {
+  std::string_view rest = check.target;
+  const auto scheme = rest.find("://");
+  if (scheme == std::string_view::npos) return std::nullopt;
+  rest.remove_prefix(scheme + std::string_view("://").size());
+  auto authority = split_authority(rest.substr(0, rest.find('/')), kHttpPort);
+  if (!authority) return std::nullopt;
+  return std::move(authority->first);
+}
 
 Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
   std::string_view rest = group.check()->target;
@@ -91,8 +100,21 @@ Result<std::unique_ptr<HealthChecker>> HealthChecker::create(
   return checker;
 }
 
-void HealthChecker::start() {
-  if (!checks_.empty()) thread_ = std::jthread(&HealthChecker::run, this);
+Result<void> HealthChecker::start() {
+  if (!checks_.empty()) thread_ = SHUNT_TRY(start_thread([this] { run(); }));
+  return {};
+}
+
+void HealthChecker::begin() {
+  if (checks_.empty()) return;
+  loop_->post([this] {
+    tasks_ = static_cast<int>(checks_.size());
+    for (Check& check : checks_) spawn(watch(check));
+  });
+}
+
+int HealthChecker::most_descriptors() const {
+  return static_cast<int>(checks_.size()) * kMostLooks * (1 + kFdsOfRace);
 }
 
 HealthChecker::~HealthChecker() {
@@ -105,10 +127,6 @@ HealthChecker::~HealthChecker() {
 }
 
 void HealthChecker::run() {
-  const sigset_t all = signals_for_main_thread();
-  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  tasks_ = static_cast<int>(checks_.size());
-  for (Check& check : checks_) spawn(watch(check));
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
 }

@@ -6,10 +6,10 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/result.h"
+#include "base/thread.h"
 #include "egress/group.h"
 #include "net/event_loop.h"
 #include "net/task.h"
@@ -27,9 +27,13 @@ class HealthChecker {
   /// nothing to anybody.
   static Result<std::unique_ptr<HealthChecker>> create(
       std::span<const std::shared_ptr<const Group>> groups);
-  /// Begins with the checks; without any it does nothing. At most once. What the ways out need of
-  /// the kernel (routes by mark, rules that spare shunt's own traffic) is there by then.
-  void start();
+  /// Starts the thread, which does nothing yet; without checks there is none. At most once.
+  Result<void> start();
+  /// Behind start(): begins with the checks. What the ways out need of the kernel (routes by mark,
+  /// rules that spare shunt's own traffic) is there by then.
+  void begin();
+  /// How many descriptors all looks may hold at once, at the most.
+  [[nodiscard]] int most_descriptors() const;
   /// Ends the checks under way and waits for the thread.
   ~HealthChecker();
   HealthChecker(const HealthChecker&) = delete;
@@ -66,7 +70,10 @@ class HealthChecker {
   std::unique_ptr<EventLoop> loop_;
   std::vector<Check> checks_;
   int tasks_ = 0;  ///< that run; the loop stops behind the last
-  std::jthread thread_;
+  Thread thread_;
 };
+
+/// The host of CheckSpec::target, as written; empty where there is none, or the target is none.
+[[nodiscard]] std::optional<std::string> check_host(const CheckSpec& check);
 
 }  // namespace shunt

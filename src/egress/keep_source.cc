@@ -80,11 +80,11 @@ class KeepSource : public WayOut {
     if (!kept) co_return unexpected(kept.error());
     auto attempt = begin(flow.original_destination, SocketType::datagram, *kept);
     if (!attempt) co_return unexpected(std::move(attempt).error());
-    auto socket = WatchedFd::create(loop, std::move(attempt->fd), Slot::kWritable);
-    if (!socket) co_return unexpected(failure_from_errno(socket.error().os_error));
+    auto dialled = finish_dial_udp(loop, std::move(*attempt));
+    if (!dialled) co_return unexpected(std::move(dialled).error());
     UdpUpstream upstream;
-    upstream.socket = std::move(*socket);
-    upstream.reported = std::move(attempt->reported);
+    upstream.socket = std::move(dialled->socket);
+    upstream.reported = std::move(dialled->reported);
     co_return upstream;
   }
 
@@ -97,10 +97,11 @@ class KeepSource : public WayOut {
     co_await probe_.look(loop, flow.source.address, destination);
   }
 
-  /// Nothing for what has no client: a check of shunt's own.
+  /// Nothing for what has no client: a check of shunt's own. A client that was announced without
+  /// an address is no such thing.
   Expected<std::optional<KeptSource>> kept_for(const Flow& flow) const {
     const Address& client = flow.source.address;
-    if (client.is_any()) return std::nullopt;
+    if (client.is_any() && flow.announced == nullptr) return std::nullopt;
     if (client.family() != flow.original_destination.address.family()) {
       return unexpected(not_for(client.text() + " is no address of the destination's family"));
     }
@@ -111,7 +112,8 @@ class KeepSource : public WayOut {
       }
       return KeptSource{.client = flow.source, .port = false, .own = true};
     }
-    if (client.is_loopback() || client.is_multicast() || client.is_link_local()) {
+    if (client.is_any() || client.is_loopback() || client.is_multicast() ||
+        client.is_link_local()) {
       return unexpected(not_for("keep-source: " + client.text() + " is no address to send from"));
     }
     // The kernel routes nothing from 127.0.0.0/8 to another address (__mkroute_output()): the

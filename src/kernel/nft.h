@@ -75,8 +75,6 @@ class NftTable {
   /// Puts another body in the place of the one it has, in one transaction: no packet meets neither
   /// or both, and on failure everything is as it was. Counters begin anew.
   Result<void> replace(std::string_view body);
-  /// Gives the table up: a persistent one stays when this goes. An owned one goes all the same.
-  void leave_in_place() { name_.clear(); }
   /// Deletes it now and says whether that worked.
   Result<void> remove();
 

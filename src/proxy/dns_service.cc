@@ -149,7 +149,7 @@ void DnsService::remember(const DnsRequest& request, std::string_view bytes) con
 }
 
 bool DnsService::fakes(const std::string& name) const {
-  return !is_local_name(name) && !matches_name(settings_.real, name) && sendable_name(name) == name;
+  return !is_local_name(name) && !settings_.real->match(name) && sendable_name(name) == name;
 }
 
 /// Empty: it is not for fake addresses to answer.

@@ -31,6 +31,7 @@
 #include "dns/fake_pool.h"
 #include "dns/memory.h"
 #include "dns/message.h"
+#include "dns/real_names.h"
 #include "egress/own_addresses.h"
 #include "egress/tls_client.h"
 #include "flow/facts.h"
@@ -49,7 +50,7 @@ struct DnsSettings {
   std::shared_ptr<const TlsClient> tls;  ///< for Transport::tls
   std::shared_ptr<FakePool> pool;        ///< null: not fake-ip
   std::shared_ptr<FakeFile> file;        ///< may be null; goes after the last use of the pool
-  std::vector<std::string> real;         ///< names that are never faked
+  std::shared_ptr<RealNames> real;       ///< names that are never faked; not null
   /// Clients are the processes of one command of this machine's user, not of a network around.
   bool own_clients = false;
 };

@@ -38,6 +38,7 @@ struct ProxyOptions {
   std::vector<std::uint16_t> server_first_ports;  ///< where it never waits, beside the known ones
   std::vector<Address> trusted_resolvers;  ///< whose answers tie names to addresses (dns/memory.h)
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
+  int other_descriptors = 0;  ///< that others in the process will open: not for flows
 };
 
 class Proxy {

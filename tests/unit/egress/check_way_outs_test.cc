@@ -5,10 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "base/error_numbers.h"
+#include "egress/way_out_cycles.h"
 #include "egress/way_out_spec.h"
 
 namespace shunt {
@@ -95,6 +97,11 @@ TEST(CheckWayOuts, keep_source_excludes_what_leaves_nothing_to_keep) {
     spec.keep_source_from = {*Network::parse(network)};
     expect_mistake(spec, "holds no client's address");
   }
+  for (const char* network : {"0.0.0.0/1", "0.0.0.0/7", "0.0.0.0/0", "::/0", "10.0.0.0/8"}) {
+    spec = clear;
+    spec.keep_source_from = {*Network::parse(network)};
+    EXPECT_TRUE(make_ways_out(std::vector{spec}, {}).has_value()) << network;
+  }
   const Error hop = mistake({clear, {.name = "b", .proxy = proxy, .via = {"clear"}}});
   EXPECT_NE(hop.message.find("\"clear\" keeps clients' addresses"), std::string::npos);
 }
@@ -145,6 +152,28 @@ TEST(CheckWayOuts, a_way_out_through_itself_is_shown_as_a_circle) {
       {{.name = "a", .via = {"b"}}, {.name = "b", .group = GroupKind::failover, .members = {"a"}}});
   EXPECT_EQ(error.number, error_number::kWayOutCycle);
   EXPECT_NE(error.message.find("\"a\" -> \"b\" -> \"a\""), std::string::npos) << error.message;
+}
+
+/// Groups that each have the next one as their member, the last one "direct".
+std::vector<WayOutSpec> groups_in_a_row(std::size_t count) {
+  std::vector<WayOutSpec> specs;
+  for (std::size_t i = 0; i < count; ++i) {
+    specs.push_back({.name = std::to_string(i),
+                     .group = GroupKind::failover,
+                     .members = {i + 1 < count ? std::to_string(i + 1) : "direct"}});
+  }
+  return specs;
+}
+
+TEST(CheckWayOuts, the_depth_is_bounded_in_whatever_order_they_are_declared) {
+  for (const bool from_the_bottom : {false, true}) {
+    auto deep = groups_in_a_row(kDeepestWayOut);
+    auto too_deep = groups_in_a_row(kDeepestWayOut + 1);
+    if (from_the_bottom) std::ranges::reverse(deep);
+    if (from_the_bottom) std::ranges::reverse(too_deep);
+    EXPECT_TRUE(make_ways_out(deep, {}).has_value());
+    EXPECT_NE(mistake(too_deep).message.find("more than 32 ways out"), std::string::npos);
+  }
 }
 
 TEST(CheckWayOuts, the_error_says_where_its_key_stands) {

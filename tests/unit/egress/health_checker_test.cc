@@ -16,6 +16,7 @@
 #include "egress/http_connect.h"
 #include "egress/socks5.h"
 #include "net/socket.h"
+#include "unit/support/no_threads.h"
 
 namespace shunt {
 namespace {
@@ -77,7 +78,8 @@ bool becomes(const Group& group, bool dead) {
 std::unique_ptr<HealthChecker> checker_of(const std::shared_ptr<const Group>& group) {
   auto checker = HealthChecker::create(std::span(&group, 1));
   EXPECT_TRUE(checker.has_value());
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   return std::move(*checker);
 }
 
@@ -103,7 +105,8 @@ TEST(HealthChecker, a_status_out_of_the_range_is_death) {
   const std::shared_ptr<const Group> groups[] = {alive, dead, odd};
   const auto checker = HealthChecker::create(groups);
   ASSERT_TRUE(checker.has_value());
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   EXPECT_TRUE(becomes(*alive, false));
   EXPECT_TRUE(becomes(*dead, true));
   EXPECT_TRUE(becomes(*odd, true));
@@ -150,6 +153,25 @@ TEST(HealthChecker, a_look_that_takes_its_time_does_not_keep_the_next_one_waitin
   EXPECT_TRUE(becomes(*group, true));
   slow->alive = true;
   EXPECT_TRUE(becomes(*group, false));
+}
+
+TEST(HealthChecker, without_a_thread_it_does_not_start_and_says_so) {
+  const auto group = group_of_one("tcp://192.0.2.1:443");
+  const auto checker = HealthChecker::create(std::span(&group, 1));
+  ASSERT_TRUE(checker.has_value());
+  const test::NoThreads none;
+  const auto started = (*checker)->start();
+  ASSERT_FALSE(started.has_value());
+  EXPECT_EQ(started.error().os_error, EAGAIN);
+}
+
+TEST(HealthChecker, the_host_of_a_target_is_told_as_it_is_written) {
+  const auto host_of = [](const char* target) { return check_host({.target = target}); };
+  EXPECT_EQ(host_of("tcp://a.example:443"), "a.example");
+  EXPECT_EQ(host_of("http://b.example/alive"), "b.example");
+  EXPECT_EQ(host_of("http://[2001:db8::1]:8080/"), "2001:db8::1");
+  EXPECT_EQ(host_of(""), std::nullopt);
+  EXPECT_EQ(host_of("a.example"), std::nullopt);
 }
 
 TEST(HealthChecker, an_unknown_name_is_an_error_that_says_where_it_stands) {
@@ -204,7 +226,8 @@ TEST(HealthChecker, a_proxy_that_takes_the_password_is_alive_and_one_that_refuse
   const std::shared_ptr<const Group> groups[] = {alive, wrong, unknown};
   const auto checker = HealthChecker::create(groups);
   ASSERT_TRUE(checker.has_value());
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   EXPECT_TRUE(becomes(*alive, false));
   EXPECT_TRUE(becomes(*wrong, true));
   EXPECT_TRUE(becomes(*unknown, true));
@@ -242,7 +265,8 @@ TEST(HealthChecker, asks_nobody_before_it_is_started) {
   ASSERT_TRUE(checker.has_value());
   pollfd waiting{.fd = listener.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(::poll(&waiting, 1, 100), 0);
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   EXPECT_EQ(::poll(&waiting, 1, 10'000), 1);
 }
 
