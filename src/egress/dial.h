@@ -19,6 +19,7 @@ class Deadline {
   explicit Deadline(std::uint32_t ms) : at_(Clock::now() + std::chrono::milliseconds(ms)) {}
   /// Milliseconds left, 0 when it has passed.
   [[nodiscard]] std::uint32_t left_ms() const;
+  [[nodiscard]] Clock::time_point at() const { return at_; }
 
  private:
   Clock::time_point at_;

@@ -198,7 +198,7 @@ bool Group::goes_on_after(State& state, const Flow& flow, Clock::time_point star
   if (holds_failures() && held_against_member(failure)) {
     state.failed(flow.original_destination.address.family(), in_ms(start));
   }
-  if (!worth_another(failure.reason)) return false;
+  if (!worth_another(failure.reason) || flow.dial_ms(1) == 0) return false;
   state.tried.store(true, kRelaxed);
   return true;
 }

@@ -42,7 +42,7 @@ class KeepSource : public WayOut {
     auto attempt = begin(flow.original_destination, SocketType::stream, *kept);
     if (!attempt) co_return unexpected(std::move(attempt).error());
     auto dialled = co_await finish_dial(loop, std::move(*attempt), flow.original_destination,
-                                        options_.connect_timeout_ms);
+                                        flow.dial_ms(options_.connect_timeout_ms));
     if (!dialled) {
       co_await look_astray(loop, flow, flow.original_destination, dialled.error().reason);
       co_return unexpected(std::move(dialled).error());
@@ -64,7 +64,8 @@ class KeepSource : public WayOut {
       if (!kept) return unexpected(kept.error());
       return begin(destination, SocketType::stream, *kept);
     };
-    auto won = co_await race(loop, order, begin_one, options_.connect_timeout_ms);
+    const std::uint32_t timeout_ms = flow.dial_ms(options_.connect_timeout_ms);
+    auto won = co_await race(loop, order, begin_one, timeout_ms);
     if (!won) {
       co_await look_astray(loop, flow, order.front(), won.error().reason);
       co_return unexpected(std::move(won).error());

@@ -82,7 +82,7 @@ class ProxyProtocolOut : public WayOut {
                                      const Hints& hints) const {
     const std::string header = header_for(flow, hints, upstream.looked_up);
     const int flags = first_bytes_wait(hints) ? MSG_MORE : 0;
-    const Deadline deadline(limits::kHandshakeTimeoutMs);
+    const Deadline deadline(flow.dial_ms(limits::kHandshakeTimeoutMs));
     auto sent = co_await send_all(loop, upstream, header, deadline, flags);
     if (!sent) co_return unexpected(std::move(sent).error());
     co_return upstream;

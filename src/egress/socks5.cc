@@ -293,7 +293,7 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
   auto link = co_await ProxyLink::open(loop, server_, flow);
   reached = link.has_value();
   if (!link) co_return unexpected(std::move(link).error());
-  const Deadline handshake(server_.options.handshake_timeout_ms);
+  const Deadline handshake(flow.dial_ms(server_.options.handshake_timeout_ms));
   const auto method = co_await choose(*link, request, ahead, handshake);
   if (!method) co_return unexpected(method.error());
   if (*method == Method::password) {
@@ -301,7 +301,7 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
     if (!authenticated) co_return unexpected(std::move(authenticated).error());
   }
   // From here on the proxy dials for us, which may take it as long as it may take us.
-  const Deadline dial(server_.options.connect_timeout_ms);
+  const Deadline dial(flow.dial_ms(server_.options.connect_timeout_ms));
   if (!ahead) {
     auto sent = co_await link->send(request, dial);
     if (!sent) co_return unexpected(std::move(sent).error());

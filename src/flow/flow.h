@@ -2,6 +2,7 @@
 // What the stages hand over about one captured connection or UDP session. Plain data, no I/O.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -64,6 +65,8 @@ struct Flow {
   Endpoint source;                ///< the client, as the capture saw it
   Endpoint original_destination;  ///< where the client meant to go
   Clock::time_point started;
+  /// When whoever wants its upstream waits no longer: a way out gives up then, or before.
+  Clock::time_point dial_by = Clock::time_point::max();
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
   FlowHost host = {};
@@ -71,6 +74,13 @@ struct Flow {
   Endpoint received_at = {};       ///< of a plain listener: its own address, that was dialled
   /// Null: no PROXY header told source and destination.
   std::shared_ptr<const Announcement> announced = {};
+
+  /// How long a step of dialling for it may take that has `most_ms` otherwise.
+  [[nodiscard]] std::uint32_t dial_ms(std::uint32_t most_ms) const {
+    if (dial_by == Clock::time_point::max()) return most_ms;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(dial_by - Clock::now()).count();
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 0, most_ms));
+  }
 };
 
 class NameResolver;  // flow/name_resolver.h

@@ -58,6 +58,7 @@ Task<Answer> ask_by_stream(EventLoop& loop, const WayOut& way_out, const Flow& f
                            DnsQuestion question, Deadline deadline) {
   Flow stream = flow;
   stream.protocol = Protocol::tcp;
+  stream.dial_by = deadline.at();
   const Hints hints;
   auto upstream = co_await way_out.connect(loop, stream, hints);
   if (!upstream) co_return std::nullopt;
@@ -93,6 +94,7 @@ Task<Answer> ask_by_datagram(EventLoop& loop, const WayOut& way_out, const Flow&
                              DnsQuestion question, Deadline deadline) {
   Flow datagrams = flow;
   datagrams.protocol = Protocol::udp;
+  datagrams.dial_by = deadline.at();
   auto upstream = co_await way_out.associate(loop, datagrams);
   if (!upstream) co_return std::nullopt;
   const std::uint16_t id = random_id();

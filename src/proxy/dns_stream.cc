@@ -124,7 +124,7 @@ Task<std::optional<std::string>> DnsStream::ask(std::shared_ptr<const Policy> po
 }
 
 /// A connection on which nothing comes is dead, though nobody said so. One that is not opened yet
-/// ends by itself; the questions of the next moments do not wait for that.
+/// ends by itself, by Flow::dial_by; the questions of the next moments do not wait for that.
 void DnsStream::waited_in_vain(Connection& connection, Clock::time_point begun) {
   const auto now = Clock::now();
   if (now - begun < kTelling) return;
@@ -166,10 +166,11 @@ Task<bool> DnsStream::open(Connection& connection) {
     Flow flow;
     flow.original_destination = server_;
     flow.started = Clock::now();
+    flow.dial_by = flow.started + std::chrono::milliseconds(limits::kDnsTimeoutMs);
     const Hints hints;
     auto upstream = co_await way_out->connect(loop_, flow, hints);
     if (upstream && tls_ != nullptr) {
-      const Deadline deadline(limits::kDnsConnectMs);
+      const Deadline deadline(flow.dial_ms(limits::kDnsConnectMs));
       auto done = co_await tls_->handshake(loop_, *upstream, deadline);
       if (!done) upstream = std::unexpected(std::move(done).error());
     }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/dns_exchange.h"
 
+#include <chrono>
 #include <functional>
 #include <string>
 
+#include "egress/socks5.h"
 #include "unit/proxy/dns_fixture.h"
 
 namespace shunt {
@@ -56,6 +58,15 @@ TEST_F(DnsExchangeTest, asks_again_by_stream_where_a_datagram_was_too_short) {
     send_all(stream.get(), dns::framed(dns_answer(*again, 1)));
   });
   EXPECT_EQ(shown(answer), "7.7 198.51.100.1");
+}
+
+TEST_F(DnsExchangeTest, waits_for_a_silent_proxy_no_longer_than_for_an_answer) {
+  const UniqueFd proxy = listen_on_loopback();  // lets in, and says nothing
+  const auto way_out =
+      make_socks5("socks5://proxy", {*local_endpoint(proxy.get())}, std::nullopt, false, {});
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_FALSE(ask(*way_out, *Endpoint::parse("198.51.100.53:53"), 300, [] {}));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5));
 }
 
 }  // namespace

@@ -126,6 +126,7 @@ TEST_F(SilentDnsServer, is_waited_for_once_and_by_one_connection) {
   EXPECT_EQ(shown(ask(dns_query("two.example")).get()), "7.7 rcode 2");
   EXPECT_LT(Seconds(std::chrono::steady_clock::now() - failed).count(), 1);
   EXPECT_EQ(upstreams_.all(), 1);
+  EXPECT_TRUE(eventually([this] { return upstreams_.now() == 0; }));
 }
 
 }  // namespace
