@@ -27,8 +27,9 @@ class Chain : public WayOut {
     if (upstream) upstream->via = {};
     co_return upstream;
   }
-  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override {
-    return last_->greet(loop);
+  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
+                                                  Clock::time_point by) const override {
+    return last_->greet(loop, by);
   }
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override {

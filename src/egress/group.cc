@@ -252,10 +252,10 @@ Task<Expected<UdpUpstream>> Group::associate_to_name(EventLoop& loop, const Flow
   co_return unexpected(std::move(last));
 }
 
-Task<Expected<void>> Group::greet(EventLoop& loop) const {
+Task<Expected<void>> Group::greet(EventLoop& loop, Clock::time_point by) const {
   ConnectFailure last;
   for (const auto& state : states_) {
-    auto greeted = co_await state->way_out->greet(loop);
+    auto greeted = co_await state->way_out->greet(loop, by);
     if (greeted) co_return greeted;
     last = std::move(greeted).error();
     if (last.reason == ConnectReason::cancelled) break;

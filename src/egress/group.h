@@ -88,7 +88,8 @@ class Group : public WayOut {
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override;
   /// Succeeds with the first member that does.
-  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override;
+  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
+                                                  Clock::time_point by) const override;
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override;
   Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(

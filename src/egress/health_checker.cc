@@ -109,12 +109,12 @@ void HealthChecker::begin() {
   if (checks_.empty()) return;
   loop_->post([this] {
     tasks_ = static_cast<int>(checks_.size());
-    for (Check& check : checks_) spawn(watch(check));
+    for (const Check& check : checks_) spawn(watch(check));
   });
 }
 
 int HealthChecker::most_descriptors() const {
-  return static_cast<int>(checks_.size()) * kMostLooks * (1 + kFdsOfRace);
+  return static_cast<int>(checks_.size()) * (1 + kFdsOfRace);
 }
 
 HealthChecker::~HealthChecker() {
@@ -131,52 +131,27 @@ void HealthChecker::run() {
   release_idle_frames();
 }
 
-void HealthChecker::ended() {
+// A look begins with each interval: its timeout is no longer than that.
+Task<> HealthChecker::watch(const Check& check) {
+  const CheckSpec& spec = *check.group->check();
+  while (!loop_->cancelled()) {
+    const Deadline next(spec.interval_ms);
+    const auto took_us = co_await alive(check, Deadline(spec.timeout_ms));
+    if (!loop_->cancelled()) report(check, took_us);
+    (void)co_await loop_->sleep(next.left_ms());
+  }
   if (--tasks_ == 0) loop_->stop();
 }
 
-// A look begins with each interval, however long those before it take to fail: a member that is
-// silent for the 30 s of its connect timeout is found alive within an interval, too.
-Task<> HealthChecker::watch(Check& check) {
-  while (!loop_->cancelled()) {
-    if (check.looks < kMostLooks) {
-      ++check.looks;
-      ++tasks_;
-      spawn(look_for_a_while(check));
-    }
-    (void)co_await loop_->sleep(check.group->check()->interval_ms);
-  }
-  ended();
-}
-
-Task<> HealthChecker::look_for_a_while(Check& check) {
-  bool reported = false;
-  co_await both(look(check, reported), give_up(check, reported));
-  --check.looks;
-  ended();
-}
-
-Task<> HealthChecker::look(const Check& check, bool& reported) {
-  const auto found = co_await alive(check);
-  if (!loop_->cancelled() && !reported) report(check, found);
-  reported = true;
-}
-
-// How long a member tries is its own affair; what it means here is decided now.
-Task<> HealthChecker::give_up(const Check& check, bool& reported) {
-  (void)co_await loop_->sleep(check.group->check()->timeout_ms);
-  if (!loop_->cancelled() && !reported) report(check, {});
-  reported = true;
-}
-
-Task<std::optional<std::uint32_t>> HealthChecker::alive(const Check& check) {
+Task<std::optional<std::uint32_t>> HealthChecker::alive(const Check& check, Deadline deadline) {
   const CheckSpec& spec = *check.group->check();
   const WayOut& member = check.group->member(check.member);
   Flow flow;
   flow.original_destination = check.target.endpoint;
   flow.started = Clock::now();
+  flow.dial_by = deadline.at();
   if (check.target.proxy) {
-    const auto greeted = co_await member.greet(*loop_);
+    const auto greeted = co_await member.greet(*loop_, deadline.at());
     if (!greeted) co_return std::nullopt;
     co_return us_since(flow.started);
   }
@@ -185,7 +160,6 @@ Task<std::optional<std::uint32_t>> HealthChecker::alive(const Check& check) {
   if (!upstream) co_return std::nullopt;
   const std::uint32_t took_us = us_since(flow.started);
   if (check.target.request.empty()) co_return took_us;
-  const Deadline deadline(spec.timeout_ms);
   auto sent = co_await send_all(*loop_, *upstream, check.target.request, deadline);
   if (!sent) co_return std::nullopt;
   std::string received = std::move(upstream->early_data);

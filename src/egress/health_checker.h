@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/thread.h"
+#include "egress/dial.h"
 #include "egress/group.h"
 #include "net/event_loop.h"
 #include "net/task.h"
@@ -18,9 +19,9 @@ namespace shunt {
 
 /// Looks at the members of groups from time to time (CheckSpec) and tells the groups what it found:
 /// whether the member's proxy lets itself be greeted, or a connection to the target through the
-/// member, over http a GET and its status. One thread with a
-/// loop of its own, so that no worker is busy with it. The groups' state changes only by
-/// Group::report_check().
+/// member, over http a GET and its status. A look is over after CheckSpec::timeout_ms, whatever
+/// time the member gives its own connections. One thread with a loop of its own, so that no worker
+/// is busy with it. The groups' state changes only by Group::report_check().
 class HealthChecker {
  public:
   /// Resolves the targets' names, which may block. Groups without a check are passed over. Sends
@@ -50,21 +51,14 @@ class HealthChecker {
     std::shared_ptr<const Group> group;
     std::size_t member;
     Target target;
-    int looks = 0;  ///< under way
   };
-  /// Of one member at the same time: connecting may take longer than the interval.
-  static constexpr int kMostLooks = 4;
 
   HealthChecker() = default;
   static Result<Target> target_of(const Group& group);
   void run();
-  void ended();
-  Task<> watch(Check& check);
-  Task<> look_for_a_while(Check& check);
-  Task<> look(const Check& check, bool& reported);
-  Task<> give_up(const Check& check, bool& reported);
+  Task<> watch(const Check& check);
   /// How long it took to connect, in µs; empty: the member is dead.
-  Task<std::optional<std::uint32_t>> alive(const Check& check);
+  Task<std::optional<std::uint32_t>> alive(const Check& check, Deadline deadline);
   void report(const Check& check, std::optional<std::uint32_t> took_us);
 
   std::unique_ptr<EventLoop> loop_;

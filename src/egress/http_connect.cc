@@ -134,8 +134,8 @@ class HttpConnect : public WayOut {
   }
 
   // A request is the first thing that HTTP says.
-  Task<Expected<void>> greet(EventLoop& loop) const override {
-    return ProxyLink::greet(loop, server_);
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
+    return ProxyLink::greet(loop, server_, by);
   }
 
  private:

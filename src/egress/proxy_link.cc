@@ -51,8 +51,10 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
 }
 
 Task<std::expected<void, ConnectFailure>> ProxyLink::greet(EventLoop& loop,
-                                                           const ProxyServer& server) {
-  const Flow nobodys;
+                                                           const ProxyServer& server,
+                                                           Clock::time_point by) {
+  Flow nobodys;
+  nobodys.dial_by = by;
   const auto link = co_await open(loop, server, nobodys);
   if (!link) co_return unexpected(link.error());
   co_return std::expected<void, ConnectFailure>();

@@ -75,7 +75,9 @@ class ProxyProtocolOut : public WayOut {
     if (upstream) upstream->header += header_for(flow, hints, upstream->looked_up);
     co_return upstream;
   }
-  Task<Expected<void>> greet(EventLoop& loop) const override { return inner_->greet(loop); }
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
+    return inner_->greet(loop, by);
+  }
 
  private:
   Task<Expected<Upstream>> introduce(EventLoop& loop, Upstream upstream, const Flow& flow,

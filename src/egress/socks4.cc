@@ -65,8 +65,8 @@ class Socks4a : public WayOut {
     co_return unexpected(unsupported("a SOCKS4 proxy carries no UDP"));
   }
   // A request is the first thing that SOCKS4 says.
-  Task<Expected<void>> greet(EventLoop& loop) const override {
-    return ProxyLink::greet(loop, *server_);
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
+    return ProxyLink::greet(loop, *server_, by);
   }
 
  private:

@@ -178,7 +178,7 @@ class Socks5 : public WayOut {
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
-  Task<Expected<void>> greet(EventLoop& loop) const override;
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override;
   Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
                                            const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate_to_name(EventLoop& loop, const Flow& flow,
@@ -311,11 +311,12 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
   co_return Answered{.link = std::move(*link), .method = *method, .reply = *reply};
 }
 
-Task<Expected<void>> Socks5::greet(EventLoop& loop) const {
-  const Flow nobodys;
+Task<Expected<void>> Socks5::greet(EventLoop& loop, Clock::time_point by) const {
+  Flow nobodys;
+  nobodys.dial_by = by;
   auto link = co_await ProxyLink::open(loop, server_, nobodys);
   if (!link) co_return unexpected(std::move(link).error());
-  const Deadline handshake(server_.options.handshake_timeout_ms);
+  const Deadline handshake(nobodys.dial_ms(server_.options.handshake_timeout_ms));
   const auto method = co_await choose(*link, {}, std::nullopt, handshake);
   if (!method) co_return unexpected(method.error());
   if (*method != Method::password) co_return Expected<void>();

@@ -36,7 +36,8 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const End
   }
 }
 
-Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/) const {
+Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/,
+                                                        Clock::time_point /*by*/) const {
   co_return std::unexpected(ConnectFailure{
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "there is no proxy to ask"});
 }

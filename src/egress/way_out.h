@@ -131,8 +131,10 @@ class WayOut {
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                                      const Flow& flow) const = 0;
   /// Whether the proxy answers, without a connection to anywhere: it is connected to, and spoken to
-  /// for as long as its protocol allows without a request. Nothing to ask but a proxy: unsupported.
-  virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const;
+  /// for as long as its protocol allows without a request. `by` is as Flow::dial_by. Nothing to ask
+  /// but a proxy: unsupported.
+  virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
+                                                          Clock::time_point by) const;
   /// The two for a flow to a name, which is where hints.resolver is not null. These here look it up
   /// and take its addresses one after the other.
   virtual Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop,
