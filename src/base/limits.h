@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Every maximum that shunt keeps, in one place. Each has a counter in base/counters.h that says
-// how often it was hit. Sizes in bytes, times in milliseconds unless the name says otherwise.
+// The maxima that more than one folder knows or that users may come to meet; those of one folder
+// alone stand beside what they bound (dns/limits.h, egress/group.h). What is left out or refused
+// for one of them while shunt runs is counted in base/counters.h. Sizes in bytes, times in
+// milliseconds unless the name says otherwise.
 #pragma once
 
 #include <cstddef>

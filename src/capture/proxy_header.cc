@@ -99,8 +99,7 @@ Task<std::expected<std::string, ConnectFailure>> take_proxy_header(EventLoop& lo
       co_return unexpected(bad_header("closed before its PROXY header was whole"));
     }
     slot->clear(Slot::kReadable);
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    const auto left_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
+    const std::uint32_t left_ms = ms_until(deadline);
     Wake wake = Wake::timeout;
     if (left_ms > 0) wake = co_await loop.readable(*slot, left_ms);
     if (wake == Wake::cancelled) {

@@ -67,11 +67,6 @@ std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& desti
   return {};
 }
 
-std::uint32_t Deadline::left_ms() const {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - Clock::now()).count();
-  return static_cast<std::uint32_t>(std::max<std::int64_t>(left, 0));
-}
-
 std::uint32_t us_since(Clock::time_point start) {
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count(), 1, 1'000'000'000));

@@ -18,7 +18,7 @@ class Deadline {
  public:
   explicit Deadline(std::uint32_t ms) : at_(Clock::now() + std::chrono::milliseconds(ms)) {}
   /// Milliseconds left, 0 when it has passed.
-  [[nodiscard]] std::uint32_t left_ms() const;
+  [[nodiscard]] std::uint32_t left_ms() const { return ms_until(at_); }
   [[nodiscard]] Clock::time_point at() const { return at_; }
 
  private:

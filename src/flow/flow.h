@@ -3,12 +3,12 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "flow/clock.h"
 #include "net/endpoint.h"
 
 namespace shunt {
@@ -28,8 +28,6 @@ enum class Side : std::uint8_t { client, upstream };
 [[nodiscard]] constexpr Side other(Side side) {
   return side == Side::client ? Side::upstream : Side::client;
 }
-
-using Clock = std::chrono::steady_clock;
 
 /// Where a name of a flow's destination came from.
 enum class NameSource : std::uint8_t {
@@ -77,9 +75,7 @@ struct Flow {
 
   /// How long a step of dialling for it may take that has `most_ms` otherwise.
   [[nodiscard]] std::uint32_t dial_ms(std::uint32_t most_ms) const {
-    if (dial_by == Clock::time_point::max()) return most_ms;
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(dial_by - Clock::now()).count();
-    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 0, most_ms));
+    return dial_by == Clock::time_point::max() ? most_ms : std::min(ms_until(dial_by), most_ms);
   }
 };
 

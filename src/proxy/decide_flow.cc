@@ -88,7 +88,7 @@ Task<Gathered> Decider::gather(Needs needs) {
   }
   // All other facts are settled by then: decide() asks for this one last.
   const bool verified =
-      co_await verify_name(context_.names, context_.relay.loop, out_.facts, left_ms(deadline_));
+      co_await verify_name(context_.names, context_.relay.loop, out_.facts, ms_until(deadline_));
   if (!verified) wait_ = Wait::over;
   co_return Gathered{};
 }
@@ -120,7 +120,7 @@ Task<Gathered> Decider::begin_looking() {
     if (!admitted) co_return std::unexpected(std::move(admitted).error());
     captured_.client = accepted_client(*std::move(admitted));
   }
-  peek_.emplace(context_.relay, captured_.client->peekable_fd(), left_ms(deadline_));
+  peek_.emplace(context_.relay, captured_.client->peekable_fd(), ms_until(deadline_));
   co_return Gathered{};
 }
 

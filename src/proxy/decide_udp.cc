@@ -78,10 +78,10 @@ Task<> decide_session(UdpDecideContext context, UdpSession& session) {
     if (decision.needs.has(Needs::kProcess)) {
       session.facts.process = process_of(session.flow, session.policy->rules(), context.processes);
     } else if (decision.needs.first_bytes()) {
-      co_await await_hello(context.loop, session, left_ms(deadline));
+      co_await await_hello(context.loop, session, ms_until(deadline));
       other_names = adopt_remembered_name(context.names, session.facts);
     } else if (!co_await verify_name(context.names, context.loop, session.facts,
-                                     left_ms(deadline))) {
+                                     ms_until(deadline))) {
       wait = Wait::over;
     }
     if (is_over(session)) co_return;

@@ -137,11 +137,6 @@ class DnsService final : public NameResolver {
   OwnAddresses own_addresses_;
   AnswerCache cache_;
   std::optional<DnsStream> stream_;  ///< to the server, also for what a datagram is too short for
-  struct AddressHash {
-    std::size_t operator()(const Address& address) const {
-      return std::hash<std::string_view>()(address.bytes());
-    }
-  };
   /// To the own server and not answered yet, by their dns::forwarded_query() with the id 0.
   std::unordered_map<std::string, std::shared_ptr<SharedQuestion>> shared_;
   std::unordered_map<Address, std::size_t, AddressHash> under_way_;  ///< queries of each client

@@ -2,7 +2,6 @@
 // The name of a flow's destination, for those who decide (decide_flow.h, decide_udp.h).
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -16,9 +15,6 @@
 #include "proxy/name_verifier.h"
 
 namespace shunt {
-
-/// Milliseconds until then, 0 when it is over.
-[[nodiscard]] std::uint32_t left_ms(Clock::time_point deadline);
 
 /// What ties names to addresses, beside what clients say. Outlives every flow.
 struct NameEvidence {

@@ -10,12 +10,6 @@
 namespace shunt {
 namespace {
 
-std::uint32_t elapsed_ms(Clock::time_point since) {
-  using std::chrono::milliseconds;
-  return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<milliseconds>(Clock::now() - since).count());
-}
-
 Answers kind_of(std::string_view method) {
   if (method == "HEAD") return Answers::head;
   return method == "CONNECT" ? Answers::connect : Answers::other;
@@ -144,7 +138,7 @@ void HttpTap::end_response(BodyEnd body_end) {
                              .reason = std::move(answered.reason),
                              .body_bytes = responses_.body_bytes(),
                              .body_end = body_end,
-                             .elapsed_ms = elapsed_ms(answered.seen)});
+                             .elapsed_ms = ms_since(answered.seen)});
   unanswered_.erase(unanswered_.begin());
   if (!unanswered_.empty()) return;
   std::vector<Unanswered>().swap(unanswered_);  // a quiet connection keeps nothing

@@ -18,12 +18,6 @@
 namespace shunt {
 namespace {
 
-std::uint32_t elapsed_ms(const Flow& flow) {
-  const auto elapsed = Clock::now() - flow.started;
-  return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
-}
-
 void count_refusal(ConnectReason reason) {
   switch (reason) {
     case ConnectReason::loop: return count(Counter::loops_refused);
@@ -36,9 +30,9 @@ void count_refusal(ConnectReason reason) {
 
 void record_refused(ServeContext& context, const Flow& flow, const ConnectFailure& failure) {
   count_refusal(failure.reason);
-  context.log.flow_end(
-      flow,
-      FlowEnd{.reason = EndReason::refused, .failure = failure, .elapsed_ms = elapsed_ms(flow)});
+  context.log.flow_end(flow, FlowEnd{.reason = EndReason::refused,
+                                     .failure = failure,
+                                     .elapsed_ms = ms_since(flow.started)});
 }
 
 void turn_away(ServeContext& context, Captured& captured, const ConnectFailure& failure) {
@@ -87,7 +81,7 @@ void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
                                      .failure = std::nullopt,
                                      .bytes_up = outcome.bytes_up,
                                      .bytes_down = outcome.bytes_down,
-                                     .elapsed_ms = elapsed_ms(flow)});
+                                     .elapsed_ms = ms_since(flow.started)});
 }
 
 /// Where the destination is a fake address that stands for no name.
@@ -103,7 +97,7 @@ Task<> answer_queries(ServeContext& context, Captured& captured, const DecidedFl
   captured.flow.way_out = DnsService::kName;
   FlowEnd end = co_await serve_dns(context.relay.loop, *decided.dns, captured, decided);
   if (end.failure) co_return record_refused(context, captured.flow, *end.failure);
-  end.elapsed_ms = elapsed_ms(captured.flow);
+  end.elapsed_ms = ms_since(captured.flow.started);
   context.log.flow_end(captured.flow, end);
 }
 

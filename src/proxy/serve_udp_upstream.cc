@@ -15,13 +15,12 @@
 namespace shunt {
 namespace {
 
-constexpr std::uint16_t kDnsPort = 53;
 constexpr std::uint16_t kNtpPort = 123;
 
 /// One question, one answer: nothing more is to come soon.
 bool is_query(const Flow& flow) {
   const std::uint16_t port = flow.original_destination.port;
-  return port == kDnsPort || port == kNtpPort;
+  return port == dns::kPort || port == kNtpPort;
 }
 
 /// What a client that sent directly would have been told; nothing where the fault is ours.
@@ -314,15 +313,13 @@ void UdpServer::log_hello(UdpSession& session) const {
 void UdpServer::log_end(const UdpSession& session, EndReason reason,
                         const ConnectFailure* failure) {
   if (options_.log == nullptr) return;
-  const auto elapsed = Clock::now() - session.flow.started;
   FlowEnd last{.reason = reason,
                .failure = std::nullopt,
                .bytes_up = session.bytes_up,
                .bytes_down = session.bytes_down,
                .datagrams_up = session.datagrams_up,
                .datagrams_down = session.datagrams_down,
-               .elapsed_ms = static_cast<std::uint32_t>(
-                   std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count())};
+               .elapsed_ms = ms_since(session.flow.started)};
   if (failure != nullptr) last.failure = *failure;
   options_.log->flow_end(session.flow, last);
 }

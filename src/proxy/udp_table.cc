@@ -8,10 +8,6 @@ std::size_t UdpTable::KeyHash::operator()(const Key& key) const {
   return hash(key.source) * 0x9e3779b97f4a7c15ULL + hash(key.destination);
 }
 
-std::size_t UdpTable::AddressHash::operator()(const Address& address) const {
-  return std::hash<std::string_view>{}(address.bytes());
-}
-
 UdpTable::UdpTable(std::size_t most_sessions, std::size_t most_per_client)
     : most_sessions_(most_sessions),
       most_per_client_(most_per_client),

@@ -68,9 +68,6 @@ class UdpTable {
   struct KeyHash {
     std::size_t operator()(const Key& key) const;
   };
-  struct AddressHash {
-    std::size_t operator()(const Address& address) const;
-  };
 
   Client& client_of(const Address& address);
   void resize(Client& client, std::size_t before, std::size_t after);

@@ -121,15 +121,18 @@ TEST(HealthChecker, a_silent_server_is_death_after_the_timeout) {
   EXPECT_TRUE(becomes(*group, true));
 }
 
-/// Connects when it is told to, and else gives up only when the test is long over.
+/// Connects when it is told to, and else tries for as long as it may.
 class Slow : public WayOut {
  public:
   std::string_view name() const override { return "slow"; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return false; }
-  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow&,
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints&) const override {
-    if (!alive) (void)co_await loop.sleep(60'000);
+    ++trying;
+    if (!alive) (void)co_await loop.sleep(flow.dial_ms(60'000));
+    --trying;
+    ++tried;
     if (!alive) co_return std::unexpected(failure_from_errno(ETIMEDOUT));
     co_return Upstream{.socket = {}, .reported = {}, .early_data = {}};
   }
@@ -139,18 +142,26 @@ class Slow : public WayOut {
   }
 
   std::atomic<bool> alive = false;
+  mutable std::atomic<int> trying = 0;
+  mutable std::atomic<int> tried = 0;
 };
 
-TEST(HealthChecker, a_look_that_takes_its_time_does_not_keep_the_next_one_waiting) {
+TEST(HealthChecker, a_look_is_over_with_its_timeout_however_long_the_member_would_try) {
   const auto slow = std::make_shared<Slow>();
   const auto group = Group::create("eu", GroupKind::failover, {{"paris", slow}},
                                    CheckSpec{.target = "tcp://192.0.2.1:443",
                                              .lowest_status = 200,
                                              .highest_status = 299,
-                                             .interval_ms = 1'000,
-                                             .timeout_ms = 5});
+                                             .interval_ms = 100,
+                                             .timeout_ms = 50});
   const auto checker = checker_of(group);
   EXPECT_TRUE(becomes(*group, true));
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (slow->tried < 4 && std::chrono::steady_clock::now() < deadline) {
+    EXPECT_LE(slow->trying, 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_GE(slow->tried, 4);
   slow->alive = true;
   EXPECT_TRUE(becomes(*group, false));
 }
