@@ -14,6 +14,8 @@ struct ExplainedFlow {
   const FlowAnswer& answer;
   bool with_capture = true;  ///< false: only rules were asked about
   std::uint32_t sniff_wait_ms = 0;
+  /// When a captured client is let in, for people; "": that is not asked.
+  std::string client = {};
 };
 
 /// A table for people, each line escaped.

@@ -12,6 +12,7 @@ class Chain : public WayOut {
   std::string_view name() const override { return name_; }
   bool wants_name() const override { return last_->wants_name(); }
   bool carries_udp() const override { return last_->carries_udp(); }
+  ConnectMode connect_mode() const override { return last_->connect_mode(); }
   std::span<const Endpoint> proxies() const override { return last_->proxies(); }
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,

@@ -218,6 +218,9 @@ Result<void> check_keep_source(const WayOutSpec& spec) {
   SHUNT_CHECK(none_given(spec, {{"proxy", !spec.proxy.empty()}, {"via", !spec.via.empty()}},
                          "the server sees the address of the proxy before it, so keep-source has "
                          "nothing to keep"));
+  SHUNT_CHECK(none_given(
+      spec, {{"connect", spec.keep_source == KeptEnd::port && spec.connect == ConnectMode::honest}},
+      "with keep-source = \"port\" a client is always let in first"));
   for (const Network& network : spec.keep_source_from) {
     const Address& address = network.address;
     if (!address.is_multicast() && !address.is_loopback() && !network.text().starts_with("0.")) {

@@ -41,6 +41,7 @@ class ProxyProtocolOut : public WayOut {
   bool wants_name() const override { return inner_->wants_name(); }
   bool carries_udp() const override { return version_ == Version::v2 && inner_->carries_udp(); }
   std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
+  ConnectMode connect_mode() const override { return inner_->connect_mode(); }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override {

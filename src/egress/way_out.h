@@ -13,6 +13,7 @@
 
 #include "base/limits.h"
 #include "egress/stream_layer.h"
+#include "flow/admission.h"
 #include "flow/failure.h"
 #include "flow/flow.h"
 #include "net/task.h"
@@ -114,6 +115,8 @@ class WayOut {
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                                      const Flow& flow) const = 0;
+  /// Whether a client may be held until connect() has ended.
+  [[nodiscard]] virtual ConnectMode connect_mode() const { return ConnectMode::automatic; }
 };
 
 class ToaProgram;  // kernel/toa.h
