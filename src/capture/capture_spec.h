@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "capture/hold.h"
 #include "capture/selector.h"
 #include "kernel/marks.h"
 #include "net/endpoint.h"
@@ -23,8 +25,9 @@ struct CaptureSpec {
   std::vector<Exclusion> exclusions;
   std::vector<KernelDecision> kernel_rules;  ///< behind the exclusions
   Marks marks;
-  std::uint16_t port = 0;  ///< of the listeners
-  bool ipv6 = true;        ///< false on a kernel without IPv6
+  std::uint16_t port = 0;             ///< of the listeners
+  std::optional<HoldSpec> hold = {};  ///< TPROXY only; none: clients are let in first
+  bool ipv6 = true;                   ///< false on a kernel without IPv6
 
   [[nodiscard]] std::vector<Family> families() const {
     if (ipv6) return {Family::ipv4, Family::ipv6};

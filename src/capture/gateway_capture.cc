@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "base/limits.h"
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
 #include "kernel/capabilities.h"
@@ -33,6 +34,7 @@ struct GatewayCapture::State {
   Instance instance;
   Features features;
   MethodDecision method;
+  HoldDecision hold;
   TableMarks table_marks;
   Listeners listeners;
   GatewayPlan plan;
@@ -47,7 +49,9 @@ struct GatewayCapture::State {
   Result<void> install_routing(const GatewayPlan& wanted);
   void drop_rules_beyond(const GatewayPlan& wanted);
   [[nodiscard]] RuleGuard::Guarded guarded();
+  Result<void> bind_queues();
   Result<void> install_tables();
+  Result<void> complete_table();
   Result<void> replace_tables(const GatewayPlan& wanted);
   Result<void> install_change(const GatewayPlan& wanted);
   /// All or nothing.
@@ -76,20 +80,26 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
       check_leaving(options.leaving, state->method.method, state->features, allotment.marks));
   state->table_marks = TableMarks(allotment.table_mask);
   SHUNT_CHECK(state->table_marks.assign(options.leaving.tables));
+  state->hold =
+      SHUNT_TRY(decide_hold(options, state->method.method, &state->features, allotment.marks));
   if (options.captures()) {
-    state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
-                                                 .workers = options.workers,
-                                                 .mark = allotment.marks.egress,
-                                                 .udp = true}));
+    state->listeners = SHUNT_TRY(
+        make_listeners({.method = state->method.method,
+                        .workers = options.workers,
+                        .mark = allotment.marks.egress,
+                        .udp = true,
+                        .hold = state->hold.spec ? state->hold.spec->marks : HoldMarks{}}));
+    SHUNT_CHECK(state->bind_queues());
   } else {
     state->listeners.workers.resize(options.workers);
   }
   state->plan = plan_gateway(options, state->method.method, allotment, state->listeners.port,
-                             state->listeners.ipv6, state->table_marks);
+                             state->listeners.ipv6, state->table_marks, state->hold.spec);
   return GatewayCapture(std::move(state));
 }
 
 const MethodDecision& GatewayCapture::method() const { return state_->method; }
+const std::string& GatewayCapture::why_not_held() const { return state_->hold.why_not; }
 const GatewayPlan& GatewayCapture::plan() const { return state_->plan; }
 
 std::vector<ListenerSet> GatewayCapture::take_listeners() {
@@ -167,6 +177,43 @@ Result<void> GatewayCapture::State::install_tables() {
                                               TableLifetime::persistent));
   }
   table = SHUNT_TRY(NftTable::create(plan.table_name, plan.table_body));
+  return complete_table();
+}
+
+/// Until it is complete clients are let in first.
+Result<void> GatewayCapture::State::complete_table() {
+  if (!hold.spec) return {};
+  return hold::append_queue_rules(table->context(), table->name(), *hold.spec);
+}
+
+/// One for each worker. Others may have taken the numbers since they were found free.
+Result<void> GatewayCapture::State::bind_queues() {
+  constexpr int kAttempts = 4;
+  for (int attempt = 1; hold.spec; ++attempt) {
+    std::vector<Hold> holds;
+    Result<void> done;
+    for (unsigned i = 0; done && i < hold.spec->queues; ++i) {
+      auto socket = SHUNT_TRY(PacketQueue::make_socket());
+      auto queue = PacketQueue::create(
+          std::move(socket), {.number = static_cast<std::uint16_t>(hold.spec->first_queue + i),
+                              .most_packets = limits::kHeldQueuePackets,
+                              .bytes = limits::kHeldPacketBytes});
+      if (queue) {
+        holds.push_back({.queue = *std::move(queue), .marks = hold.spec->marks});
+      } else {
+        done = Failure(std::move(queue).error());
+      }
+    }
+    if (done) {
+      for (std::size_t i = 0; i < holds.size(); ++i) {
+        listeners.workers[i].hold = std::move(holds[i]);
+      }
+      return {};
+    }
+    if (attempt == kAttempts) return done;
+    holds.clear();
+    hold.spec->first_queue = SHUNT_TRY(free_queues(hold.spec->queues));
+  }
   return {};
 }
 
@@ -244,11 +291,11 @@ Result<void> GatewayCapture::State::replace_tables(const GatewayPlan& wanted) {
     if (!wanted.table_name.empty()) {
       table = SHUNT_TRY(NftTable::create(wanted.table_name, wanted.table_body));
     }
-    return {};
+    return table ? complete_table() : Result<void>();
   }
   if (wanted.table_body == plan.table_body) return {};
   auto replaced = table->replace(wanted.table_body);
-  if (replaced) return {};
+  if (replaced) return complete_table();
   if (closed_table && !same_closed) (void)closed_table->replace(plan.closed_table_body);
   return Failure(std::move(replaced).error());
 }
@@ -271,7 +318,7 @@ Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
   TableMarks next_marks = table_marks;
   SHUNT_CHECK(next_marks.assign(wanted.leaving.tables));
   GatewayPlan next = plan_gateway(wanted, method.method, instance.allotment(), plan.spec.port,
-                                  plan.spec.ipv6, next_marks);
+                                  plan.spec.ipv6, next_marks, hold.spec);
   if (auto done = install_change(next); !done) {
     drop_rules_beyond(plan);
     return done;

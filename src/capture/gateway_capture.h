@@ -35,6 +35,8 @@ class GatewayCapture {
   ~GatewayCapture();
 
   [[nodiscard]] const MethodDecision& method() const;
+  /// Why clients are let in before their server has answered; "": they are not, or should be.
+  [[nodiscard]] const std::string& why_not_held() const;
   [[nodiscard]] const GatewayPlan& plan() const;
   /// For the proxy, once.
   [[nodiscard]] std::vector<ListenerSet> take_listeners();

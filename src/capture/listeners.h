@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "capture/capture.h"
+#include "kernel/marks.h"
 
 namespace shunt {
 
@@ -22,6 +23,9 @@ struct ListenerOptions {
   std::uint32_t mark = 0;  ///< of the accepted sockets; keeps tcp_fwmark_accept from copying one
   bool udp = true;         ///< TPROXY only
   std::uint16_t port = 0;  ///< 0: any that is free
+  /// A SYN with the mark of a worker goes to the listener of that worker; without any, and for all
+  /// other SYNs, the kernel chooses.
+  HoldMarks hold = {};
 };
 
 struct Listeners {

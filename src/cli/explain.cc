@@ -16,6 +16,7 @@
 #include "cli/dns_setup.h"
 #include "cli/explain_fake.h"
 #include "cli/explain_report.h"
+#include "cli/let_in_first.h"
 #include "cli/output.h"
 #include "config/config.h"
 
@@ -152,12 +153,20 @@ Result<int> run_explain(const Options& options) {
   FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
   // Where shunt answers queries itself, all rules are its own to decide.
   if (checked->config.dns.mode != DnsMode::system) answer.in_kernel = false;
+  std::string client;
+  const bool by_gateway = captured && captured->captured && !captured->by_listener;
+  if (by_gateway && !answer.in_kernel && facts.protocol == Protocol::tcp) {
+    const std::string reason = let_in_first_because(*checked, answer, facts);
+    client = reason.empty() ? "waits until its server has answered"
+                            : fmt::format("is let in first: {}", reason);
+  }
   const ExplainedFlow flow{.rules = *checked->rules,
                            .facts = facts,
                            .answer = answer,
                            .with_capture = captured.has_value(),
                            .sniff_wait_ms = checked->config.limits.sniff_wait_ms,
-                           .fake = fake};
+                           .fake = fake,
+                           .client = std::move(client)};
   SHUNT_CHECK(print(options.has("json") ? explain_json(flow) : explain_text(flow)));
   return 0;
 }

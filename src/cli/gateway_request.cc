@@ -133,6 +133,7 @@ Result<GatewayRequest> gateway_request(const Options& options) {
                                    .masquerade = options.has("masquerade"),
                                    .closed = options.value("on-exit") == "closed",
                                    .method = method_choice(options.value("method")),
+                                   .connect = connect_mode_of(options.value("connect")),
                                    .exclusions = SHUNT_TRY(exclusions(options)),
                                    .kernel_rules = kernel_decisions(*request.rules),
                                    .workers = worker_count(options.count("workers")),

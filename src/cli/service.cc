@@ -86,6 +86,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.host != capture.host, "capture.host");
   differs(old_capture.loopback != capture.loopback, "capture.loopback");
   differs(old_capture.method != capture.method, "capture.method");
+  differs(old_capture.connect != capture.connect, "capture.connect");
   differs(old_capture.closed != capture.closed, "capture.on-exit");
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
   differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");

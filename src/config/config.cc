@@ -118,6 +118,7 @@ class ConfigReader {
     options.masquerade = section.boolean("masquerade");
     options.closed = section.text("on-exit") == "closed";
     options.method = method_choice(section.text("method"));
+    options.connect = connect_mode_of(section.text("connect"));
     if (options.loopback && !options.host) {
       add(source().error_at(section.place("loopback"), error_number::kOptionConflict,
                             "loopback is about this machine's own traffic and needs host = true"));
@@ -252,6 +253,7 @@ class ConfigReader {
     if (section.has("connect-timeout")) {
       spec.connect_timeout_ms = section.duration_ms("connect-timeout", limits::kConnectTimeoutMs);
     }
+    spec.connect = connect_mode_of(section.text("connect"));
     spec.group = group_kind(section.text("group"));
     spec.members = section.strings("members");
     if (section.has("check")) spec.check = health_check(section.inner("check"));

@@ -18,6 +18,7 @@ namespace shunt {
 namespace {
 
 constexpr std::string_view kMethods[] = {"auto", "tproxy", "redirect"};
+constexpr std::string_view kConnect[] = {"honest", "early"};
 constexpr std::string_view kOnExit[] = {"open", "closed"};
 constexpr std::string_view kDnsModes[] = {"system", "remote", "fake-ip"};
 constexpr std::string_view kFormats[] = {"text", "json"};
@@ -44,6 +45,11 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .type = KeyType::choice,
      .fallback = "\"auto\"",
      .choices = kMethods},
+    {.table = "capture",
+     .name = "connect",
+     .type = KeyType::choice,
+     .fallback = "honest where that works",
+     .choices = kConnect},
     {.table = "capture", .name = "exclude", .type = KeyType::texts},
     {.table = "capture",
      .name = "on-exit",
@@ -89,6 +95,11 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .type = KeyType::duration,
      .fallback = "that of [limits]",
      .minimum = 1},
+    {.table = "via.*",
+     .name = "connect",
+     .type = KeyType::choice,
+     .fallback = "that of [capture]",
+     .choices = kConnect},
     {.table = "via.*", .name = "group", .type = KeyType::choice, .choices = kGroups},
     {.table = "via.*", .name = "members", .type = KeyType::texts},
     {.table = "via.*", .name = "check", .type = KeyType::table},

@@ -13,6 +13,7 @@ class Chain : public WayOut {
   bool wants_name() const override { return last_->wants_name(); }
   bool carries_udp() const override { return last_->carries_udp(); }
   bool reaches_relays() const override { return last_->reaches_relays(); }
+  ConnectMode connect_mode() const override { return last_->connect_mode(); }
   std::span<const Endpoint> proxies() const override { return last_->proxies(); }
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,

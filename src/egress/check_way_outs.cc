@@ -227,6 +227,9 @@ Result<void> check_keep_source(const WayOutSpec& spec) {
   SHUNT_CHECK(none_given(spec, {{"proxy", !spec.proxy.empty()}, {"via", !spec.via.empty()}},
                          "the server sees the address of the proxy before it, so keep-source has "
                          "nothing to keep"));
+  SHUNT_CHECK(none_given(
+      spec, {{"connect", spec.keep_source == KeptEnd::port && spec.connect == ConnectMode::honest}},
+      "with keep-source = \"port\" a client is always let in first"));
   for (const Network& network : spec.keep_source_from) {
     if (may_hold_clients(network)) continue;
     return way_out_error(spec, "keep-source-from",

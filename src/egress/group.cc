@@ -125,6 +125,17 @@ void Group::State::failed(Family family, std::int64_t start) {
                   shown, failures, pause / 1000, family == Family::ipv4 ? "IPv4" : "IPv6"));
 }
 
+namespace {
+
+/// Of members together, one of which is not known before it is tried.
+ConnectMode both_modes(bool first, ConnectMode others, ConnectMode one) {
+  if (first || others == one) return one;
+  const bool early = others == ConnectMode::early || one == ConnectMode::early;
+  return early ? ConnectMode::early : ConnectMode::automatic;
+}
+
+}  // namespace
+
 Group::Group(std::string name, GroupKind kind, std::optional<CheckSpec> check)
     : name_(std::move(name)), kind_(kind), check_(std::move(check)) {}
 
@@ -141,6 +152,8 @@ std::shared_ptr<const Group> Group::create(std::string name, GroupKind kind,
     group->wants_name_ |= state->way_out->wants_name();
     group->carries_udp_ |= state->way_out->carries_udp();
     group->reaches_relays_ &= state->way_out->reaches_relays();
+    group->connect_mode_ =
+        both_modes(group->states_.empty(), group->connect_mode_, state->way_out->connect_mode());
     const auto proxies = state->way_out->proxies();
     group->proxies_.insert(group->proxies_.end(), proxies.begin(), proxies.end());
     group->states_.push_back(std::move(state));

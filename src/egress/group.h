@@ -82,6 +82,7 @@ class Group : public WayOut {
   bool wants_name() const override { return wants_name_; }
   bool carries_udp() const override { return carries_udp_; }
   bool reaches_relays() const override { return reaches_relays_; }
+  ConnectMode connect_mode() const override { return connect_mode_; }
   std::span<const Endpoint> proxies() const override { return proxies_; }
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override;
@@ -153,7 +154,8 @@ class Group : public WayOut {
   bool wants_name_ = false;
   bool carries_udp_ = false;
   bool reaches_relays_ = true;
-  std::vector<Endpoint> proxies_;  // of all members
+  ConnectMode connect_mode_ = ConnectMode::automatic;  // early as soon as one of them is
+  std::vector<Endpoint> proxies_;                      // of all members
   mutable std::atomic<std::uint32_t> next_ = 0;
 };
 

@@ -35,6 +35,11 @@ class KeepSource : public WayOut {
   std::string_view name() const override { return name_; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return true; }
+  /// With the client's port both connections have one entry in conntrack, and the client's is to be
+  /// the first in it.
+  ConnectMode connect_mode() const override {
+    return keep_.port ? ConnectMode::early : ConnectMode::automatic;
+  }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow, const Hints&) const override {
     const auto kept = kept_for(flow);

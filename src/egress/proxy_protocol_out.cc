@@ -42,6 +42,7 @@ class ProxyProtocolOut : public WayOut {
   bool carries_udp() const override { return version_ == Version::v2 && inner_->carries_udp(); }
   bool reaches_relays() const override { return false; }  // none reads a PROXY header
   std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
+  ConnectMode connect_mode() const override { return inner_->connect_mode(); }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override {

@@ -14,6 +14,7 @@
 
 #include "base/limits.h"
 #include "egress/stream_layer.h"
+#include "flow/admission.h"
 #include "flow/failure.h"
 #include "flow/flow.h"
 #include "net/task.h"
@@ -142,6 +143,8 @@ class WayOut {
                                                                         const Hints& hints) const;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const;
+  /// Whether a client may be held until connect() has ended.
+  [[nodiscard]] virtual ConnectMode connect_mode() const { return ConnectMode::automatic; }
 };
 
 class ToaProgram;  // kernel/toa.h

@@ -26,6 +26,7 @@ enum class ConnectReason : std::uint8_t {
   dropped_by_rule,      ///< the same; the client is told nothing
   bad_proxy_header,     ///< a plain listener wants a PROXY header from there, and got none or a bad
                         ///< one
+  client_gone,          ///< a held client gave up before its upstream was ready
 };
 
 struct ConnectFailure {

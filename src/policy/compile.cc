@@ -186,6 +186,7 @@ Parsed<std::uint16_t> RulesetBuilder::way_out(const ActionStep& step) const {
 
 Parsed<Verdict> RulesetBuilder::verdict_of(const Rule& rule) const {
   Verdict verdict;
+  verdict.connect = rule.connect;
   for (const ActionStep& step : rule.steps) {
     const bool first = &step == &rule.steps.front();
     if (step.name == kReject || step.name == kDrop) {

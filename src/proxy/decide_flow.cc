@@ -45,7 +45,8 @@ class Decider {
   Task<Gathered> gather(Needs needs);
   Task<Gathered> see_first_bytes();
   Task<Gathered> begin_looking();
-  Task<> name_for_way_out();
+  Task<Gathered> let_in();
+  Task<Gathered> name_for_way_out();
 
   const DecideContext& context_;
   Captured& captured_;
@@ -69,7 +70,14 @@ Task<Gathered> Decider::run() {
   out_.policy->hit(decision.rule);
   if (decision.name_mismatch) note_mismatch(captured_.flow, out_.facts.name);
   const WayOut* way_out = out_.way_out();
-  if (way_out != nullptr && way_out->wants_name()) co_await name_for_way_out();
+  const ConnectMode mode = out_.connect_mode();
+  Gathered gathered;
+  if (mode == ConnectMode::early) gathered = co_await let_in();
+  const bool held = captured_.client->peekable_fd() < 0;
+  const bool wants_name =
+      way_out != nullptr && way_out->wants_name() && !(held && mode == ConnectMode::honest);
+  if (gathered && wants_name) gathered = co_await name_for_way_out();
+  if (!gathered) co_return gathered;
   captured_.flow.host = host_of(out_.facts.name);
   co_return Gathered{};
 }
@@ -113,24 +121,41 @@ Task<Gathered> Decider::see_first_bytes() {
   co_return Gathered{};
 }
 
-// A held client says nothing before it is let in. From then on it is one that was accepted.
+// From then on it is one that was accepted.
+Task<Gathered> Decider::let_in() {
+  if (captured_.client->peekable_fd() >= 0) co_return Gathered{};
+  auto admitted = co_await captured_.client->admit();
+  if (!admitted) co_return std::unexpected(std::move(admitted).error());
+  captured_.client = accepted_client(*std::move(admitted));
+  co_return Gathered{};
+}
+
+// A held client says nothing before it is let in.
 Task<Gathered> Decider::begin_looking() {
-  if (captured_.client->peekable_fd() < 0) {
-    auto admitted = co_await captured_.client->admit();
-    if (!admitted) co_return std::unexpected(std::move(admitted).error());
-    captured_.client = accepted_client(*std::move(admitted));
-  }
+  const auto admitted = co_await let_in();
+  if (!admitted) co_return admitted;
   peek_.emplace(context_.relay, captured_.client->peekable_fd(), ms_until(deadline_));
   co_return Gathered{};
 }
 
-// No held client is let in for that: it is told the true outcome of a dial by its address.
-Task<> Decider::name_for_way_out() {
-  if (server_first() || captured_.client->peekable_fd() < 0) co_return;
-  while (out_.facts.name.state == FactState::unknown) (void)co_await see_first_bytes();
+// Where the server speaks first the address has to do.
+Task<Gathered> Decider::name_for_way_out() {
+  Gathered seen;
+  while (seen && !server_first() && out_.facts.name.state == FactState::unknown) {
+    seen = co_await see_first_bytes();
+  }
+  co_return seen;
 }
 
 }  // namespace
+
+ConnectMode DecidedFlow::connect_mode() const {
+  const ConnectMode by_rule = verdict().connect;
+  const WayOut* carrier = way_out();
+  if (carrier == nullptr || by_rule == ConnectMode::early) return by_rule;
+  const ConnectMode by_way_out = carrier->connect_mode();
+  return by_way_out == ConnectMode::automatic ? by_rule : by_way_out;
+}
 
 Hints DecidedFlow::hints() const {
   // What DNS said of an address is no reason to let a proxy look the name up anew.
@@ -171,9 +196,7 @@ Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext
   out.facts = plain_facts(captured.flow);
   out.by_first_bytes = out.facts.name.source == NameSource::proxy_header;
   if (context.dns != nullptr) (void)context.dns->name_destination(out.facts);
-  if (const int fd = captured.client->peekable_fd(); fd >= 0 && rules.uses(TermKey::interface)) {
-    out.facts.interface = arrival_interface(fd);
-  }
+  if (rules.uses(TermKey::interface)) out.facts.interface = captured.client->arrival_interface();
   Decider decider(context, captured, out);
   const auto decided = co_await decider.run();
   if (!decided) co_return std::unexpected(decided.error());

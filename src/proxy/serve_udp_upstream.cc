@@ -38,6 +38,7 @@ std::optional<Undeliverable> undeliverable(ConnectReason reason) {
     case ConnectReason::loop:
     case ConnectReason::no_destination:
     case ConnectReason::dropped_by_rule:
+    case ConnectReason::client_gone:
     case ConnectReason::bad_proxy_header:
     case ConnectReason::resources:
     case ConnectReason::cancelled: return std::nullopt;

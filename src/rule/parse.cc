@@ -20,6 +20,7 @@ constexpr std::string_view kBlanks = " \t";
 constexpr std::string_view kArrow = "->";
 constexpr std::string_view kElse = "else";
 constexpr std::string_view kNot = "not";
+constexpr std::string_view kConnect = "connect";
 
 struct Word {
   std::string_view text;
@@ -276,6 +277,22 @@ Parsed<ActionStep> read_step(Reader& reader, const Rule& rule) {
   return ActionStep{.name = std::string(word.text), .span = word.span};
 }
 
+/// What follows `connect`, to the end of the rule.
+Parsed<void> read_connect(Reader& reader, Rule& rule) {
+  reader.skip_blanks();
+  const Word word = reader.bare();
+  rule.connect = connect_mode_of(word.text);
+  constexpr std::array<std::string_view, 2> kModes = {"early", "honest"};
+  if (rule.connect == ConnectMode::automatic) {
+    return mistake_at({word.span.first, std::max(word.span.length, 1U)},
+                      "\"connect\" is followed by \"early\" or \"honest\"",
+                      std::string(closest_word(word.text, kModes)));
+  }
+  reader.skip_blanks();
+  if (reader.at_end()) return {};
+  return mistake_at(reader.here(), fmt::format("nothing can come after \"connect {}\"", word.text));
+}
+
 Parsed<void> read_action(Reader& reader, Rule& rule) {
   if (reader.at_end()) {
     auto mistake = mistake_at(reader.here(), "the action is missing");
@@ -294,9 +311,10 @@ Parsed<void> read_action(Reader& reader, Rule& rule) {
     if (reader.at_end()) return {};
     const Word word = reader.bare();
     if (word.text == kElse) continue;
-    constexpr std::array kWords = {kElse};
+    if (word.text == kConnect) return read_connect(reader, rule);
+    constexpr std::array kWords = {kElse, kConnect};
     return mistake_at({word.span.first, std::max(word.span.length, 1U)},
-                      "nothing but \"else\" can follow a way out",
+                      "nothing but \"else\" or \"connect\" can follow a way out",
                       std::string(closest_word(word.text, kWords)));
   }
 }
@@ -320,7 +338,10 @@ Parsed<Rule> parse_rule(std::string_view text) {
   Reader reader(text);
   auto terms = read_terms(reader);
   if (!terms) return std::unexpected(std::move(terms).error());
-  Rule rule{.text = std::string(text), .terms = *std::move(terms), .steps = {}};
+  Rule rule{.text = std::string(text),
+            .terms = *std::move(terms),
+            .steps = {},
+            .connect = ConnectMode::automatic};
   if (auto action = read_action(reader, rule); !action) {
     return std::unexpected(std::move(action).error());
   }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -147,6 +148,13 @@ class Gateway(Process):
         self.started = time.monotonic()
         if wait:
             self.wait_ready()
+
+
+def chains(ruleset: str) -> list[str]:
+    """Of what nft lists, without the rules that queue: nft may have no text for them, and a plan
+    has a comment then."""
+    ruleset = re.sub(r"^\t\tqueue .*\n", "", ruleset, flags=re.M)
+    return sorted(re.findall(r"^\tchain .*?^\t}$", ruleset, re.M | re.S))
 
 
 # What the traffic log says of a connection's end, apart from how the lines are spelt.

@@ -84,6 +84,14 @@ TEST(ParseRule, reads_a_chain_of_ways_out) {
   EXPECT_EQ(rule.steps[2].name, "drop");
 }
 
+TEST(ParseRule, reads_when_a_client_is_let_in) {
+  const Rule rule = parsed("port 25 -> wan2 else direct connect early");
+  EXPECT_EQ(rule.steps.size(), 2U);
+  EXPECT_EQ(rule.connect, ConnectMode::early);
+  EXPECT_EQ(parsed("-> reject connect honest").connect, ConnectMode::honest);
+  EXPECT_EQ(parsed("-> direct").connect, ConnectMode::automatic);
+}
+
 TEST(ParseRule, takes_blanks_behind_commas_and_no_blanks_at_the_arrow) {
   EXPECT_EQ(parsed("port 80,\t443->direct").terms[0].values.size(), 2U);
 }
@@ -126,6 +134,8 @@ TEST(ParseRule, mistakes_are_pointed_at) {
   EXPECT_EQ(pointed_at("process \"curl -> direct"), "\"");
   EXPECT_EQ(pointed_at("port 80 -> direct esle drop"), "esle");
   EXPECT_EQ(mistake("port 80 -> direct esle drop").suggestion, "else");
+  EXPECT_EQ(pointed_at("-> direct connect erly"), "erly");
+  EXPECT_EQ(mistake("-> direct connect erly").suggestion, "early");
   EXPECT_EQ(pointed_at("time mon-fry 08:00-09:00 -> direct"), "mon-fry");
   EXPECT_EQ(pointed_at("time mon 8:00-09:00 -> direct"), "8:00-09:00");
 }
@@ -170,6 +180,9 @@ TEST(ParseRule, refuses_malformed_text) {
                            "-> a else a",
                            "-> reject else a",
                            "-> a b",
+                           "-> a connect",
+                           "-> a connect late",
+                           "-> a connect early else b",
                            "-> a/b",
                            "-> a -> b",
                            "port 80\n-> direct",
