@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -59,9 +59,11 @@ class HealthChecker {
   Task<> look_for_a_while(Check& check);
   Task<> look(const Check& check, bool& reported);
   Task<> give_up(const Check& check, bool& reported);
-  /// How long it took to connect, in µs; empty: the member is dead.
-  Task<std::optional<std::uint32_t>> alive(const Check& check);
-  void report(const Check& check, std::optional<std::uint32_t> took_us);
+  /// How long it took to connect, in µs, or why the member is dead, which may hold what a peer
+  /// said.
+  using Found = std::expected<std::uint32_t, std::string>;
+  Task<Found> alive(const Check& check);
+  void report(const Check& check, const Found& found);
 
   std::unique_ptr<EventLoop> loop_;
   std::vector<Check> checks_;
