@@ -170,13 +170,15 @@ Result<void> CarrierProcess::set_up() {
 
 Result<void> CarrierProcess::start_proxy() {
   auto rules = SHUNT_TRY(rules_of(options_));
-  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark));
+  // The namespace ends with the command, so nobody asks later what a fake address meant.
+  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
+  std::vector<Address> resolvers;
+  if (dns.mode == DnsMode::system) resolvers = loopback_name_servers();
+  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark, std::move(resolvers)));
   traffic_.start_log(options_.has("json"), traffic_descriptor(options_), processes_.get());
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;
-  // The namespace ends with the command, so nobody asks later what a fake address meant.
-  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
   proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
   proxy.processes = processes_.get();
   proxy.own_listeners = namespace_->listeners().own;

@@ -12,6 +12,7 @@
 #include "base/error_numbers.h"
 #include "base/terminal.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "cli/rule_options.h"
 #include "egress/direct.h"
 #include "egress/way_out_url.h"
@@ -38,8 +39,10 @@ Result<std::vector<Address>> resolvers_of(const Options& options) {
   for (const std::string& text : options.values("trust-dns")) {
     const auto address = Address::parse(text);
     if (!address) {
-      return Failure(make_error(Kind::usage, error_number::kBadValue,
-                                fmt::format("--trust-dns: \"{}\" is no IP address", text)));
+      Error error = make_error(Kind::usage, error_number::kBadValue,
+                               fmt::format("--trust-dns: \"{}\" is no IP address", text));
+      error.place = point_at_value(options.command().name, "trust-dns", text);
+      return Failure(std::move(error));
     }
     resolvers.push_back(*address);
   }
@@ -104,7 +107,8 @@ void TrafficSetup::start_log(bool json, int fd, ProcessNames* names) {
 }
 
 Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
-                                    std::uint32_t egress_mark) {
+                                    std::uint32_t egress_mark,
+                                    std::vector<Address> host_resolvers) {
   TrafficSetup setup;
   setup.loop_guard = std::make_shared<LoopGuard>();
   const WayOutChoice choice{.url = options.value("via"),
@@ -114,7 +118,8 @@ Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<cons
                                  .connect_timeout_ms = options.duration_ms("connect-timeout")};
   setup.trusted_resolvers = SHUNT_TRY(resolvers_of(options));
   setup.way_out = SHUNT_TRY(make_way_out(choice, upstream));
-  setup.policy = policy_of(std::move(rules), make_direct(upstream), setup.way_out);
+  setup.policy =
+      policy_of(std::move(rules), make_direct(upstream), setup.way_out, std::move(host_resolvers));
   SHUNT_CHECK(setup.open_log_file(options.value("log-to")));
   return setup;
 }

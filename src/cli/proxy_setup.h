@@ -54,8 +54,10 @@ struct TrafficSetup {
 
 /// Reads the options of cli/common_options.h: --via, --via-password-file, --json, --log-to and the
 /// timeouts. Upstream sockets carry `egress_mark` (0: none). `rules` are rules_of() the options.
-/// Opens the log's file; start_log() is for the caller to call.
+/// `host_resolvers`: see Policy::create(). Opens the log's file; start_log() is for the caller to
+/// call.
 Result<TrafficSetup> set_up_traffic(const Options& options, std::shared_ptr<const Ruleset> rules,
-                                    std::uint32_t egress_mark);
+                                    std::uint32_t egress_mark,
+                                    std::vector<Address> host_resolvers = {});
 
 }  // namespace shunt::cli

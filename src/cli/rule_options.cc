@@ -34,10 +34,12 @@ Result<std::shared_ptr<const Ruleset>> rules_of(const Options& options) {
 
 std::shared_ptr<const Policy> policy_of(std::shared_ptr<const Ruleset> rules,
                                         std::shared_ptr<const WayOut> direct,
-                                        std::shared_ptr<const WayOut> via) {
+                                        std::shared_ptr<const WayOut> via,
+                                        std::vector<Address> host_resolvers) {
   std::vector<std::shared_ptr<const WayOut>> ways{std::move(direct)};
   if (rules->ways_out().size() > 1) ways.push_back(std::move(via));
-  return Policy::create(std::move(rules), std::move(ways));
+  return Policy::create(std::move(rules), std::move(ways), nullptr, nullptr,
+                        std::move(host_resolvers));
 }
 
 std::string rules_text(const Ruleset& rules) {

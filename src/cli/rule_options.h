@@ -4,9 +4,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "egress/way_out.h"
+#include "net/endpoint.h"
 #include "policy/ruleset.h"
 #include "proxy/policy.h"
 
@@ -19,10 +21,11 @@ class Options;
 /// first mistake is the error.
 Result<std::shared_ptr<const Ruleset>> rules_of(const Options& options);
 
-/// `via` is what --via says, or direct.
+/// `via` is what --via says, or direct. `host_resolvers`: see Policy::create().
 std::shared_ptr<const Policy> policy_of(std::shared_ptr<const Ruleset> rules,
                                         std::shared_ptr<const WayOut> direct,
-                                        std::shared_ptr<const WayOut> via);
+                                        std::shared_ptr<const WayOut> via,
+                                        std::vector<Address> host_resolvers = {});
 
 /// "by 2 rules; what none of them matches goes direct"; "" without rules.
 std::string rules_text(const Ruleset& rules);

@@ -51,7 +51,7 @@ struct DecidedFlow {
 
   [[nodiscard]] const Verdict& verdict() const { return policy->rules().verdict(rule); }
   /// Null where the verdict denies; lives as long as `policy`.
-  [[nodiscard]] const WayOut* way_out() const { return policy->carrier(rule); }
+  [[nodiscard]] const WayOut* way_out() const { return policy->carrier(rule, facts.destination); }
   [[nodiscard]] Hints hints() const;
 };
 

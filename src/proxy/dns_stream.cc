@@ -2,6 +2,9 @@
 #include "proxy/dns_stream.h"
 
 #include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <utility>
 
 #include "base/escape.h"
@@ -15,7 +18,16 @@ namespace {
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kMostReceived = 2 + dns::kLongestMessage + kReadBytes;
 
-RateLimitedLog unreachable;
+/// Once a minute, whichever workers notice it.
+bool worth_a_line() {
+  constexpr std::int64_t kPauseMs = 60'000;
+  static std::atomic<std::int64_t> next_ms = 0;
+  const auto now =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+          .count();
+  std::int64_t due = next_ms.load();
+  return now >= due && next_ms.compare_exchange_strong(due, now + kPauseMs);
+}
 
 }  // namespace
 
@@ -165,9 +177,11 @@ Task<bool> DnsStream::open(Connection& connection) {
   }
   not_before_ = Clock::now() + std::chrono::milliseconds(limits::kDnsPauseMs);
   if (failure.reason != ConnectReason::cancelled) {
-    unreachable.warn("no answers to DNS: " + server_.text() + ": " +
-                     (failure.detail.empty() ? std::string(reason_text(failure.reason))
-                                             : escaped(failure.detail)));
+    if (worth_a_line()) {
+      log(LogLevel::warning, "no answers to DNS: " + server_.text() + ": " +
+                                 (failure.detail.empty() ? std::string(reason_text(failure.reason))
+                                                         : escaped(failure.detail)));
+    }
   }
   co_return false;
 }

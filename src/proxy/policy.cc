@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "dns/message.h"
 #include "egress/group.h"
 
 namespace shunt {
@@ -28,10 +29,12 @@ Policy::Policy(std::shared_ptr<const Ruleset> rules, const Policy* before)
 std::shared_ptr<const Policy> Policy::create(std::shared_ptr<const Ruleset> rules,
                                              std::vector<std::shared_ptr<const WayOut>> ways_out,
                                              const Policy* before,
-                                             std::shared_ptr<const WayOut> for_dns) {
+                                             std::shared_ptr<const WayOut> for_dns,
+                                             std::vector<Address> host_resolvers) {
   std::shared_ptr<Policy> policy(new Policy(std::move(rules), before));
   policy->ways_out_ = std::move(ways_out);
   policy->for_dns_ = std::move(for_dns);
+  policy->host_resolvers_ = std::move(host_resolvers);
   policy->carriers_.reserve(policy->rules_->size() + 1);
   for (std::uint32_t rule = 0; rule <= policy->rules_->size(); ++rule) {
     policy->carriers_.push_back(policy->carrier_of(policy->rules_->verdict(rule)));
@@ -41,6 +44,13 @@ std::shared_ptr<const Policy> Policy::create(std::shared_ptr<const Ruleset> rule
 
 std::shared_ptr<const Policy> Policy::always(std::shared_ptr<const WayOut> way_out) {
   return create(Ruleset::compile({}).value(), {std::move(way_out)});
+}
+
+const WayOut* Policy::carrier(std::uint32_t rule, const Endpoint& destination) const {
+  const bool host_resolver =
+      rule == 0 && destination.port == dns::kPort &&
+      std::ranges::find(host_resolvers_, destination.address) != host_resolvers_.end();
+  return host_resolver ? ways_out_.front().get() : carriers_[rule];
 }
 
 const WayOut* Policy::carrier_of(const Verdict& verdict) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "egress/way_out.h"
+#include "net/endpoint.h"
 #include "policy/hit_counters.h"
 #include "policy/ruleset.h"
 
@@ -19,11 +20,13 @@ class Policy {
  public:
   /// `ways_out` in the order of Ruleset::ways_out(). Rules that stand in `before` (null: there was
   /// nothing) as well count on. `for_dns` leads to the server that shunt asks itself; null: what
-  /// carries the flows that no rule matches does.
+  /// carries the flows that no rule matches does. `host_resolvers` are loopback addresses of this
+  /// machine's own: see carrier().
   static std::shared_ptr<const Policy> create(std::shared_ptr<const Ruleset> rules,
                                               std::vector<std::shared_ptr<const WayOut>> ways_out,
                                               const Policy* before = nullptr,
-                                              std::shared_ptr<const WayOut> for_dns = nullptr);
+                                              std::shared_ptr<const WayOut> for_dns = nullptr,
+                                              std::vector<Address> host_resolvers = {});
   /// Without rules: everything goes one way.
   static std::shared_ptr<const Policy> always(std::shared_ptr<const WayOut> way_out);
 
@@ -35,6 +38,9 @@ class Policy {
   /// What carries the flows that a rule (0: none) decided: its way out, or a group of those that
   /// its `else`s name. Null where the rule denies.
   [[nodiscard]] const WayOut* carrier(std::uint32_t rule) const { return carriers_[rule]; }
+  /// The same of a flow to `destination`: what no rule matches goes direct to port 53 of the host's
+  /// resolvers. Through a proxy their addresses would be the proxy's own.
+  [[nodiscard]] const WayOut* carrier(std::uint32_t rule, const Endpoint& destination) const;
   /// Null where that would be the default, and it denies.
   [[nodiscard]] const WayOut* for_dns() const {
     return for_dns_ != nullptr ? for_dns_.get() : carriers_[0];
@@ -56,6 +62,7 @@ class Policy {
   std::vector<std::vector<std::uint16_t>> chains_;     // what each of groups_ stands for
   std::vector<std::shared_ptr<const WayOut>> groups_;  // one for each chain of `else`s
   std::shared_ptr<const WayOut> for_dns_;
+  std::vector<Address> host_resolvers_;
   std::vector<const WayOut*> carriers_;  // [0] is the fallback's
   mutable HitCounters hits_;
 };

@@ -29,6 +29,22 @@ TEST(Policy, rule_is_carried_by_the_way_out_it_names) {
   EXPECT_EQ(policy->carrier(3), nullptr);
 }
 
+TEST(Policy, what_no_rule_matches_goes_direct_to_port_53_of_a_resolver_of_the_hosts) {
+  PolicySource source;
+  source.ways_out = {"a"};
+  source.fallback.text = "a";
+  source.rules.push_back({.text = "client 192.0.2.1 -> a", .place = {}});
+  const Address stub = *Address::parse("127.0.0.53");
+  const auto policy =
+      Policy::create(Ruleset::compile(std::move(source)).value(),
+                     {make_direct({}), make_direct({}, "a")}, nullptr, nullptr, {stub});
+  EXPECT_EQ(policy->carrier(0, {.address = stub, .port = 53})->name(), "direct");
+  EXPECT_EQ(policy->carrier(0, {.address = stub, .port = 5353})->name(), "a");
+  EXPECT_EQ(policy->carrier(0, {.address = Address::loopback(Family::ipv4), .port = 53})->name(),
+            "a");
+  EXPECT_EQ(policy->carrier(1, {.address = stub, .port = 53})->name(), "a");
+}
+
 TEST(Policy, rules_with_the_same_chain_share_its_state) {
   const auto policy = policy_of({"port 80 -> a else b", "port 81 -> a else b", "-> b else a"});
   EXPECT_EQ(policy->carrier(1), policy->carrier(2));
