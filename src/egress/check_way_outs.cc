@@ -136,8 +136,10 @@ Result<void> check_group(const WayOutSpec& spec) {
 Result<void> check_credential(const WayOutSpec& spec) {
   const std::string& name = spec.credential;
   if (!name.contains('/') && name != "." && name != "..") return {};
-  return way_out_error(spec, "credential", "not a plain file name",
-                       "what the service's unit has in LoadCredential=NAME:FILE");
+  Failure failure = way_out_error(spec, "credential", "not a plain file name",
+                                  "what the service's unit has in LoadCredential=NAME:FILE");
+  failure.error().number = error_number::kPasswordFile;
+  return failure;
 }
 
 Result<void> check_secrets(const WayOutSpec& spec) {

@@ -183,7 +183,7 @@ TEST(Config, a_mistake_in_a_check_is_shown_at_its_key) {
   const auto late = mistakes_of_ways_out(
       group + "check = { target = \"tcp://h:1\", interval = \"2s\", timeout = \"3s\" }\n");
   ASSERT_THAT(late, SizeIs(1));
-  EXPECT_THAT(late.front().place, HasSubstr(":5:61\n"));
+  EXPECT_THAT(late.front().place, HasSubstr(":5:60\n"));
 }
 
 TEST(Config, warns_of_what_has_no_effect) {
@@ -285,7 +285,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "shunt.toml:3:8\n3 | mark = 0x100000000\n  |        ^^^^^^^^^^^"},
         Mistake{"version = 1\n[via.a]\nkeep-source-from = []\n",
                 "S43 via.a.keep-source-from: nothing stands there\nshunt.toml:3:20\n"
-                "3 | keep-source-from = []\n  |                    ^\nhelp: keep-source = false "
+                "3 | keep-source-from = []\n  |                    ^^\nhelp: keep-source = false "
                 "keeps nobody's address; without the key, everybody's is kept"},
         Mistake{"version = 1\n[via.a]\ninterface = \"\"\n",
                 "S43 via.a.interface: nothing stands there\nshunt.toml:3:13\n"

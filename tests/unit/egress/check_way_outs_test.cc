@@ -82,7 +82,7 @@ TEST(CheckWayOuts, a_credential_is_a_plain_file_name) {
   const std::string proxy = "socks5://127.0.0.1:1080";
   for (const char* name : {"../x", "/x", ".."}) {
     expect_mistake({.name = "a", .proxy = proxy, .user = "u", .credential = name},
-                   "credential: not a plain file name");
+                   "credential: not a plain file name", error_number::kPasswordFile);
   }
 }
 
