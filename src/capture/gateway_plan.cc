@@ -213,8 +213,8 @@ Result<void> check_others(const GatewayOptions& options, const std::vector<LiveI
     if (same.empty()) continue;
     return Failure(make_error(
         Kind::conflict, error_number::kAlreadyRunning,
-        fmt::format("{} is captured already, by `shunt {}` (pid {})", same, other.command,
-                    other.pid),
+        fmt::format("{} is captured already, by `shunt {}` (pid {})", same,
+                    theirs.starts_with("serve ") ? "serve" : other.command, other.pid),
         fmt::format("kill {}      (it stops in order; then start this one)", other.pid)));
   }
   return {};

@@ -184,13 +184,13 @@ Result<void> CarrierProcess::check_hold() const {
 
 Result<void> CarrierProcess::start_proxy() {
   auto rules = SHUNT_TRY(rules_of(options_));
+  // The namespace ends with the command, so nobody asks later what a fake address meant.
+  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
   traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark));
   traffic_.start_log(options_.has("json"), traffic_descriptor(options_), processes_.get());
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;
-  // The namespace ends with the command, so nobody asks later what a fake address meant.
-  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
   proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
   proxy.processes = processes_.get();
   proxy.own_listeners = namespace_->listeners().own;

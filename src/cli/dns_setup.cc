@@ -7,6 +7,7 @@
 
 #include "base/error_numbers.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "egress/health_checker.h"
 #include "egress/way_out_url.h"
 #include "rule/values.h"
@@ -25,8 +26,13 @@ void keep_real(const std::string& proxy, DnsConfig& dns) {
   if (const auto url = parse_proxy_url(proxy)) keep_host_real(url->host, dns);
 }
 
-Error as_option(Error error) {
+Error as_option(Error error, const DnsConfig& dns, const Options& options) {
   error.kind = Kind::usage;
+  if (error.number == error_number::kBadKeyValue && !dns.server.empty()) {
+    error.number = error_number::kBadValue;
+    error.message = "--dns-server: " + error.message;
+    error.place = point_at_value(options.command().name, "dns-server", dns.server);
+  }
   error.help = "--dns remote --dns-server tcp://192.0.2.53      (or tls:// or udp://)";
   return error;
 }
@@ -37,8 +43,9 @@ Result<DnsConfig> dns_config(const Options& options) {
   DnsConfig dns;
   dns.mode = dns_mode(options.value("dns")).value_or(DnsMode::system);
   dns.server = options.value("dns-server");
-  if (auto checked = check_dns(dns); !checked)
-    return Failure(as_option(std::move(checked).error()));
+  if (auto checked = check_dns(dns); !checked) {
+    return Failure(as_option(std::move(checked).error(), dns, options));
+  }
   keep_real(options.value("via"), dns);
   return dns;
 }
@@ -59,10 +66,12 @@ bool takes_own_dns(const DnsConfig& dns, const Ruleset& rules, bool host) {
 
 Result<std::shared_ptr<const DnsSettings>> set_up_dns(const DnsConfig& dns, CaptureMethod method) {
   if (dns.mode != DnsMode::system && method != CaptureMethod::tproxy) {
-    return Failure(make_error(Kind::unsupported, error_number::kNoTproxy,
-                              "DNS is answered only where TPROXY captures: by REDIRECT no datagram "
-                              "is, and queries would leave unseen",
-                              "shunt doctor      (says why TPROXY does not work)"));
+    return Failure(
+        make_error(Kind::unsupported, error_number::kNoTproxy,
+                   "DNS is answered only where TPROXY captures: by REDIRECT no datagram "
+                   "is, and queries would leave unseen",
+                   "leave out --method redirect; where it is not given, `shunt doctor` says why "
+                   "TPROXY does not work"));
   }
   return make_dns(dns, fake_state_file());
 }

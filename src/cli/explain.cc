@@ -43,11 +43,17 @@ constexpr Option kOptions[] = {
     {.name = "in",
      .type = ValueType::interface,
      .value = "IFACE",
-     .help = "the interface that it arrives on"},
+     .help = "the interface that it arrives on; without it, the one in the client's network"},
     {.name = "listener",
      .type = ValueType::text,
      .value = "NAME",
      .help = "it arrives at [listen.NAME]; DEST is where a PROXY header says, or left out"},
+    {.name = "client-port",
+     .type = ValueType::count,
+     .value = "PORT",
+     .help = "the port that it is sent from",
+     .minimum = 1,
+     .maximum = 65'535},
     {.name = "host",
      .type = ValueType::text,
      .value = "NAME",
@@ -137,6 +143,7 @@ Result<int> run_explain(const Options& options) {
                 .host = options.value("host"),
                 .process = options.value("process"),
                 .interface = options.value("in"),
+                .client_port = static_cast<std::uint16_t>(options.count("client-port")),
                 .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp}));
   const auto fake = SHUNT_TRY(name_fake_destination(checked->config.dns, fake_state_file(), facts));
   std::optional<CaptureAnswer> captured;
@@ -146,9 +153,9 @@ Result<int> run_explain(const Options& options) {
     const bool any_lan = complete_lan(capture);
     capture.options.own_dns =
         takes_own_dns(checked->config.dns, *checked->rules, capture.options.host);
-    const auto addresses = list_addresses();
-    captured = capture_of(facts, capture.options, any_lan,
-                          addresses ? *addresses : std::vector<InterfaceAddress>{});
+    const auto addresses = list_addresses().value_or(std::vector<InterfaceAddress>{});
+    infer_interface(facts, capture.options, addresses);
+    captured = capture_of(facts, capture.options, any_lan, addresses);
   }
   FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
   // Where shunt answers queries itself, all rules are its own to decide.

@@ -12,6 +12,7 @@
 #include "base/error_numbers.h"
 #include "base/terminal.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "cli/rule_options.h"
 #include "egress/direct.h"
 #include "egress/race.h"
@@ -39,8 +40,10 @@ Result<std::vector<Address>> resolvers_of(const Options& options) {
   for (const std::string& text : options.values("trust-dns")) {
     const auto address = Address::parse(text);
     if (!address) {
-      return Failure(make_error(Kind::usage, error_number::kBadValue,
-                                fmt::format("--trust-dns: \"{}\" is no IP address", text)));
+      Error error = make_error(Kind::usage, error_number::kBadValue,
+                               fmt::format("--trust-dns: \"{}\" is no IP address", text));
+      error.place = point_at_value(options.command().name, "trust-dns", text);
+      return Failure(std::move(error));
     }
     resolvers.push_back(*address);
   }

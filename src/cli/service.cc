@@ -117,7 +117,11 @@ Result<void> Service::start() {
   const Config& config = checked_.config;
   capture_ = std::make_unique<GatewayCapture>(SHUNT_TRY(GatewayCapture::create(request_.capture)));
   traffic_.loop_guard = std::make_shared<LoopGuard>();
-  SHUNT_CHECK(traffic_.open_log_file(config.log.to));
+  if (auto opened = traffic_.open_log_file(config.log.to); !opened) {
+    Error error = std::move(opened).error();
+    error.place = config.source->error_at(config.log_place, 0, {}).place;
+    return Failure(std::move(error));
+  }
   auto made = SHUNT_TRY(make(checked_));
   // Its names are looked up now: once traffic is captured, so are shunt's own queries.
   checker_ = SHUNT_TRY(HealthChecker::create(made.ways_out.groups));

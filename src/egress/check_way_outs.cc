@@ -13,6 +13,7 @@
 #include "base/escape.h"
 #include "base/section_name.h"
 #include "base/suggest.h"
+#include "egress/check_target.h"
 #include "egress/tls_client.h"
 #include "egress/way_out_cycles.h"
 #include "egress/way_out_url.h"
@@ -29,6 +30,10 @@ Result<void> check_name(std::span<const WayOutSpec> specs, const WayOutSpec& spe
   }
   if (spec.name == kDirect) {
     return way_out_error(spec, "", "the name is shunt's own: the way out that needs no settings");
+  }
+  // In a rule these words never mean a way out.
+  if (spec.name == "reject" || spec.name == "drop" || spec.name == "else") {
+    return way_out_error(spec, "", "the name is a word of the rules' own", "another name");
   }
   if (std::ranges::count(specs, spec.name, &WayOutSpec::name) > 1) {
     return way_out_error(spec, "", "two ways out have this name");
@@ -121,22 +126,17 @@ Result<void> check_group(const WayOutSpec& spec) {
       return way_out_error(spec, "members", fmt::format("\"{}\" stands there twice", member));
     }
   }
-  if (!spec.check) return {};
-  const CheckSpec& check = *spec.check;
-  if (!check.target.empty() && !check.target.starts_with("tcp://") &&
-      !check.target.starts_with("http://")) {
-    return way_out_error(spec, "check", "the target begins with tcp:// or http://",
-                         "tcp://192.0.2.1:443 or http://192.0.2.1/alive, or no target: then the "
-                         "members' proxies themselves are checked");
-  }
-  if (check.timeout_ms == 0 || check.timeout_ms > check.interval_ms) {
-    return way_out_error(spec, "check",
-                         "the timeout is above zero and no longer than the interval");
-  }
-  if (check.lowest_status > check.highest_status) {
-    return way_out_error(spec, "check", "the expected statuses are a range, the lower one first");
-  }
-  return {};
+  return check_health_check(spec);
+}
+
+/// The name of a file below $CREDENTIALS_DIRECTORY (egress/secret.h).
+Result<void> check_credential(const WayOutSpec& spec) {
+  const std::string& name = spec.credential;
+  if (!name.contains('/') && name != "." && name != "..") return {};
+  Failure failure = way_out_error(spec, "credential", "not a plain file name",
+                                  "what the service's unit has in LoadCredential=NAME:FILE");
+  failure.error().number = error_number::kPasswordFile;
+  return failure;
 }
 
 Result<void> check_secrets(const WayOutSpec& spec) {
@@ -155,6 +155,7 @@ Result<void> check_secrets(const WayOutSpec& spec) {
     return way_out_error(spec, "credential", "the password comes from one place, not from two",
                          "leave out credential or password-file");
   }
+  SHUNT_CHECK(check_credential(spec));
   auto url = parse_proxy_url(spec.proxy);
   if (!url) return way_out_error(spec, "proxy", "not the URL of a proxy");  // see check_proxy()
   if (url->scheme != ProxyScheme::https) {
@@ -185,6 +186,13 @@ Result<void> check_secrets(const WayOutSpec& spec) {
   return {};
 }
 
+/// `--via URL` as a key of the file.
+std::string in_a_file(const std::string& help) {
+  constexpr std::string_view kOption = "--via ";
+  if (!help.starts_with(kOption)) return help;
+  return fmt::format("proxy = \"{}\"", help.substr(kOption.size()));
+}
+
 // The parser speaks of --via, and its help of flags that a file does not have.
 Result<void> check_proxy(const WayOutSpec& spec) {
   if (spec.proxy.empty()) return {};
@@ -199,7 +207,7 @@ Result<void> check_proxy(const WayOutSpec& spec) {
   Failure failure =
       way_out_error(spec, "proxy", what,
                     password ? R"(leave it out: password-file = "FILE" or credential = "NAME")"
-                             : std::move(error.help));
+                             : in_a_file(error.help));
   if (failure.error().place.empty()) failure.error().place = std::move(error.place);
   return failure;
 }

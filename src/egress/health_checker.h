@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,9 +57,11 @@ class HealthChecker {
   static Result<Target> target_of(const Group& group);
   void run();
   Task<> watch(const Check& check);
-  /// How long it took to connect, in µs; empty: the member is dead.
-  Task<std::optional<std::uint32_t>> alive(const Check& check, Deadline deadline);
-  void report(const Check& check, std::optional<std::uint32_t> took_us);
+  /// How long it took to connect, in µs, or why the member is dead, which may hold what a peer
+  /// said.
+  using Found = std::expected<std::uint32_t, std::string>;
+  Task<Found> alive(const Check& check, Deadline deadline);
+  void report(const Check& check, const Found& found);
 
   std::unique_ptr<EventLoop> loop_;
   std::vector<Check> checks_;

@@ -2,7 +2,9 @@
 #include "proxy/dns_stream.h"
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <utility>
 
 #include "base/escape.h"
@@ -20,7 +22,16 @@ constexpr std::chrono::milliseconds kPause{limits::kDnsPauseMs};
 /// A question that had less time than this says nothing of its connection.
 constexpr std::chrono::milliseconds kTelling{limits::kDnsTimeoutMs / 2};
 
-RateLimitedLog unreachable;
+/// Once a minute, whichever workers notice it.
+bool worth_a_line() {
+  constexpr std::int64_t kPauseMs = 60'000;
+  static std::atomic<std::int64_t> next_ms = 0;
+  const auto now =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+          .count();
+  std::int64_t due = next_ms.load();
+  return now >= due && next_ms.compare_exchange_strong(due, now + kPauseMs);
+}
 
 }  // namespace
 
@@ -185,9 +196,11 @@ Task<bool> DnsStream::open(Connection& connection) {
   }
   not_before_ = Clock::now() + kPause;
   if (failure.reason != ConnectReason::cancelled) {
-    unreachable.warn("no answers to DNS: " + server_.text() + ": " +
-                     (failure.detail.empty() ? std::string(reason_text(failure.reason))
-                                             : escaped(failure.detail)));
+    if (worth_a_line()) {
+      log(LogLevel::warning, "no answers to DNS: " + server_.text() + ": " +
+                                 (failure.detail.empty() ? std::string(reason_text(failure.reason))
+                                                         : escaped(failure.detail)));
+    }
   }
   co_return false;
 }

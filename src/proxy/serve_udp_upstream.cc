@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The upstream's half of proxy/serve_udp.h: the life of one session.
+#include <fmt/format.h>
+
+#include <atomic>
 #include <cerrno>
 #include <utility>
 
 #include "base/counters.h"
+#include "base/log.h"
 #include "dns/limits.h"
 #include "net/socket.h"
 #include "proxy/dial_flow.h"
@@ -84,6 +88,19 @@ Hints hints_of(const NameFact& name, DnsService* dns) {
   return {.host = name.name, .source = name.source, .resolver = dns};
 }
 
+/// Once in a process: without names hardly anything works, and no traffic line says what would
+/// help.
+void warn_of_lost_names(const Flow& flow, const ConnectFailure& failure) {
+  static std::atomic_flag said;
+  const bool query = flow.original_destination.port == kDnsPort;
+  if (!query || failure.reason != ConnectReason::unsupported || said.test_and_set()) return;
+  log(LogLevel::warning,
+      fmt::format("names are not found: {} carries no UDP, and so no query of DNS. Use --dns "
+                  "fake-ip (the proxy looks names up) or --dns remote --dns-server tcp://ADDRESS, "
+                  "in a file: [dns] mode",
+                  flow.way_out));
+}
+
 }  // namespace
 
 // What a session is: decide it, find the way out, send what has waited for it, pass on what comes
@@ -98,6 +115,7 @@ Task<> UdpServer::serve(Session session) {
   if (session->state == UdpSession::State::ended) co_return;
   if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
   if (!upstream) {
+    warn_of_lost_names(session->flow, upstream.error());
     const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
     refuse(*session, upstream.error(), verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
     co_return;

@@ -211,8 +211,23 @@ std::unexpected<RuleMistake> unknown_term(const Word& word) {
                                              "one term",
                                              word.text));
   }
+  // What other programs call them.
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kOtherNames = {
+      {{"protocol", "proto"},
+       {"interface", "in"},
+       {"iface", "in"},
+       {"src", "client"},
+       {"source", "client"},
+       {"from", "client"},
+       {"dst", "to"},
+       {"destination", "to"},
+       {"domain", "host"},
+       {"dport", "port"}}};
+  const auto* const other =
+      std::ranges::find(kOtherNames, word.text, &decltype(kOtherNames)::value_type::first);
   return mistake_at(word.span, fmt::format("unknown term \"{}\"", word.text),
-                    std::string(closest_word(word.text, key_names())));
+                    other == kOtherNames.end() ? std::string(closest_word(word.text, key_names()))
+                                               : std::string(other->second));
 }
 
 Parsed<Term> read_term(Reader& reader) {
@@ -293,6 +308,16 @@ Parsed<void> read_connect(Reader& reader, Rule& rule) {
   return mistake_at(reader.here(), fmt::format("nothing can come after \"connect {}\"", word.text));
 }
 
+std::unexpected<RuleMistake> unexpected_behind(const std::string& action, const Word& word) {
+  constexpr std::array kWords = {kElse, kConnect};
+  const TextSpan span{word.span.first, std::max(word.span.length, 1U)};
+  if (action == kReject || action == kDrop) {
+    return mistake_at(span, fmt::format("nothing can come after \"{}\"", action));
+  }
+  return mistake_at(span, "nothing but \"else\" or \"connect\" can follow a way out",
+                    std::string(closest_word(word.text, kWords)));
+}
+
 Parsed<void> read_action(Reader& reader, Rule& rule) {
   if (reader.at_end()) {
     auto mistake = mistake_at(reader.here(), "the action is missing");
@@ -312,10 +337,7 @@ Parsed<void> read_action(Reader& reader, Rule& rule) {
     const Word word = reader.bare();
     if (word.text == kElse) continue;
     if (word.text == kConnect) return read_connect(reader, rule);
-    constexpr std::array kWords = {kElse, kConnect};
-    return mistake_at({word.span.first, std::max(word.span.length, 1U)},
-                      "nothing but \"else\" or \"connect\" can follow a way out",
-                      std::string(closest_word(word.text, kWords)));
+    return unexpected_behind(rule.steps.back().name, word);
   }
 }
 

@@ -74,6 +74,40 @@ TEST(CheckWayOuts, contradictions_name_their_key) {
                  "tcp:// or http://");
 }
 
+TEST(CheckWayOuts, a_word_of_the_rules_is_no_name) {
+  for (const char* name : {"reject", "drop", "else"}) {
+    expect_mistake({.name = name}, "a word of the rules' own");
+  }
+}
+
+TEST(CheckWayOuts, a_credential_is_a_plain_file_name) {
+  const std::string proxy = "socks5://127.0.0.1:1080";
+  for (const char* name : {"../x", "/x", ".."}) {
+    expect_mistake({.name = "a", .proxy = proxy, .user = "u", .credential = name},
+                   "credential: not a plain file name", error_number::kPasswordFile);
+  }
+}
+
+TEST(CheckWayOuts, targets_of_checks_are_read_as_they_will_be_used) {
+  const auto group = [](const char* target) {
+    return WayOutSpec{.name = "g",
+                      .group = GroupKind::failover,
+                      .members = {"direct"},
+                      .check = CheckSpec{.target = target}};
+  };
+  for (const char* good : {"tcp://192.0.2.1:443", "tcp://[2001:db8::1]:443", "http://192.0.2.1",
+                           "http://host:8080/a?b", "http://[2001:db8::1]/"}) {
+    EXPECT_TRUE(way_out_mistakes(std::vector{group(good)}, 0).empty()) << good;
+  }
+  for (const char* bad :
+       {"192.0.2.1:1", "tcp://203.0.113.10", "tcp://203.0.113.10:0", "tcp://h:80/x", "http://[::1",
+        "http://u:p@h/", "http://", "http://h/a b", "http://h:0/"}) {
+    const auto found = way_out_mistakes(std::vector{group(bad)}, 0);
+    ASSERT_EQ(found.size(), 1U) << bad;
+    EXPECT_THAT(found.front().message, HasSubstr("check.target: ")) << bad;
+  }
+}
+
 TEST(CheckWayOuts, keep_source_excludes_what_leaves_nothing_to_keep) {
   const std::string proxy = "socks5://127.0.0.1:1080";
   const WayOutSpec clear{.name = "clear", .keep_source = KeptEnd::address};

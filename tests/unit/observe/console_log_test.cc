@@ -237,6 +237,20 @@ TEST_F(Console, flow_that_stays_silent_is_announced_once) {
   EXPECT_NE(all[2].find("⇄ tcp 198.51.100.7:443  ↑1 ↓2  3ms  closed"), std::string::npos);
 }
 
+TEST_F(Console, query_of_dns_is_shown_when_it_ends_and_not_before) {
+  start();
+  Flow query = make_flow(1);
+  query.protocol = Protocol::udp;
+  query.original_destination.port = 53;
+  query.started = Clock::now() - std::chrono::seconds(2);
+  log_->flow_start(query);
+  ASSERT_TRUE(log_->flush(kPatienceMs));
+  log_->flow_end(query, ended(1, 2, 3));
+  const auto all = lines();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_NE(all[0].find("closed"), std::string::npos);
+}
+
 TEST_F(Console, announcement_comes_without_another_event) {
   start();
   log_->flow_start(make_flow(1));

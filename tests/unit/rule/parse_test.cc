@@ -192,6 +192,24 @@ TEST(ParseRule, refuses_malformed_text) {
   }
 }
 
+TEST(ParseRule, suggests_what_was_meant) {
+  for (const auto& [text, term] :
+       {std::pair("protocol tcp -> direct", "proto"), std::pair("interface lan0 -> direct", "in"),
+        std::pair("src 192.0.2.1 -> direct", "client"),
+        std::pair("dst 192.0.2.1 -> direct", "to")}) {
+    EXPECT_EQ(mistake(text).suggestion, term) << text;
+  }
+  EXPECT_EQ(mistake("app smtp -> direct").message,
+            "unknown application protocol \"smtp\": http, tls, quic, dns, ssh, other");
+  for (const char* text :
+       {"to 10.0.0 -> direct", "to 10.0.0.1-10.0.0.9 -> direct", "client 10.* -> direct"}) {
+    EXPECT_THAT(mistake(text).help, HasSubstr("10.0.0.0/8")) << text;
+  }
+  EXPECT_THAT(mistake("to a.example -> direct").help, HasSubstr("host a.example"));
+  EXPECT_EQ(mistake("-> reject # x").message, "nothing can come after \"reject\"");
+  EXPECT_EQ(mistake("-> a # x").message, "nothing but \"else\" can follow a way out");
+}
+
 TEST(ParseRule, is_bounded) {
   std::string values = "port 1";
   for (std::size_t i = 1; i <= limits::kTermValues; ++i) values += ",1";
@@ -224,6 +242,14 @@ TEST(MistakeError, shows_the_line_of_the_file) {
             "/etc/shunt/shunt.toml:14:35\n"
             "14 |   \"client 192.168.1.50 port 80 -> wan22\",\n"
             "   |                                   ^^^^^ did you mean \"wan2\"?");
+}
+
+TEST(MistakeError, shows_the_line_as_it_was_written) {
+  const RuleMistake wrong{
+      .first = 17, .length = 4, .message = "unknown term", .suggestion = {}, .help = {}};
+  EXPECT_EQ(
+      mistake_error(wrong, "path ~\"\\.php$\"\t\t prot", {.file = "--rule", .line_text = {}}).place,
+      "--rule\n | path ~\"\\.php$\"   prot\n |                  ^^^^");
 }
 
 TEST(MistakeError, shows_the_rule_where_there_is_no_file) {
