@@ -223,7 +223,7 @@ TEST(FirstFacts, other_protocols_are_read_as_what_they_are) {
                                   "\x03\0\0\x13\x0e\xe0"s,
                                   "\x80\x2e\x01\x03"s,
                                   "\x16\x02\x01"s,
-                                  "SSH-2.0-x HTTP/1\r\n"s,
+                                  "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"s,
                                   "\x13"
                                   "BitTorrent protocol"s,
                                   "\xff\xfd\x18"s,
