@@ -14,6 +14,7 @@
 #include "proxy/dns_service.h"
 #include "proxy/flow_name.h"
 #include "proxy/refusal.h"
+#include "proxy/unread.h"
 #include "rule/values.h"
 #include "sniff/first_facts.h"
 
@@ -47,6 +48,7 @@ class Decider {
   Task<Gathered> begin_looking();
   Task<Gathered> let_in();
   Task<Gathered> name_for_way_out();
+  [[nodiscard]] Decision strictest_if_unread(const Decision& decision);
 
   const DecideContext& context_;
   Captured& captured_;
@@ -66,6 +68,8 @@ Task<Gathered> Decider::run() {
     decision = decide(rules, out_.facts, wait_);
   }
   decision = strictest(rules, out_.facts, decision, other_names_);
+  decision = strictest(rules, out_.facts, decision, rivals(out_.facts));
+  decision = strictest_if_unread(decision);
   out_.rule = decision.rule;
   out_.policy->hit(decision.rule);
   if (decision.name_mismatch) note_mismatch(captured_.flow, out_.facts.name);
@@ -80,6 +84,20 @@ Task<Gathered> Decider::run() {
   if (!gathered) co_return gathered;
   captured_.flow.host = host_of(out_.facts.name);
   co_return Gathered{};
+}
+
+Decision Decider::strictest_if_unread(const Decision& decision) {
+  if (!out_.facts.app.unread) return decision;
+  const Ruleset& rules = out_.policy->rules();
+  if (out_.facts.process.state == FactState::unknown) {
+    out_.facts.process = process_of(captured_.flow, rules, context_.processes);
+  }
+  const Decision strict = strictest_of_unread(rules, out_.facts, decision);
+  const bool denied = rules.verdict(strict.rule).denies();
+  if (denied && !rules.verdict(decision.rule).denies()) {
+    note_unread(captured_.flow, *out_.facts.app.unread, strict.rule);
+  }
+  return strict;
 }
 
 // Each call settles something, so that the loop around it ends.

@@ -7,6 +7,7 @@
 #include "policy/decide.h"
 #include "proxy/decide_flow.h"
 #include "proxy/flow_name.h"
+#include "proxy/unread.h"
 #include "sniff/first_facts.h"
 
 namespace shunt {
@@ -87,7 +88,13 @@ Task<> decide_session(UdpDecideContext context, UdpSession& session) {
     if (is_over(session)) co_return;
     decision = decide(session.policy->rules(), session.facts, wait);
   }
-  settle(session, strictest(session.policy->rules(), session.facts, decision, other_names));
+  const Ruleset& rules = session.policy->rules();
+  decision = strictest(rules, session.facts, decision, other_names);
+  const Decision strict = strictest_of_unread(rules, session.facts, decision);
+  if (strict.rule != decision.rule) {
+    note_unread(session.flow, *session.facts.app.unread, strict.rule);
+  }
+  settle(session, strict);
 }
 
 void wake_decision(EventLoop& loop, UdpSession& session) {

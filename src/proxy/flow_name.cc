@@ -72,6 +72,14 @@ Decision strictest(const Ruleset& rules, Facts& facts, Decision decision,
   return decision;
 }
 
+std::vector<NameFact> rivals(const Facts& facts) {
+  std::vector<NameFact> names;
+  for (const std::string& name : facts.rival_names) {
+    names.push_back({.state = FactState::known, .name = name, .source = NameSource::http_host});
+  }
+  return names;
+}
+
 FlowHost host_of(const NameFact& name) {
   if (name.state != FactState::known) return {};
   return {.name = name.name, .source = name.source, .ech = name.ech};

@@ -39,6 +39,9 @@ std::vector<NameFact> adopt_remembered_name(const NameEvidence& evidence, Facts&
 [[nodiscard]] Decision strictest(const Ruleset& rules, Facts& facts, Decision decision,
                                  const std::vector<NameFact>& others);
 
+/// The names that a request gave side by side, as others of the flow: each may deny.
+[[nodiscard]] std::vector<NameFact> rivals(const Facts& facts);
+
 /// For the log.
 [[nodiscard]] FlowHost host_of(const NameFact& name);
 

@@ -106,7 +106,8 @@ void HttpTap::take_request(const HttpHead& head) {
                          .method = std::string(head.method),
                          .target = std::string(head.target),
                          .host = std::string(head.host)};
-  log_.http_request(flow_, request);
+  const bool refused = guard_ != nullptr && guard_->refuses(request.number);
+  log_.http_request(refused ? guard_->refused() : flow_, request);
   shorten(request.target);
   shorten(request.host);
   unanswered_.push_back({.request = std::move(request),

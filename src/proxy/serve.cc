@@ -66,7 +66,7 @@ bool teaches_names(const Flow& flow, const DecidedFlow& decided) {
 }
 
 std::unique_ptr<Tap> tap_for(ServeContext& context, const Flow& flow, const DecidedFlow& decided) {
-  auto guard = RequestGuard::create(decided);
+  auto guard = RequestGuard::create(decided, flow);
   std::unique_ptr<Tap> tap;
   if (context.observe_content || guard != nullptr) {
     tap = make_flow_tap(flow, context.log, std::move(guard));

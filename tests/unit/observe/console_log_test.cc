@@ -177,12 +177,14 @@ TEST_F(Console, name_that_decided_stands_for_the_address) {
   deny({.name = "a.example", .source = NameSource::dns_memory});
   flow.protocol = Protocol::udp;
   deny({.name = "a.example", .source = NameSource::quic_sni, .ech = true});
+  deny({.name = "a.example", .source = NameSource::fake_ip});
   const auto all = lines();
   EXPECT_NE(all[0].find("✗ tls a\\x1b.example:443  rej"), std::string::npos) << all[0];
   EXPECT_NE(all[1].find("✗ http a.example:443  rej"), std::string::npos) << all[1];
   EXPECT_NE(all[2].find("✗ tcp a.example:443 (name by dns)  rej"), std::string::npos) << all[2];
   EXPECT_NE(all[3].find("✗ quic a.example:443 (ech: perhaps a cover name)  rej"), std::string::npos)
       << all[3];
+  EXPECT_NE(all[4].find("✗ udp a.example:443 (name by fake-ip)  rej"), std::string::npos) << all[4];
 }
 
 TEST_F(Console, quic_is_called_so) {
