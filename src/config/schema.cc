@@ -259,7 +259,7 @@ class SchemaCheck {
     if (const TomlValue* empty = empty_part(spec, value)) {
       add(empty->place, error_number::kBadKeyValue, fmt::format("{}: nothing stands there", path),
           spec.name == "keep-source-from"
-              ? R"(keep-source = false keeps nobody's address; without the key, everybody's is kept)"
+              ? "keep-source = false keeps nobody's address; without the key, everybody's is kept"
               : "leave the key out, or say what is meant");
     }
   }

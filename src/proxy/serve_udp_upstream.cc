@@ -92,7 +92,7 @@ Hints hints_of(const NameFact& name, DnsService* dns) {
 /// help.
 void warn_of_lost_names(const Flow& flow, const ConnectFailure& failure) {
   static std::atomic_flag said;
-  const bool query = flow.original_destination.port == kDnsPort;
+  const bool query = flow.original_destination.port == dns::kPort;
   if (!query || failure.reason != ConnectReason::unsupported || said.test_and_set()) return;
   log(LogLevel::warning,
       fmt::format("names are not found: {} carries no UDP, and so no query of DNS. Use --dns "

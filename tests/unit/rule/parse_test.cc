@@ -207,7 +207,8 @@ TEST(ParseRule, suggests_what_was_meant) {
   }
   EXPECT_THAT(mistake("to a.example -> direct").help, HasSubstr("host a.example"));
   EXPECT_EQ(mistake("-> reject # x").message, "nothing can come after \"reject\"");
-  EXPECT_EQ(mistake("-> a # x").message, "nothing but \"else\" can follow a way out");
+  EXPECT_EQ(mistake("-> a # x").message,
+            "nothing but \"else\" or \"connect\" can follow a way out");
 }
 
 TEST(ParseRule, is_bounded) {
