@@ -4,6 +4,13 @@
 namespace shunt {
 namespace {
 
+/// The log names the chain, not what a group in it chose.
+template <class T>
+std::expected<T, ConnectFailure> by_the_chain(std::expected<T, ConnectFailure> upstream) {
+  (upstream ? upstream->via : upstream.error().via) = {};
+  return upstream;
+}
+
 class Chain : public WayOut {
  public:
   Chain(std::string name, std::shared_ptr<const WayOut> last)
@@ -18,15 +25,11 @@ class Chain : public WayOut {
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override {
-    auto upstream = co_await last_->connect(loop, flow, hints);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->connect(loop, flow, hints));
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override {
-    auto upstream = co_await last_->associate(loop, flow);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->associate(loop, flow));
   }
   Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
                                                   Clock::time_point by) const override {
@@ -34,15 +37,11 @@ class Chain : public WayOut {
   }
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override {
-    auto upstream = co_await last_->connect_to_name(loop, flow, hints);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->connect_to_name(loop, flow, hints));
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const override {
-    auto upstream = co_await last_->associate_to_name(loop, flow, hints);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->associate_to_name(loop, flow, hints));
   }
 
  private:

@@ -235,6 +235,7 @@ Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
       co_return upstream;
     }
     last = std::move(upstream).error();
+    last.via = shown(*state, last.via);
     if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
@@ -260,6 +261,7 @@ Task<Expected<UdpUpstream>> Group::associate_to_name(EventLoop& loop, const Flow
       co_return upstream;
     }
     last = std::move(upstream).error();
+    last.via = shown(*state, last.via);
     if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));

@@ -27,6 +27,7 @@ ConnectFailure cannot_reach(const ProxyServer& server, ConnectFailure failure) {
   }
   failure.detail = "cannot reach " + server.name + ": " + why;
   if (failure.reason != ConnectReason::resources) failure.reason = ConnectReason::proxy_error;
+  failure.via = {};  // of a hop before
   return failure;
 }
 

@@ -55,6 +55,7 @@ void deny(ServeContext& context, Captured& captured, const Verdict& verdict) {
 /// No way out could carry it.
 void fail(ServeContext& context, Captured& captured, const Verdict& verdict,
           const ConnectFailure& failure) {
+  if (!failure.via.empty()) captured.flow.way_out = failure.via;
   verdict.drop_if_all_fail ? drop(context, captured, failure)
                            : turn_away(context, captured, failure);
 }

@@ -115,6 +115,7 @@ Task<> UdpServer::serve(Session session) {
   if (session->state == UdpSession::State::ended) co_return;
   if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
   if (!upstream) {
+    if (!upstream.error().via.empty()) session->flow.way_out = upstream.error().via;
     warn_of_lost_names(session->flow, upstream.error());
     const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
     refuse(*session, upstream.error(), verdict.drop_if_all_fail ? Tell::nobody : Tell::client);

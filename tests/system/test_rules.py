@@ -143,6 +143,9 @@ def test_the_next_way_out_carries_what_the_first_cannot(lab, version):
     end = flow_ends(gateway.log_path, lambda end: end.entry.get("rule") == 1)
     assert (end.reason, end.entry["way_out"]) == ("closed", "direct")
     assert ask(lab, far, server.port, request("b.example")) == "reset"  # via alone
+    assert ask(lab, far, free_port(), request("a.example")) == "reset"
+    refused = gateway.wait_log(lambda entry: entry.get("failure") == "refused")
+    assert refused["way_out"] == "direct"  # tried last
     assert gateway.stop() == 0
 
 
