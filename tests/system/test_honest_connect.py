@@ -248,8 +248,8 @@ def test_what_needs_a_name_is_let_in_first(lab):
 def test_who_wants_it_is_let_in_early(lab, options):
     port = peers.free_port()
     Gateway(lab.gateway, "-i", "lan0", *(f"{options[0]}={options[1]}",))
-    with lab.client.connect((Lab.FAR[4], port)) as sock:
-        with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError):
+        with lab.client.connect((Lab.FAR[4], port)) as sock:
             sock.recv(1)
 
 
