@@ -122,12 +122,14 @@ Result<void> load_rules(NftContext& context, const CaptureNamespaceOptions& opti
   return hold::append_queue_rules(context, "shunt", *hold);
 }
 
-/// By nft's own `queue`, by the target of iptables, or not at all: what is tried is what is wanted.
+/// By the target of iptables, by nft's own `queue`, or not at all: what is tried is what is wanted.
+/// In this order, since a kernel without the expression has modprobe look for it first, twice, each
+/// time that it is tried (some 30 ms), and every `shunt run` does.
 Result<void> install_rules(const CaptureNamespaceOptions& options, Made& made) {
   auto context = SHUNT_TRY(NftContext::create());
   const HoldMarks marks = kNamespaceHoldMarks.hold();
   std::string_view before;
-  for (const bool by_target : {false, true}) {
+  for (const bool by_target : {true, false}) {
     if (!options.hold) break;
     const HoldSpec hold{.marks = marks,
                         .first_queue = 0,
