@@ -265,7 +265,10 @@ def test_a_later_request_that_cannot_be_followed_does_not_pass(lab, method):
             assert exchange(sock, later) == "reset", later[:60]
         end = flow_ends(gateway.log_path,
                         lambda end, port=port: end.entry["client_port"] == port)
-        assert (end.reason, end.bytes_up) == ("host_changed", len(first)), later[:60]
+        assert end.reason == "host_changed", later[:60]
+        # Of a head that comes in pieces the first pass, but never all of it.
+        assert end.bytes_up == len(first) or len(later) > 10_000, later[:60]
+        assert end.bytes_up < len(first) + len(later), later[:60]
     assert gateway.stop() == 0
 
 
