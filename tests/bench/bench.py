@@ -199,7 +199,8 @@ def honest_row(metric: Metric, early: list[dict], honest: list[dict]) -> str:
     def more(key: str, unit: str) -> str:
         return f"{spread([h[key] - e[key] for e, h in zip(early, honest)])} {unit}"
 
-    rates = [statistics.median(said[metric.value] for said in said_by) for said_by in (early, honest)]
+    rates = [statistics.median(said[metric.value] for said in reports)
+             for reports in (early, honest)]
     cells = [metric.name, *(f"{rate:,.1f} {metric.unit}" for rate in rates),
              spread([h[metric.value] / e[metric.value] for e, h in zip(early, honest)]),
              more("p50_us", "µs"), more("cpu_us", "µs/op")]
