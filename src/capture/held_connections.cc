@@ -37,8 +37,8 @@ ConnectFailure not_admitted(bool stopping) {
 /// Belongs to its flow, and is known to the HeldConnections until it is admitted or turned away.
 class HeldConnections::Client final : public Admission {
  public:
-  Client(HeldConnections& owner, Pair pair, const QueuedPacket& syn)
-      : owner_(owner), pair_(std::move(pair)), in_interface_(syn.in_interface) {
+  Client(HeldConnections& owner, const Pair& pair, const QueuedPacket& syn)
+      : owner_(owner), pair_(pair), in_interface_(syn.in_interface) {
     keep(syn);
   }
   Client(const Client&) = delete;

@@ -54,7 +54,7 @@ std::string chains(const HoldSpec& spec) {
       statements.push_back(set_mark(spec.marks, spec.marks.held_for(worker)));
     }
     if (!spec.by_target) statements.push_back(queue_statement(rule));
-    text = nft_chain(chain, "", statements) + text;
+    text += nft_chain(chain, "", statements);
   }
   return text;
 }

@@ -21,6 +21,6 @@ struct TcpHead {
 
 /// Extension headers of IPv6 are walked through. Nothing where the bytes end before TCP's flags, or
 /// hold a later fragment or another protocol.
-[[nodiscard]] std::optional<TcpHead> tcp_head(std::string_view packet);
+[[nodiscard]] std::optional<TcpHead> tcp_head(std::string_view bytes);
 
 }  // namespace shunt

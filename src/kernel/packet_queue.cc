@@ -129,7 +129,7 @@ std::span<const QueuedPacket> PacketQueue::receive() {
     got = ::recvmmsg(socket_.get(), buffers_->messages.data(), kBatch, MSG_DONTWAIT, nullptr);
   } while (got < 0 && errno == EINTR);
   for (int i = 0; i < got; ++i) {
-    const std::size_t index = static_cast<std::size_t>(i);
+    const auto index = static_cast<std::size_t>(i);
     QueueMessages messages({buffers_->bytes[index].data(), buffers_->messages[index].msg_len});
     while (const auto packet = messages.next()) packets_.push_back(*packet);
   }

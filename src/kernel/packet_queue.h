@@ -35,7 +35,7 @@ class PacketQueue {
   /// A socket in the calling thread's network namespace, not bound to a queue yet.
   static Result<UniqueFd> make_socket();
   /// Kind::conflict where the queue is somebody else's (or there is no right to have any).
-  static Result<PacketQueue> create(UniqueFd socket, const PacketQueueOptions& options);
+  static Result<PacketQueue> create(UniqueFd fd, const PacketQueueOptions& options);
 
   /// Readable when packets wait.
   [[nodiscard]] int fd() const { return socket_.get(); }
