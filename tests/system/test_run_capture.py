@@ -292,9 +292,11 @@ def test_shunt_runs_inside_shunt(runner, module_lab):
 def test_the_log_names_the_process(runner, module_lab):
     server = TcpServer(module_lab.server, echo_bytes)
     echo = UdpEcho(module_lab.server)
-    # A process that is gone in the same moment has no name any more.
+    # A process or socket that is gone in the same moment has no name any more.
     script = ("import os, socket, time; print(os.getpid(), flush=True)\n"
-              + ask(Lab.FAR[4], server.port) + ask_udp(Lab.FAR[4], echo.port) + "time.sleep(0.5)")
+              f"kept = socket.create_connection(('{Lab.FAR[4]}', {server.port}))\n"
+              "kept.sendall(b'hello'); kept.recv(100)\n"
+              + ask_udp(Lab.FAR[4], echo.port) + "time.sleep(0.5)")
     done = runner.run(["--json", "sh", "-c", '/usr/bin/python3 -c "$0"; true', script])
     pid = int(done.out.splitlines()[0])
     ends = [entry for entry in map(json.loads, done.err.splitlines()) if entry["event"] == "end"]
