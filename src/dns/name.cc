@@ -2,6 +2,7 @@
 #include "dns/name.h"
 
 #include <cstdint>
+#include <utility>
 
 #include "dns/message.h"
 
@@ -87,19 +88,21 @@ std::optional<std::string> read_name(std::string_view message, std::size_t offse
   std::string text;
   std::size_t bytes = 1;  // the root label
   std::size_t part = offset;
-  for (std::size_t pointers = 0; offset < message.size();) {
+  std::size_t end = message.size();
+  for (std::size_t pointers = 0; offset < end;) {
     const std::uint8_t length = byte_at(message, offset);
     if (length == 0) return text;
     if ((length & kPointerBits) == kPointerBits) {
-      if (offset + 2 > message.size() || ++pointers > kMostPointers) return std::nullopt;
+      if (offset + 2 > end || ++pointers > kMostPointers) return std::nullopt;
       offset = (length & ~kPointerBits & 0xffU) << 8 | byte_at(message, offset + 1);
       if (offset < kHeaderBytes || offset >= part) return std::nullopt;
-      part = offset;
+      // What it leads to is a prior name, which ends before this one begins (section 4.1.4).
+      end = std::exchange(part, offset);
       continue;
     }
     bytes += 1 + length;
     if (length > kLongestLabel || bytes > kLongestName) return std::nullopt;
-    if (offset + 1 + length > message.size()) return std::nullopt;
+    if (offset + 1 + length > end) return std::nullopt;
     if (!text.empty()) text += '.';
     append_label(text, message.substr(offset + 1, length));
     offset += 1 + length;
