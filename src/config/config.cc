@@ -10,8 +10,8 @@
 
 #include "base/error_numbers.h"
 #include "base/limits.h"
+#include "config/check_schema.h"
 #include "config/mistake_order.h"
-#include "config/schema.h"
 #include "config/section.h"
 #include "config/toml_text.h"
 #include "policy/file_stamp.h"

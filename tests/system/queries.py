@@ -14,6 +14,7 @@ from pathlib import Path
 
 from daemons import listening
 from netlab import Host, family_of, needs, wait_until
+from peers import receive
 from proxies import self_signed
 
 TYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "HTTPS": 65}
@@ -85,8 +86,8 @@ def ask(host: Host, server: str, name: str, kind: str = "A", tcp: bool = False, 
             sock.send(message)
             return parse(sock.recv(65535))
         sock.sendall(struct.pack(">H", len(message)) + message)
-        size = struct.unpack(">H", sock.recv(2, socket.MSG_WAITALL))[0]
-        return parse(sock.recv(size, socket.MSG_WAITALL))
+        size = struct.unpack(">H", receive(sock, 2))[0]
+        return parse(receive(sock, size))
 
 
 class Unbound:

@@ -23,7 +23,7 @@ VERSIONS = pytest.mark.parametrize("version", [4, 6])
 
 def talk(sock: socket.socket) -> None:
     sock.sendall(b"hello")
-    assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+    assert peers.receive(sock, 5) == b"hello"
 
 
 def udp(host: Host, version: int) -> socket.socket:

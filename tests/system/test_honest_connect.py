@@ -259,7 +259,7 @@ def test_a_proxys_reply_is_the_outcome(lab):
     gateway = Gateway(lab.gateway, "-i", "lan0", "--via", proxy.url("socks5"))
     with lab.client.connect((lab.server.v4, server.port)) as sock:
         sock.sendall(b"question")
-        assert sock.recv(8, socket.MSG_WAITALL) == b"question"
+        assert peers.receive(sock, 8) == b"question"
     with pytest.raises(ConnectionRefusedError):
         lab.client.connect((lab.server.v4, peers.free_port()))
     flow_ends(gateway.log_path, lambda end: end.failure == "refused")
@@ -306,7 +306,7 @@ def test_repeated_syns_are_one_flow(lab):
         sock.setblocking(True)
         sock.settimeout(5)
         sock.sendall(b"question")
-        assert sock.recv(8, socket.MSG_WAITALL) == b"question"
+        assert peers.receive(sock, 8) == b"question"
     starts = [entry for entry in gateway.log() if entry["event"] == "start"]
     assert len(starts) == 1, starts
 
@@ -350,7 +350,7 @@ def test_a_frozen_shunt_goes_on_where_it_was(lab):
         sock.settimeout(10)
         wait_until(lambda: select.select([], [sock], [], 0)[1], "it is connected")
         sock.sendall(b"question")
-        assert sock.recv(8, socket.MSG_WAITALL) == b"question"
+        assert peers.receive(sock, 8) == b"question"
         sock.close()
 
 
@@ -418,7 +418,7 @@ def test_multipath_clients_fall_back(lab):
         sock.settimeout(5)
         sock.connect((Lab.FAR[4], server.port))
         sock.sendall(b"hello")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert peers.receive(sock, 5) == b"hello"
     with lab.client.socket(socket.AF_INET, socket.SOCK_STREAM, 262) as sock:
         sock.settimeout(5)
         with pytest.raises(ConnectionRefusedError):
@@ -440,7 +440,7 @@ def test_extension_headers_do_not_matter(lab):
                 continue
             sock.connect((Lab.FAR[6], port))
             sock.sendall(answer)
-            assert sock.recv(5, socket.MSG_WAITALL) == answer
+            assert peers.receive(sock, 5) == answer
 
 
 # Many.

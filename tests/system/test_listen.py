@@ -18,7 +18,7 @@ import pytest
 
 from daemons import listening
 from netlab import Lab, needs, wait_until
-from peers import TcpServer, UdpEcho, banner, echo_bytes
+from peers import TcpServer, UdpEcho, banner, echo_bytes, receive
 from proxies import self_signed
 from shunt import ROOT, Process, read_log, shunt
 
@@ -79,7 +79,7 @@ def expect_reset(sock: socket.socket) -> None:
 
 def expect_echo(sock: socket.socket, text: bytes = b"hello") -> None:
     sock.sendall(text)
-    assert sock.recv(len(text), socket.MSG_WAITALL) == text
+    assert receive(sock, len(text)) == text
 
 
 @pytest.mark.parametrize("version", [4, 6])
