@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/counters.h"
@@ -72,7 +71,8 @@ class HeldConnections::Client final : public Admission {
       syn_.reset();
       awaited_ = true;
       ++owner_.awaited_;
-      (void)co_await owner_.loop_.readable(arrival_, limits::kHeldAdmitMs);
+      accept_at_once();
+      if (!fd_.valid()) (void)co_await owner_.loop_.readable(arrival_, limits::kHeldAdmitMs);
       awaited_ = false;
       --owner_.awaited_;
     }
@@ -125,6 +125,13 @@ class HeldConnections::Client final : public Admission {
     mark_ = syn.mark;
     queue().accept(syn, syn.mark);
   }
+  // The handshake of a client on this machine is done before the verdict's system call returns.
+  void accept_at_once() {
+    const Family family = pair_.source.address.family();
+    for (int i = 0; !fd_.valid() && i < limits::kAcceptBatch; ++i) {
+      if (!owner_.callbacks_.accept(family)) return;
+    }
+  }
   void leave() {
     if (!known_) return;
     known_ = false;
@@ -153,10 +160,6 @@ std::size_t HeldConnections::PairHash::operator()(const Pair& pair) const {
   return hash(pair.source) * 31 + hash(pair.destination);
 }
 
-std::size_t HeldConnections::AddressHash::operator()(const Address& address) const {
-  return std::hash<std::string_view>()(address.bytes());
-}
-
 HeldConnections::HeldConnections(EventLoop& loop, Hold hold, Callbacks callbacks)
     : loop_(loop), hold_(std::move(hold)), callbacks_(std::move(callbacks)) {}
 
@@ -166,6 +169,8 @@ Task<> HeldConnections::run() {
   const auto watched = loop_.watch(hold_.queue.fd(), Slot::kReadable);
   if (!watched) {
     log(LogLevel::error, watched.error().text());
+    hold_.queue.close();  // or SYNs would wait in it for ever
+    closed_ = true;
     co_return;
   }
   slot_ = *watched;

@@ -39,6 +39,9 @@ class HeldConnections {
     std::function<bool()> take_room;  ///< is there room for one more flow? Then it is taken
     /// Starts a flow that is held, with room taken. Its id is for the callee to give.
     std::function<void(Captured)> start;
+    /// Accepts one connection from the backlog of the captured, which may claim() it; false: there
+    /// is none.
+    std::function<bool(Family)> accept;
   };
 
   HeldConnections(EventLoop& loop, Hold hold, Callbacks callbacks);
@@ -64,9 +67,6 @@ class HeldConnections {
   };
   struct PairHash {
     std::size_t operator()(const Pair& pair) const;
-  };
-  struct AddressHash {
-    std::size_t operator()(const Address& address) const;
   };
 
   void take(const QueuedPacket& packet);

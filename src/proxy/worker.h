@@ -59,6 +59,7 @@ class Worker {
   struct Acceptor {
     WatchedFd fd;
     std::shared_ptr<const PlainListener> plain;
+    Family family = Family::ipv4;
   };
   void begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> plain);
   Task<> accept_flows(Acceptor acceptor);
@@ -67,6 +68,10 @@ class Worker {
   /// One connection of the backlog.
   enum class Accepted { one, none, no_room };
   Accepted accept_one(const Acceptor& acceptor);
+  /// `has_room`: descriptors were taken for the flow that it may become.
+  void take_accepted(const Acceptor& acceptor, UniqueFd fd, const Endpoint& source, bool has_room);
+  /// One connection of a captured client, ahead of the acceptor's turn; false: there is none yet.
+  bool accept_captured(Family family);
   void hold(Hold hold);
   void started_task() { tasks_.fetch_add(1); }
   void ended_task();
@@ -81,8 +86,8 @@ class Worker {
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors
   std::vector<PlainSocket> plain_listeners_;  ///< the same
-  std::vector<Slot*> accepting_;
-  std::unique_ptr<UdpServer> udp_;  ///< null where UDP is not captured
+  std::vector<const Acceptor*> accepting_;    ///< while they accept
+  std::unique_ptr<UdpServer> udp_;            ///< null where UDP is not captured
   std::uint64_t next_flow_id_;
   std::atomic<int> tasks_ = 0;  ///< acceptors and the UDP server
   bool closing_ = false;

@@ -43,6 +43,11 @@ class Metric:
     latencies: bool = False
 
 
+CONNECT_METRICS = [
+    Metric("new connections, 1 at a time", ["connect", f"ports={PORTS}"], "rate", "/s", 1, True),
+    Metric("new connections, 16 at a time", ["connect", "connections=16", f"ports={PORTS}"],
+           "rate", "/s", 1, True),
+]
 METRICS = [
     Metric("bulk download, 1 stream", ["download"], "bits_per_second", "Gbit/s", 1e-9),
     Metric("bulk upload, 1 stream", ["upload"], "bits_per_second", "Gbit/s", 1e-9),
@@ -55,9 +60,7 @@ METRICS = [
            "/s", 1, True),
     Metric("1 KiB exchange, 1,000 connections", ["exchange", "bytes=1024", "connections=1000"],
            "rate", "/s", 1, True),
-    Metric("new connections, 1 at a time", ["connect", f"ports={PORTS}"], "rate", "/s", 1, True),
-    Metric("new connections, 16 at a time", ["connect", "connections=16", f"ports={PORTS}"],
-           "rate", "/s", 1, True),
+    *CONNECT_METRICS,
 ]
 
 
@@ -211,13 +214,13 @@ def honest_row(metric: Metric, early: list[dict], honest: list[dict]) -> str:
 def connect_modes(seconds: float, rounds: int) -> list[str]:
     """Clients that are held until their server has answered against clients that are let in first:
     two gateways that are up at once, in turned order; each difference is taken within a round."""
+    first_byte = Metric("first byte, 1 at a time, 2 ms between them",
+                        ["connect", f"ports={PORTS}", "pause=2000"], "rate", "/s")
     lines = [HONEST_HEADER]
     with Lab() as one, Lab() as other:
         benches = {"early": Bench(one, seconds, "--connect", "early"),
                    "honest": Bench(other, seconds, "--connect", "honest")}
-        for metric in METRICS:
-            if metric.arguments[0] != "connect":
-                continue
+        for metric in [*CONNECT_METRICS, first_byte]:
             said: dict[str, list[dict]] = {mode: [] for mode in benches}
             for number in range(rounds):
                 for mode in list(benches)[::1 if number % 2 == 0 else -1]:
