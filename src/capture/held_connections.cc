@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "capture/syn_packet.h"
+#include "net/network.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -24,6 +25,11 @@ std::optional<std::uint32_t> refusing_mark(const HoldMarks& marks, ConnectReason
     case ConnectReason::network_unreachable: return marks.network_unreachable;
     default: return marks.reset;
   }
+}
+
+/// Whose flows count together: one host has a whole /64 of IPv6 (RFC 4291 section 2.5.1).
+Address source_of(const Address& address) {
+  return address.is_v4() ? address : Network::of(address, 64).address;
 }
 
 ConnectFailure not_admitted(bool stopping) {
@@ -54,6 +60,8 @@ class HeldConnections::Client final : public Admission {
   bool claim(UniqueFd& fd) {
     if (fd_.valid()) return false;
     fd_ = std::move(fd);
+    if (syn_) queue().drop(*syn_);  // it repeats the one that the kernel let pass by itself
+    syn_.reset();
     owner_.loop_.cancel(arrival_);
     return true;
   }
@@ -175,9 +183,9 @@ Task<> HeldConnections::run() {
   }
   slot_ = *watched;
   while (!closed_ && !loop_.cancelled()) {
-    const auto packets = hold_.queue.receive();
-    for (const QueuedPacket& packet : packets) take(packet);
-    if (packets.size() == PacketQueue::kBatch) {
+    const auto received = hold_.queue.receive();
+    for (const QueuedPacket& packet : received.packets) take(packet);
+    if (received.more) {
       (void)co_await loop_.yield();
       continue;
     }
@@ -196,7 +204,12 @@ void HeldConnections::take(const QueuedPacket& packet) {
   const auto head = tcp_head(packet.bytes);
   // What cannot be read goes on and is let in first.
   if (!head || !head->syn) return hold_.queue.accept(packet, packet.mark);
-  hold(packet, {.source = head->source, .destination = head->destination});
+  hold(packet, pair_of(head->source, head->destination));
+}
+
+HeldConnections::Pair HeldConnections::pair_of(Endpoint source, Endpoint destination) {
+  source.scope_id = destination.scope_id = 0;
+  return {.source = source, .destination = destination};
 }
 
 void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair) {
@@ -209,12 +222,16 @@ void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair) {
   }
   auto client = std::make_unique<Client>(*this, pair, packet);
   clients_.emplace(pair, client.get());
-  ++of_source_[pair.source.address];
+  ++of_source_[source_of(pair.source.address)];
+  Endpoint source = pair.source;
+  if (!source.address.is_v4() && source.address.is_link_local()) {
+    source.scope_id = packet.in_interface;
+  }
   Captured captured;
   captured.flow = {.id = 0,
                    .protocol = Protocol::tcp,
                    .method = CaptureMethod::tproxy,
-                   .source = pair.source,
+                   .source = source,
                    .original_destination = pair.destination,
                    .started = Clock::now()};
   captured.client = std::move(client);
@@ -223,18 +240,18 @@ void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair) {
 
 bool HeldConnections::has_room(const Address& source) const {
   if (clients_.size() >= limits::kHeldConnections) return false;
-  const auto found = of_source_.find(source);
+  const auto found = of_source_.find(source_of(source));
   return found == of_source_.end() || found->second < limits::kHeldPerSource;
 }
 
 void HeldConnections::forget(const Client& client) {
   clients_.erase(client.pair());
-  const auto found = of_source_.find(client.pair().source.address);
+  const auto found = of_source_.find(source_of(client.pair().source.address));
   if (found != of_source_.end() && --found->second == 0) of_source_.erase(found);
 }
 
 bool HeldConnections::claim(const Endpoint& source, const Endpoint& destination, UniqueFd& fd) {
-  const auto found = clients_.find({.source = source, .destination = destination});
+  const auto found = clients_.find(pair_of(source, destination));
   return found != clients_.end() && found->second->claim(fd);
 }
 

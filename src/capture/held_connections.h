@@ -60,6 +60,7 @@ class HeldConnections {
 
  private:
   class Client;
+  /// Without scopes: a SYN does not tell them, accept4() does.
   struct Pair {
     Endpoint source;
     Endpoint destination;
@@ -69,6 +70,7 @@ class HeldConnections {
     std::size_t operator()(const Pair& pair) const;
   };
 
+  static Pair pair_of(Endpoint source, Endpoint destination);
   void take(const QueuedPacket& packet);
   void hold(const QueuedPacket& packet, const Pair& pair);
   [[nodiscard]] bool has_room(const Address& source) const;

@@ -63,7 +63,7 @@ std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& desti
   const int error = error_reported ? pending_error(fd) : 0;
   if (error != 0) return unexpected(failure_from_errno(error));
   if (connected_to_itself(fd, destination)) return unexpected(failure_from_errno(ECONNREFUSED));
-  tune_relayed_tcp(fd);
+  send_without_delay(fd);
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include "egress/sendable_name.h"
 #include "egress/wire/socks5.h"
 #include "flow/name_resolver.h"
+#include "net/socket.h"
 
 namespace shunt {
 namespace {
@@ -245,6 +246,7 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
   auto upstream = co_await open_relay(loop, answered->link, *relay, flow, server_.options);
   if (!upstream) co_return upstream;
   upstream->controls.push_back(std::move(answered->link).into_control());
+  tune_relayed_tcp(upstream->controls.back().socket.fd());
   upstream->header += socks5::udp_header(flow.original_destination);
   ++upstream->relay_headers;
   upstream->unwrap = unwrap_socks5;

@@ -73,7 +73,8 @@ class ReportedUpstream {
 
 class WayOut;
 
-/// A TCP upstream: connected, handshakes done, tuned (tune_relayed_tcp), registered with the loop.
+/// A TCP upstream: connected, handshakes done, registered with the loop. Whoever relays tunes it
+/// (tune_relayed_tcp), once the client has been let in: until then each system call is waited for.
 struct Upstream {
   WatchedFd socket;
   ReportedUpstream reported;

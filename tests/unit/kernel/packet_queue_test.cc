@@ -39,7 +39,7 @@ Result<PacketQueue> open_queue() {
 std::vector<QueuedPacket> wait_for_packets(PacketQueue& queue) {
   pollfd waiting{.fd = queue.fd(), .events = POLLIN, .revents = 0};
   ::poll(&waiting, 1, 5000);
-  const auto packets = queue.receive();
+  const auto packets = queue.receive().packets;
   return {packets.begin(), packets.end()};
 }
 
