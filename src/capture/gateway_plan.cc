@@ -99,6 +99,22 @@ std::vector<SysctlChange> forwarding_sysctls(bool ipv6) {
   return changes;
 }
 
+CaptureSpec capture_spec(const GatewayOptions& options, const Marks& marks, std::uint16_t port,
+                         bool ipv6, const std::optional<HoldSpec>& hold) {
+  return {.interfaces = options.interfaces,
+          .host = options.host,
+          .loopback = options.loopback,
+          .own_dns = options.own_dns,
+          .masquerade = options.masquerade,
+          .keep_source = options.leaving.keep_source,
+          .exclusions = options.exclusions,
+          .kernel_rules = options.kernel_rules,
+          .marks = marks,
+          .port = port,
+          .hold = options.captures() ? hold : std::nullopt,
+          .ipv6 = ipv6};
+}
+
 }  // namespace
 
 MethodChoice method_choice(std::string_view word) {
@@ -225,18 +241,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                          const TableMarks& table_marks, const std::optional<HoldSpec>& hold) {
   GatewayPlan plan;
   plan.method = method;
-  plan.spec = CaptureSpec{.interfaces = options.interfaces,
-                          .host = options.host,
-                          .loopback = options.loopback,
-                          .own_dns = options.own_dns,
-                          .masquerade = options.masquerade,
-                          .keep_source = options.leaving.keep_source,
-                          .exclusions = options.exclusions,
-                          .kernel_rules = options.kernel_rules,
-                          .marks = allotment.marks,
-                          .port = port,
-                          .hold = options.captures() ? hold : std::nullopt,
-                          .ipv6 = ipv6};
+  plan.spec = capture_spec(options, allotment.marks, port, ipv6, hold);
   if (!options.changes_kernel()) return plan;
   if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);
   plan.table_name = allotment.table_name;

@@ -109,11 +109,11 @@ Service::~Service() = default;
 Result<std::unique_ptr<Service>> Service::create(CheckedConfig checked) {
   auto request = SHUNT_TRY(gateway_request(checked));
   std::unique_ptr<Service> service(new Service(std::move(checked), std::move(request)));
-  SHUNT_CHECK(service->start());
+  SHUNT_CHECK(service->prepare());
   return service;
 }
 
-Result<void> Service::start() {
+Result<void> Service::prepare() {
   const Config& config = checked_.config;
   capture_ = std::make_unique<GatewayCapture>(SHUNT_TRY(GatewayCapture::create(request_.capture)));
   traffic_.loop_guard = std::make_shared<LoopGuard>();
@@ -133,8 +133,14 @@ Result<void> Service::start() {
   kept_ = SHUNT_TRY(give_up_privileges(needs_of(checked_)));
   traffic_.start_log(config.log.json, STDOUT_FILENO, nullptr);
   if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
+  options_ = SHUNT_TRY(proxy_options());
+  kernel_base_.assign(checked_.rules->size() + 1, 0);
+  return {};
+}
 
-  ProxyOptions& options = options_;
+Result<ProxyOptions> Service::proxy_options() {
+  const Config& config = checked_.config;
+  ProxyOptions options;
   options.policy = traffic_.policy;
   options.loop_guard = traffic_.loop_guard;
   options.log = traffic_.log.get();
@@ -156,8 +162,7 @@ Result<void> Service::start() {
   options.own_listeners = capture_->own_listeners();
   std::ranges::copy(own_endpoints(request_.listeners), std::back_inserter(options.own_listeners));
   options.reply_sockets = capture_->reply_sockets();
-  kernel_base_.assign(checked_.rules->size() + 1, 0);
-  return {};
+  return options;
 }
 
 // What shunt sends needs the kernel's rules as much as what it captures: a way out by a table, or

@@ -73,7 +73,9 @@ class Service {
 
  private:
   Service(CheckedConfig checked, GatewayRequest request);
-  Result<void> start();
+  Result<void> prepare();
+  /// What install() starts the proxy with.
+  [[nodiscard]] Result<ProxyOptions> proxy_options();
   /// The ways out of a configuration, and the rules that lead to them. Starts no thread.
   struct Made {
     WaysOut ways_out;

@@ -85,6 +85,12 @@ class ConfigReader {
     return fmt::format("{}/{}", folder_, name);
   }
 
+  /// Of a key, as Error::place has it; "": it is not there.
+  [[nodiscard]] std::string shown_place(const Section& section, std::string_view key) const {
+    const TextPlace place = section.place(key);
+    return place.line == 0 ? std::string() : source().error_at(place, 0, {}).place;
+  }
+
   void check_version(const Section& top) {
     const TomlValue* version = top.find("version");
     if (version == nullptr) {
@@ -150,8 +156,8 @@ class ConfigReader {
     policy.folder = folder_;
     policy.country_file = path(section.text("country-db"));
     policy.asn_file = path(section.text("asn-db"));
-    config_.country_place = section.place("country-db");
-    config_.asn_place = section.place("asn-db");
+    policy.country_place = shown_place(section, "country-db");
+    policy.asn_place = shown_place(section, "asn-db");
     for (const WayOutSpec& spec : config_.ways_out) policy.ways_out.push_back(spec.name);
   }
 

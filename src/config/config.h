@@ -63,9 +63,7 @@ struct Config {
   LimitsConfig limits;
   DnsConfig dns;
   LogConfig log;
-  TextPlace log_place = {};      ///< of log.to
-  TextPlace country_place = {};  ///< of rules.country-db
-  TextPlace asn_place = {};
+  TextPlace log_place = {};  ///< of log.to
 };
 
 /// Checks all that can be seen in the text itself, and tells mistakes in its order; rules are

@@ -41,6 +41,15 @@ def shunt(host: Host, *arguments: object, **run) -> Result:
     return host.run([BINARY, *arguments], **run)
 
 
+def read_object(text: str) -> dict:
+    """An object of JSON, in which no key may be there twice."""
+    def once(pairs: list[tuple[str, object]]) -> dict:
+        keys = [key for key, _ in pairs]
+        assert len(set(keys)) == len(keys), f"a key twice: {keys}"
+        return dict(pairs)
+    return json.loads(text, object_pairs_hook=once)
+
+
 class Process:
     """A shunt that runs. stderr is collected line by line; traffic lines go to a file as NDJSON."""
 

@@ -15,7 +15,7 @@ import pytest
 from leaks import KernelState
 from netlab import UNPRIVILEGED, Lab, family_of, needs_tun, needs_users, wait_until
 from peers import TcpServer, echo_bytes, receive
-from shunt import Process, shunt
+from shunt import Process, read_object, shunt
 
 CONFIG = "/run/shunt.toml"
 LOG = "/run/traffic.json"
@@ -333,6 +333,6 @@ def test_explain_says_what_really_happens(lab):
     for address, port in itertools.product(far, ports.values()):
         client = lab.client.address(4 if family_of(address) == socket.AF_INET else 6)
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        said = json.loads(shunt(lab.gateway, "explain", "-c", CONFIG, "--json", where,
-                                "--client", client, "--in", "lan0").out)
+        said = read_object(shunt(lab.gateway, "explain", "-c", CONFIG, "--json", where,
+                                 "--client", client, "--in", "lan0").out)
         assert reach(lab, port, address, timeout=1.5) in expected[said["action"]], said

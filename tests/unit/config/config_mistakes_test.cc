@@ -239,5 +239,15 @@ TEST(ConfigMistakes, a_listener_that_leads_nowhere_is_shown_in_its_place) {
   EXPECT_THAT(checked.error().front().place, HasSubstr("/etc/shunt/shunt.toml:4:6"));
 }
 
+TEST(ConfigMistakes, name_the_key_of_a_database_that_is_not_there) {
+  const auto checked = check_config(
+      parsed("version = 1\n[rules]\nasn-db = \"no.mmdb.asn\"\ncountry-db = \"no.mmdb\"\n"));
+  ASSERT_FALSE(checked);
+  ASSERT_THAT(checked.error(), SizeIs(2));
+  EXPECT_THAT(checked.error()[0].message, HasSubstr("no.mmdb.asn"));
+  EXPECT_THAT(checked.error()[0].place, HasSubstr("shunt.toml:3:10\n"));
+  EXPECT_THAT(checked.error()[1].place, HasSubstr("shunt.toml:4:14\n"));
+}
+
 }  // namespace
 }  // namespace shunt
