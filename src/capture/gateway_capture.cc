@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "base/log.h"
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
 #include "kernel/capabilities.h"
@@ -43,6 +44,7 @@ struct GatewayCapture::State {
   std::optional<NftTable> table;
   std::optional<RuleGuard> guard;
 
+  void settle_udp();
   Result<std::vector<std::string>> raise_sysctls();
   Result<void> install_routing(const GatewayPlan& wanted);
   void drop_rules_beyond(const GatewayPlan& wanted);
@@ -76,14 +78,16 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   state->table_marks = TableMarks(allotment.table_mask);
   SHUNT_CHECK(state->table_marks.assign(options.leaving.tables));
   if (options.captures()) {
+    state->settle_udp();
     state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
                                                  .workers = options.workers,
                                                  .mark = allotment.marks.egress,
-                                                 .udp = true}));
+                                                 .udp = true,
+                                                 .udp_listeners = state->options.udp_listeners()}));
   } else {
     state->listeners.workers.resize(options.workers);
   }
-  state->plan = plan_gateway(options, state->method.method, allotment, state->listeners.port,
+  state->plan = plan_gateway(state->options, state->method.method, allotment, state->listeners.port,
                              state->listeners.ipv6, state->table_marks);
   return GatewayCapture(std::move(state));
 }
@@ -99,7 +103,8 @@ const std::vector<Endpoint>& GatewayCapture::own_listeners() const { return stat
 
 std::shared_ptr<ReplySockets> GatewayCapture::reply_sockets() const {
   if (!state_->options.captures() || state_->method.method != CaptureMethod::tproxy) return nullptr;
-  return local_reply_sockets(state_->plan.spec.marks.egress);
+  const Marks& marks = state_->plan.spec.marks;
+  return local_reply_sockets(marks.egress, marks.kept());
 }
 
 std::uint32_t GatewayCapture::egress_mark() const {
@@ -115,6 +120,13 @@ Result<void> GatewayCapture::mark_tables(const std::vector<std::uint32_t>& table
 }
 
 const TableMarks& GatewayCapture::table_marks() const { return state_->table_marks; }
+
+void GatewayCapture::State::settle_udp() {
+  const bool several = method.method == CaptureMethod::tproxy && options.workers > 1;
+  if (!several || shares_udp()) return;
+  options.shares_udp = false;
+  log(LogLevel::warning, "this kernel's nftables has no jhash: one worker carries all of UDP");
+}
 
 /// Captured traffic needs no forwarding, so a sysctl that cannot be raised (a container with a
 /// read-only /proc/sys) costs only what is not captured.

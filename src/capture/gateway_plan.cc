@@ -191,6 +191,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                           .kernel_rules = options.kernel_rules,
                           .marks = allotment.marks,
                           .port = port,
+                          .udp_listeners = options.udp_listeners(),
                           .ipv6 = ipv6};
   if (!options.changes_kernel()) return plan;
   if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);

@@ -103,17 +103,27 @@ struct Made {
   UniqueFd diag_socket;
 };
 
-Result<Made> make_namespace(const CaptureNamespaceOptions& options) {
+/// Clears options.shares_udp where the kernel cannot do that.
+Result<void> install_rules(CaptureNamespaceOptions& options) {
+  auto installed = nft_run(capture_namespace_rules(options));
+  if (installed || udp_listeners(options) == 1) return installed;
+  options.shares_udp = false;
+  return nft_run(capture_namespace_rules(options));
+}
+
+Result<Made> make_namespace(CaptureNamespaceOptions& options) {
   const SysctlValues sysctls = read_mirrored_sysctls();
   const std::string user_before = user_namespace_id();
   SHUNT_CHECK(enter_network_namespace());
   SHUNT_CHECK(set_link_up("lo"));  // brings 127.0.0.1/8 and ::1 with it
   SHUNT_CHECK(change_network({}, options.host));
   mirror_sysctls(sysctls);
-  SHUNT_CHECK(nft_run(capture_namespace_rules(options)));
+  SHUNT_CHECK(install_rules(options));
   Made made;
-  made.listeners = SHUNT_TRY(make_listeners(
-      {.workers = options.workers, .mark = kNamespaceMark, .port = kNamespaceListenPort}));
+  made.listeners = SHUNT_TRY(make_listeners({.workers = options.workers,
+                                             .mark = kNamespaceMark,
+                                             .udp_listeners = udp_listeners(options),
+                                             .port = kNamespaceListenPort}));
   made.diag_socket = SHUNT_TRY(open_diag_socket());
   made.door.network = SHUNT_TRY(open_own("/proc/self/ns/net"));
   if (user_namespace_id() != user_before) {
@@ -203,7 +213,7 @@ void detach(UniqueFd& channel) {
 
 }  // namespace
 
-void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options) {
+void hold_namespace(UniqueFd channel, CaptureNamespaceOptions options) {
   detach(channel);
   ::prctl(PR_SET_NAME, "run-holder");
   {
@@ -218,7 +228,7 @@ void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options) {
   // in there. (The kernel refuses it anyhow: the holder's user namespace is not the command's.)
   (void)forbid_dumps();
   (void)gain_no_privileges();
-  serve_requests(channel.get(), options);
+  serve_requests(channel.get(), std::move(options));
   ::_exit(0);
 }
 

@@ -15,11 +15,17 @@ constexpr std::string_view kTcpAndErrors = "meta l4proto { tcp, icmp, icmpv6 }";
 /// Hands a packet to the listener. Where there is none, tproxy ends the rule before `then`: the
 /// packet goes on unmarked instead of being routed to nobody.
 std::vector<std::string> to_listener(const CaptureSpec& spec, std::string_view then) {
-  std::vector<std::string> out{fmt::format(
-      "meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{} {}accept", spec.port, then)};
+  const std::string_view together = spec.udp_listeners == 1 ? "{ tcp, udp }" : "tcp";
+  std::vector<std::string> out{
+      fmt::format("meta l4proto {} tproxy ip to 127.0.0.1:{} {}accept", together, spec.port, then)};
   if (spec.ipv6) {
-    out.push_back(fmt::format("meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{} {}accept",
-                              spec.port, then));
+    out.push_back(
+        fmt::format("meta l4proto {} tproxy ip6 to [::1]:{} {}accept", together, spec.port, then));
+  }
+  if (spec.udp_listeners == 1) return out;
+  for (const Family family : spec.families()) {
+    const auto shares = udp_shares(family, spec.port, spec.udp_listeners, then);
+    out.insert(out.end(), shares.begin(), shares.end());
   }
   return out;
 }
@@ -40,9 +46,12 @@ std::string forwarded_chains(const CaptureSpec& spec) {
        fmt::format("meta l4proto tcp socket transparent 1 {} goto take_forwarded",
                    marks.set(marks.forwarded, "ct"))});
   text += nft_chain(kDatagramForwarded, "",
-                    {fmt::format("{} goto take_forwarded", captured(spec, marks.forwarded)),
+                    {fmt::format("{} goto take_forwarded", marks.match(marks.forwarded, "ct")),
                      fmt::format("ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
+  decide.insert(decide.begin(),
+                fmt::format("meta l4proto udp fib daddr type local {} {} goto take_forwarded",
+                            marks.match(marks.egress, "socket"), marks.set(marks.forwarded, "ct")));
   decide.push_back(marks.set(marks.forwarded, "ct"));
   decide.emplace_back("goto take_forwarded");
   text += nft_chain(kNewForwarded, "", decide);
@@ -60,14 +69,41 @@ std::string own_chains(const CaptureSpec& spec) {
        fmt::format("{} goto {}", kTcpSyn, kNewOwn),
        fmt::format("meta l4proto udp goto {}", kDatagramOwn),
        fmt::format("{} {} {}", kTcpAndErrors, captured(spec, marks.own), marks.set(marks.own))});
-  text += nft_chain(kDatagramOwn, "",
-                    {fmt::format("{} {} return", captured(spec, marks.own), marks.set(marks.own)),
-                     fmt::format("ct state new goto {}", kNewOwn)});
+  text +=
+      nft_chain(kDatagramOwn, "",
+                {fmt::format("{} {} return", marks.match(marks.own, "ct"), marks.set(marks.own)),
+                 fmt::format("ct state new goto {}", kNewOwn)});
   auto decide = own_let_go(spec);
   decide.push_back(marks.set(marks.own, "ct"));
   decide.push_back(marks.set(marks.own));
   text += nft_chain(kNewOwn, "", decide);
   return text + nft_chain("own_arrives", "", to_listener(spec, ""));
+}
+
+/// A datagram of ours to a client that conntrack takes for the first of a connection: a peer wrote
+/// first, or the client's entry has timed out. The client's own are then its replies.
+std::string reply_chain(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  std::vector<std::string> ours{
+      fmt::format("meta l4proto udp ct state new meta mark & {:#010x} == {:#010x} "
+                  "fib saddr type != local",
+                  marks.mask, marks.egress)};
+  if (marks.kept() != 0) {  // from another client's mapping: ReplySockets::hairpin_mark()
+    ours.push_back(fmt::format("meta l4proto udp ct state new {} fib saddr type local",
+                               marks.match(marks.kept())));
+  }
+  std::vector<std::string> statements;
+  for (const std::string& reply : ours) {
+    if (!spec.interfaces.empty()) {
+      statements.push_back(
+          fmt::format("{} fib daddr type != local {}", reply, marks.set(marks.forwarded, "ct")));
+    }
+    if (spec.host) {
+      statements.push_back(
+          fmt::format("{} fib daddr type local {}", reply, marks.set(marks.own, "ct")));
+    }
+  }
+  return nft_chain("replies", "filter hook output priority mangle - 2", statements);
 }
 
 std::string closed_forwarded(const CaptureSpec& spec) {
@@ -119,6 +155,7 @@ std::string ruleset(const CaptureSpec& spec) {
   std::string text = nft_chain("prerouting", "filter hook prerouting priority mangle", arrivals);
   if (!spec.interfaces.empty()) text += forwarded_chains(spec);
   if (spec.host) text += own_chains(spec);
+  text += reply_chain(spec);
   return text + kernel_rule_chains(spec) + masquerade_chain(spec);
 }
 

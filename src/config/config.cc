@@ -63,6 +63,7 @@ class ConfigReader {
     read_ways_out(top.find("via"));
     read_rules(top.inner("rules"));
     read_dns(top.inner("dns"));
+    read_udp(top.inner("udp"));
     read_limits(top.inner("limits"));
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
@@ -185,6 +186,11 @@ class ConfigReader {
     dns.place = places_of(section, {"mode", "server", "via", "tls-ca", "tls-server-name", "range4",
                                     "range6", "real"});
     if (auto checked = check_dns(dns); !checked) add(std::move(checked).error());
+  }
+
+  void read_udp(const Section& section) {
+    config_.udp = {.mapping = nat_mapping(section.text("mapping")),
+                   .filtering = nat_filtering(section.text("filtering"))};
   }
 
   void read_limits(const Section& section) {

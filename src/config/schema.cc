@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/suggest.h"
 #include "base/units.h"
+#include "flow/udp_nat.h"
 #include "net/endpoint.h"
 #include "net/network.h"
 
@@ -33,6 +34,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "", .name = "via", .type = KeyType::tables},
     {.table = "", .name = "rules", .type = KeyType::table},
     {.table = "", .name = "dns", .type = KeyType::table},
+    {.table = "", .name = "udp", .type = KeyType::table},
     {.table = "", .name = "limits", .type = KeyType::table},
     {.table = "", .name = "log", .type = KeyType::table},
 
@@ -124,6 +126,17 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "dns", .name = "range4", .type = KeyType::text, .fallback = "\"198.18.0.0/15\""},
     {.table = "dns", .name = "range6", .type = KeyType::text},
     {.table = "dns", .name = "real", .type = KeyType::texts},
+
+    {.table = "udp",
+     .name = "mapping",
+     .type = KeyType::choice,
+     .fallback = "\"endpoint-independent\"",
+     .choices = kNatMappings},
+    {.table = "udp",
+     .name = "filtering",
+     .type = KeyType::choice,
+     .fallback = "\"endpoint-independent\"",
+     .choices = kNatFilterings},
 
     {.table = "limits",
      .name = "workers",

@@ -27,6 +27,16 @@ class Chain : public WayOut {
     if (upstream) upstream->via = {};
     co_return upstream;
   }
+  bool maps_clients() const override { return last_->maps_clients(); }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override {
+    auto upstream = co_await last_->open_mapping(loop, flow);
+    if (upstream) upstream->via = {};
+    co_return upstream;
+  }
+  bool still_maps(const UdpUpstream& mapping, Family family) const override {
+    return last_->still_maps(mapping, family);
+  }
   Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override {
     return last_->greet(loop);
   }

@@ -87,6 +87,12 @@ class Group : public WayOut {
                                                         const Hints& hints) const override;
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override;
+  /// All that carry UDP do.
+  bool maps_clients() const override { return maps_clients_; }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override;
+  /// Its member is neither dead nor left out.
+  bool still_maps(const UdpUpstream& mapping, Family family) const override;
   /// Succeeds with the first member that does.
   Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override;
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
@@ -151,6 +157,7 @@ class Group : public WayOut {
   std::vector<std::unique_ptr<State>> states_;
   bool wants_name_ = false;
   bool carries_udp_ = false;
+  bool maps_clients_ = true;
   bool reaches_relays_ = true;
   std::vector<Endpoint> proxies_;  // of all members
   mutable std::atomic<std::uint32_t> next_ = 0;

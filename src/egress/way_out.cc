@@ -36,6 +36,11 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const End
   }
 }
 
+Task<Expected<UdpUpstream>> WayOut::open_mapping(EventLoop& /*loop*/, const Flow& /*flow*/) const {
+  co_return std::unexpected(ConnectFailure{
+      .reason = ConnectReason::unsupported, .os_error = 0, .detail = "it maps no clients"});
+}
+
 Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/) const {
   co_return std::unexpected(ConnectFailure{
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "there is no proxy to ask"});

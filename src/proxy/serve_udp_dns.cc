@@ -15,7 +15,7 @@ void UdpServer::ask(UdpSession& session) {
     session.bytes_up += datagram.payload.size();
     session.awaiting = true;
     session.asked_at = loop_.now_tick();
-    start(answer(*session.place, std::string(datagram.payload)));
+    start(answer(*session.share.place, std::string(datagram.payload)));
   }
   renew(session);
 }
@@ -23,7 +23,7 @@ void UdpServer::ask(UdpSession& session) {
 void UdpServer::answer_queued(UdpSession& session) {
   const auto queued = std::exchange(session.queued, {});
   datagrams_.clear();
-  for (const auto& [payload, tos] : queued) {
+  for (const auto& [payload, tos, to_client] : queued) {
     queued_bytes_ -= payload.size();
     datagrams_.push_back({payload, tos});
   }

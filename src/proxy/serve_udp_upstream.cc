@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The upstream's half of proxy/serve_udp.h: the life of one session.
+// A session's half of proxy/serve_udp.h: from its decision to its end.
 #include <cerrno>
 #include <utility>
 
 #include "base/counters.h"
 #include "dns/limits.h"
 #include "net/socket.h"
-#include "proxy/dial_flow.h"
 #include "proxy/dns_service.h"
 #include "proxy/serve_udp.h"
 #include "sniff/first_facts.h"
@@ -17,12 +16,6 @@ namespace {
 
 constexpr std::uint16_t kDnsPort = 53;
 constexpr std::uint16_t kNtpPort = 123;
-
-/// One question, one answer: nothing more is to come soon.
-bool is_query(const Flow& flow) {
-  const std::uint16_t port = flow.original_destination.port;
-  return port == kDnsPort || port == kNtpPort;
-}
 
 /// What a client that sent directly would have been told; nothing where the fault is ours.
 std::optional<Undeliverable> undeliverable(ConnectReason reason) {
@@ -86,27 +79,29 @@ Hints hints_of(const NameFact& name, DnsService* dns) {
 
 }  // namespace
 
-// What a session is: decide it, find the way out, send what has waited for it, pass on what comes
-// back. What the client sends meanwhile is the listener's business (forward()).
+bool UdpServer::is_query(const Flow& flow) {
+  const std::uint16_t port = flow.original_destination.port;
+  return port == kDnsPort || port == kNtpPort;
+}
+
+// What a session is: decide it, find the way out, send what has waited for it by a mapping.
 Task<> UdpServer::serve(Session session) {
   const Address client = session->flow.source.address;
   ++dialling_;
-  table_.dial_began(*session);
-  auto upstream = co_await associate(*session);
+  table_.shares().dial_began(client);
+  auto route = co_await decide(*session);
   --dialling_;
-  table_.dial_ended(client);
+  table_.shares().dial_ended(client);
   if (session->state == UdpSession::State::ended) co_return;
   if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
-  if (!upstream) {
-    const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
-    refuse(*session, upstream.error(), verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
+  if (!route) {
+    refuse_as_decided(*session, route.error());
     co_return;
   }
-  if (!opened(*session, *std::move(upstream))) co_return;
-  co_await serve_from(*session, 0);
+  map(session, *std::move(route));
 }
 
-Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession& session) {
+Task<std::expected<UdpServer::Route, ConnectFailure>> UdpServer::decide(UdpSession& session) {
   const UdpDecideContext context{.loop = loop_,
                                  .names = options_.names,
                                  .processes = options_.processes,
@@ -115,7 +110,7 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
     auto named = options_.dns->name_destination(session.facts);
     if (!named) co_return std::unexpected(std::move(named).error());
   }
-  const Hints hints = hints_of(session.facts.name, options_.dns);
+  Hints hints = hints_of(session.facts.name, options_.dns);
   co_await decide_session(context, session);
   if (!session.decided) co_return std::unexpected(failure_of(ConnectReason::cancelled));
   const WayOut* way_out =
@@ -129,31 +124,26 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
   if (options_.dns != nullptr && DnsService::takes(session.flow)) {
     session.flow.way_out = DnsService::kName;
     session.state = UdpSession::State::answering;
-    co_return UdpUpstream{};
+    co_return Route{};
   }
   session.flow.way_out = way_out->name();
   if (!way_out->carries_udp()) co_return std::unexpected(failure_of(ConnectReason::unsupported));
-  co_return co_await associate_flow(loop_, *way_out, session.flow, hints);
+  co_return Route{.way_out = way_out, .hints = std::move(hints)};
 }
 
-bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
-  const int controls = static_cast<int>(upstream.controls.size());
-  if (controls > 0 && options_.fds != nullptr) {
-    if (!options_.fds->take_for_udp(controls)) {
-      count(Counter::descriptors_short);
-      refuse(session, {.reason = ConnectReason::resources, .os_error = EMFILE, .detail = {}});
-      return false;
-    }
-    session.descriptors += controls;
+void UdpServer::refuse_as_decided(UdpSession& session, const ConnectFailure& failure) {
+  const Verdict& verdict = session.policy->rules().verdict(session.flow.rule);
+  refuse(session, failure, verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
+}
+
+/// Its mapping is open.
+void UdpServer::opened(UdpSession& session) {
+  const UdpUpstream& upstream = session.mapping->upstream;
+  if (!upstream.via.empty()) session.flow.way_out = upstream.via;
+  if (upstream.relaying != nullptr) {
+    session.header = upstream.relaying->header(upstream, session.flow.original_destination);
   }
-  session.upstream = std::move(upstream);
-  if (!session.upstream.via.empty()) session.flow.way_out = session.upstream.via;
   session.state = UdpSession::State::open;
-  const int fd = session.upstream.socket.fd();
-  const auto local = local_endpoint(fd);
-  if (local) session.upstream_family = local->address.family();
-  tune_udp_receive(fd, session.upstream_family, !is_query(session.flow));
-  if (session.quic) set_fragmentation(fd, session.upstream_family, false);
   renew(session);
   log_hello(session);
 
@@ -163,69 +153,30 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
   if (!fake && session.policy->rules().uses(TermKey::host)) {
     session.guard = std::make_unique<QuicGuard>(options_.names);
   }
+  send_queued(session);
+}
+
+/// What came meanwhile from the client, and what came from its peer.
+void UdpServer::send_queued(UdpSession& session) {
   const auto queued = std::exchange(session.queued, {});
-  if (queued.empty()) return true;
-  datagrams_.clear();
-  for (const auto& [payload, tos] : queued) {
-    queued_bytes_ -= payload.size();
-    datagrams_.push_back({payload, tos});
-  }
-  if (session.guard != nullptr) guard(session);
-  if (session.state == UdpSession::State::open) send_up(session);
-  return session.state == UdpSession::State::open;
-}
-
-Task<> UdpServer::serve_replies(UdpSession& session) {
-  int batches = 0;
-  while (session.state == UdpSession::State::open) {
-    const Wake wake = co_await loop_.readable(session.upstream.socket.slot());
-    if (session.state != UdpSession::State::open) co_return;
-    if (wake != Wake::ready) {
-      end(session, EndReason::shutdown);
-      co_return;
+  for (const auto& datagram : queued) queued_bytes_ -= datagram.payload.size();
+  for (const bool to_client : {false, true}) {
+    datagrams_.clear();
+    for (const auto& datagram : queued) {
+      if (datagram.to_client == to_client) datagrams_.push_back({datagram.payload, datagram.tos});
     }
-    Slot& slot = session.upstream.socket.slot();
-    const int count = from_upstreams_->receive(session.upstream.socket.fd());
-    if (count > 0) {
-      take_replies(session, static_cast<std::size_t>(count));
-      // recvmmsg() keeps an error that follows a datagram for the next call.
-      if (from_upstreams_->drained() && !slot.has(Slot::kFailed)) slot.clear(Slot::kReadable);
-    } else if (count == -EAGAIN) {
-      slot.clear(Slot::kReadable | Slot::kFailed);
-    } else {
-      upstream_failed(session, -count);
+    if (datagrams_.empty() || session.state != UdpSession::State::open) continue;
+    if (to_client) {
+      deliver(session);
+      continue;
     }
-    if (++batches % limits::kUdpTurnBatches == 0) co_await loop_.yield();
+    if (session.guard != nullptr) guard(session);
+    if (session.state == UdpSession::State::open) send_up(session);
   }
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): as deep as a chain of proxies
-Task<> UdpServer::serve_from(UdpSession& session, std::size_t control) {
-  if (control >= session.upstream.controls.size()) co_return co_await serve_replies(session);
-  co_await both(serve_control(session, control), serve_from(session, control + 1));
-}
-
-// A proxy ends an association by closing the TCP connection it was asked for on (RFC 1928
-// section 6). Nothing is to arrive on it: whatever does is the end, too.
-Task<> UdpServer::serve_control(UdpSession& session, std::size_t index) {
-  if (session.state != UdpSession::State::open) co_return;
-  const Wake wake = co_await loop_.readable(session.upstream.controls[index].socket.slot());
-  if (session.state != UdpSession::State::open) co_return;
-  end(session, wake == Wake::ready ? EndReason::upstream_reset : EndReason::shutdown);
-}
-
-void UdpServer::take_replies(UdpSession& session, std::size_t count) {
-  const UdpUpstream& upstream = session.upstream;
-  datagrams_.clear();
-  for (std::size_t i = 0; i < count; ++i) split((*from_upstreams_)[i], datagrams_);
-  if (upstream.unwrap != nullptr) {
-    std::erase_if(datagrams_, [&upstream](Datagram& datagram) {
-      const auto payload = upstream.unwrap(upstream, datagram.payload);
-      if (payload) datagram.payload = *payload;
-      return !payload;
-    });
-  }
-  if (datagrams_.empty()) return;
+/// Sends datagrams_ to the client.
+void UdpServer::deliver(UdpSession& session) {
   if (session.dns != nullptr) {
     for (const Datagram& datagram : datagrams_) session.dns->answered(datagram.payload);
   }
@@ -237,14 +188,16 @@ void UdpServer::take_replies(UdpSession& session, std::size_t count) {
   if (outcome.datagrams < datagrams_.size()) {
     shunt::count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
   }
-  renew(session);
+  // Peers alone keep nothing alive (RFC 4787 REQ-6).
+  if (!session.unsolicited) renew(session);
 }
 
 SendOutcome UdpServer::reply(UdpSession& session) {
   if (session.listener == nullptr) {
     return replies_.send({.source = session.flow.original_destination,
                           .client = session.flow.source,
-                          .fragment = !session.quic},
+                          .fragment = !session.quic,
+                          .hairpin = session.hairpin},
                          datagrams_);
   }
   const Family family = session.listener->family;
@@ -259,8 +212,8 @@ SendOutcome UdpServer::reply(UdpSession& session) {
 }
 
 // Where the client would have been told by ICMP, it is. A session that never had an answer ends
-// with that; one that had goes on, as its server may come back.
-void UdpServer::upstream_failed(UdpSession& session, int error) {
+// with that; one that had goes on, as its server may come back. `mtu`: with EMSGSIZE, where known.
+void UdpServer::upstream_failed(UdpSession& session, int error, std::uint32_t mtu) {
   const auto what = undeliverable_from_errno(error);
   if (!what) return;
   if (*what != Undeliverable::too_big) {
@@ -269,8 +222,10 @@ void UdpServer::upstream_failed(UdpSession& session, int error) {
     return;
   }
   if (!session.quic) return;  // the kernel has learnt the path's MTU and fragments from now on
-  const std::uint32_t mtu = path_mtu(session.upstream.socket.fd(), session.upstream_family);
-  const auto header = static_cast<std::uint32_t>(session.upstream.header.size());
+  const UdpMapping& by = *session.mapping;
+  if (mtu == 0) mtu = path_mtu(by.upstream.socket.fd(), by.socket_family);
+  const auto header =
+      static_cast<std::uint32_t>(by.shared ? session.header.size() : by.upstream.header.size());
   if (mtu > header) report(session, Undeliverable::too_big, mtu - header);
 }
 
@@ -313,7 +268,7 @@ void UdpServer::log_hello(UdpSession& session) const {
 
 void UdpServer::log_end(const UdpSession& session, EndReason reason,
                         const ConnectFailure* failure) {
-  if (options_.log == nullptr) return;
+  if (options_.log == nullptr || !session.started) return;
   const auto elapsed = Clock::now() - session.flow.started;
   FlowEnd last{.reason = reason,
                .failure = std::nullopt,
@@ -329,7 +284,7 @@ void UdpServer::log_end(const UdpSession& session, EndReason reason,
 
 void UdpServer::end(UdpSession& session, EndReason reason) {
   if (session.state == UdpSession::State::ended) return;
-  const Session keep = *session.place;  // the table's may be the last reference
+  const Session keep = *session.share.place;  // the table's may be the last reference
   if (session.state != UdpSession::State::refused) log_end(session, reason, nullptr);
   session.state = UdpSession::State::ended;
   loop_.timers().disarm(session.idle_timer);
@@ -337,22 +292,15 @@ void UdpServer::end(UdpSession& session, EndReason reason) {
   release(session);
 }
 
-/// Closes the sockets at once, whoever waits on them, and gives back what the session held.
+/// Gives back what the session held.
 void UdpServer::release(UdpSession& session) {
-  if (session.upstream.socket.valid()) loop_.cancel(session.upstream.socket.slot());
-  for (AssociationControl& control : session.upstream.controls) {
-    loop_.cancel(control.socket.slot());
-  }
-  session.upstream = {};
   session.hello.reset();
   session.guard.reset();
   wake_decision(loop_, session);
   for (const auto& queued : std::exchange(session.queued, {})) {
     queued_bytes_ -= queued.payload.size();
   }
-  if (options_.fds != nullptr) {
-    options_.fds->give_back_udp(std::exchange(session.descriptors, 0));
-  }
+  detach(session);
 }
 
 std::uint32_t UdpServer::timeout_of(const UdpSession& session) const {
@@ -369,7 +317,7 @@ std::uint32_t UdpServer::timeout_of(const UdpSession& session) const {
 }
 
 void UdpServer::renew(UdpSession& session) {
-  UdpTable::touch(session);
+  UdpTable::Shares::touch(session);
   loop_.timers().arm(session.idle_timer, loop_.in(timeout_of(session)));
 }
 

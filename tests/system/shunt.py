@@ -149,6 +149,12 @@ class Gateway(Process):
             self.wait_ready()
 
 
+def with_ports(rules: str, shift: int) -> str:
+    """The rules of a plan with the listeners' ports moved."""
+    return re.sub(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d+)",
+                  lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
+
+
 # What the traffic log says of a connection's end, apart from how the lines are spelt.
 
 
