@@ -62,6 +62,7 @@ std::optional<UdpError> next_udp_error(int fd) {
     return UdpError{.destination = *destination,
                     .os_error = number,
                     .fatal = number != EHOSTUNREACH && number != ENETUNREACH,
+                    .local = error->ee_origin == SO_EE_ORIGIN_LOCAL,
                     .mtu = number == EMSGSIZE ? error->ee_info : 0};
   }
 }

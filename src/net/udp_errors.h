@@ -18,6 +18,7 @@ struct UdpError {
   Endpoint destination;   ///< of the datagram
   int os_error = 0;       ///< as a connected socket would be told
   bool fatal = false;     ///< asking again soon cannot help (icmp_err_convert in net/ipv4/icmp.c)
+  bool local = false;     ///< it never left; of IPv4 without the destination's port
   std::uint32_t mtu = 0;  ///< with EMSGSIZE: of the path, IP header included; 0: not known
 };
 

@@ -348,12 +348,12 @@ void UdpServer::send_up(UdpSession& session) {
 }
 
 // An unconnected socket tells of an error that some other peer's datagram met; what this one met
-// is known by its loss. A datagram that is too long is in the queue of errors, too, with the MTU.
+// is known by its loss. Where it was too long, the queue of errors has the MTU.
 void UdpServer::send_failed(UdpSession& session, UdpMapping& by, int error, bool lost) {
   if (!by.unconnected()) return upstream_failed(session, error);
-  take_errors(by);
+  const std::uint32_t mtu = take_errors(by);
   const bool open = session.state == UdpSession::State::open;
-  if (open && lost && error != EMSGSIZE) upstream_failed(session, error);
+  if (open && lost) upstream_failed(session, error, mtu);
 }
 
 }  // namespace shunt

@@ -190,7 +190,7 @@ class UdpServer {
   void take_from_peers(UdpMapping& mapping, std::size_t count);
   void sort_by_session(UdpMapping& mapping, std::size_t count);
   void receive_failed(UdpMapping& mapping, int error);
-  void take_errors(UdpMapping& mapping);
+  std::uint32_t take_errors(UdpMapping& mapping);
   Session session_of_peer(UdpMapping& mapping, const Endpoint& peer);
   [[nodiscard]] bool lets_in(const UdpMapping& mapping, const Endpoint& peer) const;
   Session admit_unsolicited(UdpMapping& mapping, const Endpoint& peer);

@@ -38,7 +38,7 @@ Task<> UdpServer::serve_replies(UdpMapping& mapping) {
     Slot& slot = mapping.upstream.socket.slot();
     if (mapping.unconnected() && slot.has(Slot::kFailed)) {
       slot.clear(Slot::kFailed);
-      take_errors(mapping);
+      (void)take_errors(mapping);
       if (mapping.state != UdpMapping::State::open) co_return;
     }
     const int count = from_upstreams_->receive(mapping.upstream.socket.fd());
@@ -72,7 +72,10 @@ Task<> UdpServer::serve_control(UdpMapping& mapping, std::size_t index) {
 
 /// A connected socket's error is all of its sessions'; an unconnected one's is in its queue.
 void UdpServer::receive_failed(UdpMapping& mapping, int error) {
-  if (mapping.unconnected()) return take_errors(mapping);
+  if (mapping.unconnected()) {
+    (void)take_errors(mapping);
+    return;
+  }
   std::vector<Session> sessions;
   sessions.reserve(mapping.sessions.size());
   for (UdpSession* session : mapping.sessions) sessions.push_back(*session->share.place);
@@ -81,11 +84,17 @@ void UdpServer::receive_failed(UdpMapping& mapping, int error) {
   }
 }
 
-void UdpServer::take_errors(UdpMapping& mapping) {
+/// Yields the MTU that a datagram of ours was too long for, 0: none was.
+std::uint32_t UdpServer::take_errors(UdpMapping& mapping) {
+  std::uint32_t mtu = 0;
   for (int taken = 0; taken < limits::kUdpTurnErrors; ++taken) {
-    if (mapping.state != UdpMapping::State::open) return;
+    if (mapping.state != UdpMapping::State::open) break;
     const auto error = next_udp_error(mapping.upstream.socket.fd());
-    if (!error) return;
+    if (!error) break;
+    if (error->local) {  // whose it is knows send_failed()
+      mtu = error->mtu;
+      continue;
+    }
     const Endpoint& client = mapping.key.client;
     const Session session = table_.find(client, error->destination, client);
     if (session == nullptr || session->mapping.get() != &mapping) continue;
@@ -97,6 +106,7 @@ void UdpServer::take_errors(UdpMapping& mapping) {
              error->os_error == EHOSTUNREACH ? Undeliverable::host : Undeliverable::network);
     }
   }
+  return mtu;
 }
 
 void UdpServer::take_replies(UdpMapping& mapping, std::size_t count) {
