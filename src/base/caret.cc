@@ -47,15 +47,29 @@ std::size_t display_width(std::string_view text) {
 
 CaretLines caret_lines(std::string_view before, std::string_view marked, std::string_view behind,
                        std::string_view remark) {
-  const std::string shown_before = tail(escaped(before), kColumnsBefore);
-  const std::string shown_marked = escaped(marked);
-  CaretLines lines{.text = shown_before + head(shown_marked + escaped(behind), kColumnsAfter),
+  const std::string shown_before = tail(as_written(before), kColumnsBefore);
+  const std::string shown_marked = as_written(marked);
+  CaretLines lines{.text = shown_before + head(shown_marked + as_written(behind), kColumnsAfter),
                    .carets = {}};
   lines.text.erase(lines.text.find_last_not_of(' ') + 1);
   const std::size_t carets = std::clamp<std::size_t>(display_width(shown_marked), 1, kColumnsAfter);
   lines.carets = fmt::format("{}{}{}{}", std::string(display_width(shown_before), ' '),
                              std::string(carets, '^'), remark.empty() ? "" : " ", remark);
   return lines;
+}
+
+std::string as_written(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    if (text.front() == '\\' || text.front() == '\t') {
+      out += text.front() == '\t' ? ' ' : '\\';
+      text.remove_prefix(1);
+    } else {
+      text.remove_prefix(append_first_escaped(out, text));
+    }
+  }
+  return out;
 }
 
 std::string did_you_mean(std::string_view word) {

@@ -25,4 +25,8 @@ struct CaretLines {
 /// combining ones of its own).
 [[nodiscard]] std::size_t display_width(std::string_view text);
 
+/// What a user wrote, to be read and pasted back: as escaped(), but a backslash stays one, and a
+/// tab is a blank.
+[[nodiscard]] std::string as_written(std::string_view text);
+
 }  // namespace shunt

@@ -48,6 +48,8 @@ constexpr std::array<std::string_view, kCounters> kNames = {
     "log_flows_forgotten",
     "proxy_headers_refused",
     "toa_left_out",
+    "held_over_cap",
+    "held_clients_gone",
 };
 // clang-format on
 static_assert(!kNames.back().empty(), "every counter has a name");

@@ -47,8 +47,10 @@ enum class Counter : std::uint8_t {
   log_flows_forgotten,       ///< limits::kLogFlows
   proxy_headers_refused,     ///< missing, late or malformed at a plain listener
   toa_left_out,              ///< a connection was made without its TOA option
+  held_over_cap,             ///< limits::kHeldConnections or kHeldPerSource: let in first
+  held_clients_gone,         ///< an upstream was ready, and its client never came
 };
-inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::toa_left_out) + 1;
+inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::held_clients_gone) + 1;
 
 void count(Counter counter, std::uint64_t times = 1);
 [[nodiscard]] std::uint64_t counted(Counter counter);

@@ -58,6 +58,8 @@ inline constexpr int kKeptPort = 52;
 inline constexpr int kBadListener = 55;
 inline constexpr int kCannotListen = 56;
 inline constexpr int kNoToa = 57;
+inline constexpr int kQueueTaken = 60;
+inline constexpr int kNotHonest = 61;
 }  // namespace error_number
 
 struct NumberedError {
@@ -114,6 +116,8 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kBadListener, "what is said of a listener is impossible or contradicts itself"},
     {error_number::kCannotListen, "an address of a listener cannot be listened on"},
     {error_number::kNoToa, "clients' addresses cannot be put into TCP options here"},
+    {error_number::kQueueTaken, "a queue for held packets is somebody else's"},
+    {error_number::kNotHonest, "clients cannot be held until their server has answered"},
 });
 
 }  // namespace shunt

@@ -13,24 +13,18 @@
 namespace shunt {
 namespace {
 
-constinit std::atomic<LogLevel> threshold = LogLevel::info;
-
 std::string_view prefix(LogLevel level) {
   switch (level) {
     case LogLevel::error: return "error: ";
     case LogLevel::warning: return "warning: ";
     case LogLevel::info: return "";
-    case LogLevel::debug: return "debug: ";
   }
   return "";
 }
 
 }  // namespace
 
-void set_log_level(LogLevel level) { threshold.store(level, std::memory_order_relaxed); }
-
 void log(LogLevel level, std::string_view line) {
-  if (level > threshold.load(std::memory_order_relaxed)) return;
   const std::string text =
       with_line_ends_for(STDERR_FILENO, fmt::format("shunt: {}{}\n", prefix(level), line));
   [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, text.data(), text.size());

@@ -10,10 +10,8 @@
 
 namespace shunt {
 
-enum class LogLevel : std::uint8_t { error, warning, info, debug };
+enum class LogLevel : std::uint8_t { error, warning, info };
 
-/// Lines above the level are dropped; default info.
-void set_log_level(LogLevel level);
 void log(LogLevel level, std::string_view line);
 
 /// Lets through at most limits::kRepeatedWarningsPerSecond lines a second and then says how many

@@ -2,6 +2,7 @@
 #include "base/suggest.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstddef>
 #include <vector>
 
@@ -46,6 +47,12 @@ std::string_view only_completion(std::string_view word,
 
 std::string_view closest_word(std::string_view word, std::span<const std::string_view> candidates) {
   if (word.size() < 2 || word.size() > kLongestWord) return {};
+  const auto same = std::ranges::find_if(candidates, [word](std::string_view candidate) {
+    return std::ranges::equal(word, candidate, [](unsigned char a, unsigned char b) {
+      return std::tolower(a) == std::tolower(b);
+    });
+  });
+  if (same != candidates.end()) return *same;
   if (const auto completion = only_completion(word, candidates); !completion.empty()) {
     return completion;
   }

@@ -56,6 +56,15 @@ Result<std::uint32_t> parse_count(std::string_view text) {
   return number;
 }
 
+std::string typed_duration(std::uint32_t milliseconds) {
+  constexpr std::uint32_t kMost = std::numeric_limits<std::uint32_t>::max();
+  for (auto unit = kUnits.rbegin(); milliseconds != 0 && unit != kUnits.rend(); ++unit) {
+    const bool whole = milliseconds % unit->milliseconds == 0 || milliseconds == kMost;
+    if (whole) return fmt::format("{}{}", milliseconds / unit->milliseconds, unit->name);
+  }
+  return "0s";
+}
+
 std::string format_bytes(std::uint64_t bytes) {
   if (bytes < 1000) return fmt::format("{}", bytes);
   auto scaled = static_cast<double>(bytes);

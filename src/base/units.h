@@ -15,6 +15,9 @@ namespace shunt {
 /// (49 days).
 [[nodiscard]] Result<std::uint32_t> parse_duration_ms(std::string_view text);
 
+/// As it would be typed: "200ms", "1m", "49d" for the longest.
+[[nodiscard]] std::string typed_duration(std::uint32_t milliseconds);
+
 /// A decimal whole number, nothing before or after it.
 [[nodiscard]] Result<std::uint32_t> parse_count(std::string_view text);
 

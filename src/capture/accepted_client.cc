@@ -23,6 +23,10 @@ class AcceptedClient final : public Admission {
 
   [[nodiscard]] int peekable_fd() const override { return fd_.get(); }
 
+  [[nodiscard]] std::optional<std::string> arrival_interface() const override {
+    return shunt::arrival_interface(fd_.get());
+  }
+
  private:
   UniqueFd fd_;
 };

@@ -88,6 +88,11 @@ std::optional<std::string> arrival_interface(int fd, const msghdr& message) {
   return interface_name(fd, interface_index(message));
 }
 
+std::optional<std::string> arrival_interface(int socket, unsigned index) {
+  if (index == 0) return std::string();
+  return interface_name(socket, index);
+}
+
 void report_arrival_interface(int fd) {
   (void)set_option(fd, SOL_IP, IP_PKTINFO, 1, "IP_PKTINFO");
   (void)set_option(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO");

@@ -14,6 +14,8 @@
 #include "base/result.h"
 #include "flow/admission.h"
 #include "flow/flow.h"
+#include "kernel/marks.h"
+#include "kernel/packet_queue.h"
 #include "net/endpoint.h"
 #include "net/unique_fd.h"
 
@@ -27,12 +29,20 @@ struct PlainSocket {
   std::shared_ptr<const PlainListener> listener;
 };
 
+/// Where the SYNs of one worker's clients wait until their servers have answered
+/// (capture/held_connections.h).
+struct Hold {
+  PacketQueue queue;
+  HoldMarks marks;
+};
+
 /// The listening sockets of one worker; all workers' share ports by SO_REUSEPORT.
 struct ListenerSet {
   std::vector<UniqueFd> tcp;  ///< listening
   std::vector<UniqueFd> udp;  ///< bound, original destination reported by IP(V6)_RECVORIGDSTADDR
   std::vector<PlainSocket> plain_tcp = {};
   std::vector<PlainSocket> plain_udp = {};
+  std::optional<Hold> hold = {};  ///< none: clients are let in first
 };
 
 /// Makes sockets in the capture's network namespace that send from a foreign address: UDP replies
@@ -64,6 +74,8 @@ std::optional<Endpoint> datagram_destination(const msghdr& message);
 /// The interface that a connection arrived on, as its accepted socket remembers it; "": none, it is
 /// the machine's own. Empty optional: not known.
 std::optional<std::string> arrival_interface(int fd);
+/// The same by the interface's number in the network namespace of `socket`; 0: none.
+std::optional<std::string> arrival_interface(int socket, unsigned index);
 /// The same of a datagram that `fd` received, once report_arrival_interface() was asked for.
 std::optional<std::string> arrival_interface(int fd, const msghdr& message);
 void report_arrival_interface(int fd);

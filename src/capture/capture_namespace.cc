@@ -8,8 +8,10 @@
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "base/error_record.h"
+#include "base/limits.h"
 #include "capture/host_network_record.h"
 #include "capture/namespace_holder.h"
 #include "capture/namespace_rules.h"
@@ -30,12 +32,27 @@ Result<Record> receive_from_holder(int channel) {
   return record;
 }
 
-Result<Listeners> receive_listeners(int channel, const CaptureNamespaceOptions& options,
-                                    bool ipv6) {
+/// Binds a queue that the holder made the socket for. Where that fails nobody reads it, and its
+/// packets pass.
+std::optional<Hold> bind_hold(UniqueFd socket, unsigned worker, std::string& why_not) {
+  auto queue = PacketQueue::create(std::move(socket), {.number = static_cast<std::uint16_t>(worker),
+                                                       .most_packets = limits::kHeldQueuePackets,
+                                                       .bytes = limits::kHeldPacketBytes});
+  if (queue) return Hold{.queue = *std::move(queue), .marks = kNamespaceHoldMarks.hold()};
+  why_not = queue.error().text();
+  return std::nullopt;
+}
+
+Result<Listeners> receive_listeners(int channel, const CaptureNamespaceOptions& options, bool ipv6,
+                                    std::string& why_not_held) {
   Listeners listeners{.workers = {}, .port = kNamespaceListenPort, .ipv6 = ipv6, .own = {}};
   for (unsigned i = 0; i < options.workers; ++i) {
     auto record = SHUNT_TRY(receive_from_holder(channel));
     ListenerSet set;
+    if (record.bytes.back() == kWithQueue && !record.fds.empty()) {
+      set.hold = bind_hold(std::move(record.fds.front()), i, why_not_held);
+      record.fds.erase(record.fds.begin());
+    }
     const std::size_t tcp = ipv6 ? 2 : 1;
     for (std::size_t k = 0; k < record.fds.size(); ++k) {
       (k < tcp ? set.tcp : set.udp).push_back(std::move(record.fds[k]));
@@ -127,13 +144,15 @@ Result<void> CaptureNamespace::change_network(const HostNetwork& host) {
   return channel_->change_network(host);
 }
 
-std::string capture_namespace_rules(const CaptureNamespaceOptions& options) {
+std::string capture_namespace_rules(const CaptureNamespaceOptions& options,
+                                    const std::optional<HoldSpec>& hold) {
   NamespaceRules rules{.mark = kNamespaceMark,
                        .listen_port = kNamespaceListenPort,
                        .udp_listeners = udp_listeners(options),
                        .ipv6 = make_socket(Family::ipv6, SocketType::datagram).has_value(),
                        .own_addresses = {},
                        .name_servers = options.name_servers,
+                       .hold = hold,
                        .localhost_is_host = options.localhost_is_host};
   for (const auto* family : {&options.host.ipv4, &options.host.ipv6}) {
     if (family->source) rules.own_addresses.push_back(*family->source);
@@ -153,11 +172,14 @@ Result<CaptureNamespace> CaptureNamespace::create(const CaptureNamespaceOptions&
   CaptureNamespace made;
   made.holder_ = holder;
   auto ready = SHUNT_TRY(receive_from_holder(ours.get()));
-  if (ready.fds.size() < 2) return Failure(errno_error("descriptors from the holder", EPROTO));
+  if (ready.fds.size() < 2 || ready.bytes.size() < 2)
+    return Failure(errno_error("descriptors from the holder", EPROTO));
   made.diag_socket_ = std::move(ready.fds[0]);
   made.door_.network = std::move(ready.fds[1]);
   if (ready.fds.size() > 2) made.door_.user = std::move(ready.fds[2]);
-  made.listeners_ = SHUNT_TRY(receive_listeners(ours.get(), options, ready.bytes.back() == '6'));
+  made.listeners_ = SHUNT_TRY(
+      receive_listeners(ours.get(), options, ready.bytes[1] == '6', made.why_not_held_));
+  if (made.why_not_held_.empty()) made.why_not_held_ = ready.bytes.substr(2);
   made.channel_ = std::make_shared<Holder>(std::move(ours));
   return made;
 }

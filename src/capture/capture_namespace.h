@@ -20,12 +20,14 @@
 #include <sys/types.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "capture/capture.h"
+#include "capture/hold.h"
 #include "capture/host_network.h"
 #include "capture/listeners.h"
 #include "net/unique_fd.h"
@@ -38,10 +40,12 @@ struct CaptureNamespaceOptions {
   bool localhost_is_host = false;     ///< see capture/namespace_rules.h
   unsigned workers = 1;
   bool shares_udp = true;  ///< see shares_udp() in capture/ruleset_text.h
+  bool hold = true;  ///< connections until their server has answered, where the kernel can do that
 };
 
 /// The rules that a namespace with these options gets, as nft reads them.
-[[nodiscard]] std::string capture_namespace_rules(const CaptureNamespaceOptions& options);
+[[nodiscard]] std::string capture_namespace_rules(const CaptureNamespaceOptions& options,
+                                                  const std::optional<HoldSpec>& hold = {});
 
 /// What it takes to go in.
 struct NamespaceDoor {
@@ -69,6 +73,8 @@ class CaptureNamespace {
   /// A NETLINK_SOCK_DIAG socket in the namespace; to be moved out.
   UniqueFd& diag_socket() { return diag_socket_; }
   [[nodiscard]] pid_t holder() const { return holder_; }
+  /// Why connections are not held although that was asked for; "": they are.
+  [[nodiscard]] const std::string& why_not_held() const { return why_not_held_; }
 
  private:
   CaptureNamespace() = default;
@@ -79,6 +85,7 @@ class CaptureNamespace {
   class Holder;
   std::shared_ptr<Holder> channel_;  // shared with whoever uses the reply sockets
   pid_t holder_ = -1;
+  std::string why_not_held_;
 };
 
 }  // namespace shunt

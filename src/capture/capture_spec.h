@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "capture/hold.h"
 #include "capture/selector.h"
 #include "kernel/marks.h"
 #include "net/endpoint.h"
@@ -23,9 +25,10 @@ struct CaptureSpec {
   std::vector<Exclusion> exclusions;
   std::vector<KernelDecision> kernel_rules;  ///< behind the exclusions
   Marks marks;
-  std::uint16_t port = 0;      ///< of the listeners
-  unsigned udp_listeners = 1;  ///< with ports of their own from that one on
-  bool ipv6 = true;            ///< false on a kernel without IPv6
+  std::uint16_t port = 0;             ///< of the listeners
+  unsigned udp_listeners = 1;         ///< with ports of their own from that one on
+  std::optional<HoldSpec> hold = {};  ///< TPROXY only; none: clients are let in first
+  bool ipv6 = true;                   ///< false on a kernel without IPv6
 
   [[nodiscard]] std::vector<Family> families() const {
     if (ipv6) return {Family::ipv4, Family::ipv6};

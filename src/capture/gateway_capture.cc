@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
@@ -34,6 +35,7 @@ struct GatewayCapture::State {
   Instance instance;
   Features features;
   MethodDecision method;
+  HoldDecision hold;
   TableMarks table_marks;
   Listeners listeners;
   GatewayPlan plan;
@@ -49,8 +51,11 @@ struct GatewayCapture::State {
   Result<void> install_routing(const GatewayPlan& wanted);
   void drop_rules_beyond(const GatewayPlan& wanted);
   [[nodiscard]] RuleGuard::Guarded guarded();
+  Result<void> bind_queues();
   Result<void> install_tables();
+  Result<void> complete_table();
   Result<void> replace_tables(const GatewayPlan& wanted);
+  Result<void> install_change(const GatewayPlan& wanted);
   /// All or nothing.
   Result<void> change_to(const GatewayOptions& wanted);
   void forget_captured() const;
@@ -77,22 +82,28 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
       check_leaving(options.leaving, state->method.method, state->features, allotment.marks));
   state->table_marks = TableMarks(allotment.table_mask);
   SHUNT_CHECK(state->table_marks.assign(options.leaving.tables));
+  state->hold =
+      SHUNT_TRY(decide_hold(options, state->method.method, &state->features, allotment.marks));
   if (options.captures()) {
     state->settle_udp();
-    state->listeners = SHUNT_TRY(make_listeners({.method = state->method.method,
-                                                 .workers = options.workers,
-                                                 .mark = allotment.marks.egress,
-                                                 .udp = true,
-                                                 .udp_listeners = state->options.udp_listeners()}));
+    state->listeners = SHUNT_TRY(
+        make_listeners({.method = state->method.method,
+                        .workers = options.workers,
+                        .mark = allotment.marks.egress,
+                        .udp = true,
+                        .udp_listeners = state->options.udp_listeners(),
+                        .hold = state->hold.spec ? state->hold.spec->marks : HoldMarks{}}));
+    SHUNT_CHECK(state->bind_queues());
   } else {
     state->listeners.workers.resize(options.workers);
   }
   state->plan = plan_gateway(state->options, state->method.method, allotment, state->listeners.port,
-                             state->listeners.ipv6, state->table_marks);
+                             state->listeners.ipv6, state->table_marks, state->hold.spec);
   return GatewayCapture(std::move(state));
 }
 
 const MethodDecision& GatewayCapture::method() const { return state_->method; }
+const std::string& GatewayCapture::why_not_held() const { return state_->hold.why_not; }
 const GatewayPlan& GatewayCapture::plan() const { return state_->plan; }
 
 std::vector<ListenerSet> GatewayCapture::take_listeners() {
@@ -115,11 +126,13 @@ std::uint32_t GatewayCapture::kept_source_mark() const {
   return state_->options.mark_upstreams ? state_->plan.spec.marks.kept() : 0;
 }
 
-Result<void> GatewayCapture::mark_tables(const std::vector<std::uint32_t>& tables) {
-  return state_->table_marks.assign(tables);
-}
-
 const TableMarks& GatewayCapture::table_marks() const { return state_->table_marks; }
+
+Result<TableMarks> GatewayCapture::marks_with(const std::vector<std::uint32_t>& tables) const {
+  TableMarks marks = state_->table_marks;
+  SHUNT_CHECK(marks.assign(tables));
+  return marks;
+}
 
 void GatewayCapture::State::settle_udp() {
   const bool several = method.method == CaptureMethod::tproxy && options.workers > 1;
@@ -176,6 +189,43 @@ Result<void> GatewayCapture::State::install_tables() {
                                               TableLifetime::persistent));
   }
   table = SHUNT_TRY(NftTable::create(plan.table_name, plan.table_body));
+  return complete_table();
+}
+
+/// Until it is complete clients are let in first.
+Result<void> GatewayCapture::State::complete_table() {
+  if (!hold.spec) return {};
+  return hold::append_queue_rules(table->context(), table->name(), *hold.spec);
+}
+
+/// One for each worker. Others may have taken the numbers since they were found free.
+Result<void> GatewayCapture::State::bind_queues() {
+  constexpr int kAttempts = 4;
+  for (int attempt = 1; hold.spec; ++attempt) {
+    std::vector<Hold> holds;
+    Result<void> done;
+    for (unsigned i = 0; done && i < hold.spec->queues; ++i) {
+      auto socket = SHUNT_TRY(PacketQueue::make_socket());
+      auto queue = PacketQueue::create(
+          std::move(socket), {.number = static_cast<std::uint16_t>(hold.spec->first_queue + i),
+                              .most_packets = limits::kHeldQueuePackets,
+                              .bytes = limits::kHeldPacketBytes});
+      if (queue) {
+        holds.push_back({.queue = *std::move(queue), .marks = hold.spec->marks});
+      } else {
+        done = Failure(std::move(queue).error());
+      }
+    }
+    if (done) {
+      for (std::size_t i = 0; i < holds.size(); ++i) {
+        listeners.workers[i].hold = std::move(holds[i]);
+      }
+      return {};
+    }
+    if (attempt == kAttempts) return done;
+    holds.clear();
+    hold.spec->first_queue = SHUNT_TRY(free_queues(hold.spec->queues));
+  }
   return {};
 }
 
@@ -253,24 +303,35 @@ Result<void> GatewayCapture::State::replace_tables(const GatewayPlan& wanted) {
     if (!wanted.table_name.empty()) {
       table = SHUNT_TRY(NftTable::create(wanted.table_name, wanted.table_body));
     }
-    return {};
+    return table ? complete_table() : Result<void>();
   }
   if (wanted.table_body == plan.table_body) return {};
   auto replaced = table->replace(wanted.table_body);
-  if (replaced) return {};
+  if (replaced) return complete_table();
   if (closed_table && !same_closed) (void)closed_table->replace(plan.closed_table_body);
   return Failure(std::move(replaced).error());
 }
 
-/// Routing before the tables that set marks for it, as at the start.
+/// Routing before the tables that set marks for it, as at the start. The tables are the last thing
+/// that can fail.
+Result<void> GatewayCapture::State::install_change(const GatewayPlan& wanted) {
+  SHUNT_CHECK(install_routing(wanted));
+  std::optional<RuleGuard> first_guard;
+  if (!guard && (table || !wanted.table_name.empty())) {
+    first_guard = SHUNT_TRY(RuleGuard::create(guarded()));
+  }
+  SHUNT_CHECK(replace_tables(wanted));
+  if (first_guard) guard = std::move(first_guard);
+  return {};
+}
+
 Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
   SHUNT_CHECK(check_leaving(wanted.leaving, method.method, features, plan.spec.marks));
-  SHUNT_CHECK(table_marks.assign(wanted.leaving.tables));
+  TableMarks next_marks = table_marks;
+  SHUNT_CHECK(next_marks.assign(wanted.leaving.tables));
   GatewayPlan next = plan_gateway(wanted, method.method, instance.allotment(), plan.spec.port,
-                                  plan.spec.ipv6, table_marks);
-  auto done = install_routing(next);
-  if (done) done = replace_tables(next);
-  if (!done) {
+                                  plan.spec.ipv6, next_marks, hold.spec);
+  if (auto done = install_change(next); !done) {
     drop_rules_beyond(plan);
     return done;
   }
@@ -278,11 +339,8 @@ Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
   next.sysctls = std::move(plan.sysctls);  // raised by now, so none would be left to plan
   plan = std::move(next);
   options = wanted;
-  if (guard) {
-    guard->replace(guarded());
-  } else if (table) {
-    guard = SHUNT_TRY(RuleGuard::create(guarded()));
-  }
+  table_marks = std::move(next_marks);
+  if (guard) guard->replace(guarded());
   return {};
 }
 

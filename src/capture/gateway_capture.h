@@ -35,6 +35,8 @@ class GatewayCapture {
   ~GatewayCapture();
 
   [[nodiscard]] const MethodDecision& method() const;
+  /// Why clients are let in before their server has answered; "": they are not, or should be.
+  [[nodiscard]] const std::string& why_not_held() const;
   [[nodiscard]] const GatewayPlan& plan() const;
   /// For the proxy, once.
   [[nodiscard]] std::vector<ListenerSet> take_listeners();
@@ -45,10 +47,10 @@ class GatewayCapture {
   [[nodiscard]] std::uint32_t egress_mark() const;
   /// For those that bear a client's address instead.
   [[nodiscard]] std::uint32_t kept_source_mark() const;
-  /// Gives the tables of ways out marks for sockets, before rules lead there (replace_rules(); the
-  /// tables of `options` have theirs from the start).
-  Result<void> mark_tables(const std::vector<std::uint32_t>& tables);
+  /// The marks for sockets that lead to tables of ways out.
   [[nodiscard]] const TableMarks& table_marks() const;
+  /// What those will be once replace_rules() has led rules to `tables` as well. Changes nothing.
+  [[nodiscard]] Result<TableMarks> marks_with(const std::vector<std::uint32_t>& tables) const;
 
   /// All or nothing. Yields what could not be done and is not essential (a sysctl), one line each.
   Result<std::vector<std::string>> install();

@@ -14,6 +14,7 @@
 #include "capture/return_path.h"
 #include "capture/tproxy.h"
 #include "kernel/nft.h"
+#include "kernel/packet_queue.h"
 #include "kernel/sysctl.h"
 #include "net/socket.h"
 
@@ -48,6 +49,17 @@ const Feature* first_lacking(const std::array<FeatureId, N>& needs, FeatureId fo
 
 std::string lack_text(const Feature& feature) {
   return fmt::format("{}: {}", feature.name, feature.reason);
+}
+
+/// What holding lacks; "": nothing.
+std::string hold_lack(const Features& features) {
+  for (const FeatureId id :
+       {FeatureId::packet_queue, FeatureId::early_reject, FeatureId::connection_mark}) {
+    if (!features[id].available) return lack_text(features[id]);
+  }
+  const bool rules = features[FeatureId::queue_expression].available ||
+                     features[FeatureId::queue_target].available;
+  return rules ? "" : lack_text(features[FeatureId::queue_target]);
 }
 
 /// Interfaces whose default route came by router advertisement. The kernel drops such routes, and
@@ -151,6 +163,38 @@ Result<void> check_leaving(const LeavingOptions& leaving, CaptureMethod method,
                             "keep-source = true keeps the address alone"));
 }
 
+Result<HoldDecision> decide_hold(const GatewayOptions& options, CaptureMethod method,
+                                 const Features* features, const Marks& marks) {
+  if (!options.captures() || options.connect == ConnectMode::early) return HoldDecision{};
+  const HoldMarks hold_marks = marks.hold();
+  const auto first = free_queues(hold_marks.most_workers);
+  std::string why_not;
+  if (method != CaptureMethod::tproxy) {
+    why_not = "REDIRECT cannot hold them";
+  } else if (!hold_marks.exist()) {
+    why_not = "that takes four neighbouring free bits of the packet mark";
+  } else if (!first) {
+    why_not = first.error().text();
+  } else if (features != nullptr) {
+    why_not = hold_lack(*features);
+  }
+  if (why_not.empty()) {
+    const bool target = features != nullptr && !(*features)[FeatureId::queue_expression].available;
+    return HoldDecision{
+        .spec = HoldSpec{.marks = hold_marks,
+                         .first_queue = *first,
+                         .queues = std::min(options.workers, hold_marks.most_workers),
+                         .by_target = target},
+        .why_not = {}};
+  }
+  if (options.connect == ConnectMode::automatic)
+    return HoldDecision{.spec = {}, .why_not = why_not};
+  return Failure(
+      make_error(Kind::unsupported, error_number::kNotHonest,
+                 fmt::format("clients cannot be held until their server has answered: {}", why_not),
+                 "shunt doctor      (without `connect` they are let in first where that is so)"));
+}
+
 std::string record_of(const GatewayOptions& options) {
   std::string text = options.serves ? "serve" : "gateway";
   for (const std::string& name : options.interfaces) text += " -i " + name;
@@ -169,8 +213,8 @@ Result<void> check_others(const GatewayOptions& options, const std::vector<LiveI
     if (same.empty()) continue;
     return Failure(make_error(
         Kind::conflict, error_number::kAlreadyRunning,
-        fmt::format("{} is captured already, by `shunt {}` (pid {})", same, other.command,
-                    other.pid),
+        fmt::format("{} is captured already, by `shunt {}` (pid {})", same,
+                    theirs.starts_with("serve ") ? "serve" : other.command, other.pid),
         fmt::format("kill {}      (it stops in order; then start this one)", other.pid)));
   }
   return {};
@@ -178,7 +222,7 @@ Result<void> check_others(const GatewayOptions& options, const std::vector<LiveI
 
 GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                          const Allotment& allotment, std::uint16_t port, bool ipv6,
-                         const TableMarks& table_marks) {
+                         const TableMarks& table_marks, const std::optional<HoldSpec>& hold) {
   GatewayPlan plan;
   plan.method = method;
   plan.spec = CaptureSpec{.interfaces = options.interfaces,
@@ -192,6 +236,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                           .marks = allotment.marks,
                           .port = port,
                           .udp_listeners = options.udp_listeners(),
+                          .hold = options.captures() ? hold : std::nullopt,
                           .ipv6 = ipv6};
   if (!options.changes_kernel()) return plan;
   if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);
@@ -238,7 +283,13 @@ std::string GatewayPlan::text() const {
   if (!closed_table_body.empty()) {
     out += nft_table_text(closed_table_name, closed_table_body, TableLifetime::persistent);
   }
-  return out + nft_table_text(table_name, table_body, TableLifetime::owned);
+  out += nft_table_text(table_name, table_body, TableLifetime::owned);
+  if (!spec.hold) return out;
+  for (const std::string& rule : hold::described_rules(*spec.hold)) {
+    out +=
+        fmt::format("# the target NFQUEUE of iptables, which nft has no text for, in {}\n", rule);
+  }
+  return out;
 }
 
 }  // namespace shunt

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "capture/capture_spec.h"
+#include "flow/admission.h"
 #include "flow/flow.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
@@ -42,6 +44,7 @@ struct GatewayOptions {
   bool masquerade = false;
   bool closed = false;  ///< on-exit
   MethodChoice method = MethodChoice::automatic;
+  ConnectMode connect = ConnectMode::automatic;  ///< honest: an error where that cannot be had
   std::vector<Exclusion> exclusions;
   std::vector<KernelDecision> kernel_rules = {};  ///< see CaptureSpec
   LeavingOptions leaving = {};
@@ -63,6 +66,16 @@ struct MethodDecision {
 
 /// Kind::unsupported when what was asked for, or everything, does not work here. Pure.
 Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6);
+
+struct HoldDecision {
+  std::optional<HoldSpec> spec;
+  std::string why_not;  ///< "" where it is, or where nobody wants it
+};
+
+/// S061 where what was asked for cannot be had. Without `features` (no privilege to try) what shunt
+/// would try first. Looks for queues that are free.
+Result<HoldDecision> decide_hold(const GatewayOptions& options, CaptureMethod method,
+                                 const Features* features, const Marks& marks);
 
 struct SysctlChange {
   std::string path;  ///< as in kernel/sysctl.h
@@ -93,7 +106,8 @@ Result<void> check_leaving(const LeavingOptions& leaving, CaptureMethod method,
 /// Pure but for reading sysctls. `table_marks` has a mark for each table that a way out names.
 GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                          const Allotment& allotment, std::uint16_t port, bool ipv6,
-                         const TableMarks& table_marks = {});
+                         const TableMarks& table_marks = {},
+                         const std::optional<HoldSpec>& hold = {});
 
 /// What the capture is known by to other instances: "gateway -i br-lan --host".
 std::string record_of(const GatewayOptions& options);

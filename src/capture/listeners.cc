@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "capture/listeners.h"
 
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <bit>
 #include <cerrno>
+#include <cstdint>
 #include <utility>
 
 #include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -61,6 +66,31 @@ Result<UniqueFd> udp_listener(const Endpoint& address, const ListenerOptions& op
   return fd;
 }
 
+/// The sockets of a group are numbered in the order in which they began to listen
+/// (reuseport_add_sock()); for any other number the kernel chooses by its hash.
+Result<void> choose_by_mark(int fd, const HoldMarks& marks) {
+  if (marks.worker_unit == 0) return {};
+  const auto mark = static_cast<std::uint32_t>(SKF_AD_OFF + SKF_AD_MARK);
+  const auto shift = static_cast<std::uint32_t>(std::countr_zero(marks.worker_unit));
+  constexpr std::uint32_t kNone = 0xffff'ffff;
+  std::array<sock_filter, 9> program = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, mark),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, marks.mask),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, marks.held, 2, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, marks.own, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, kNone),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, mark),
+      BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, shift),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, marks.most_workers - 1),
+      BPF_STMT(BPF_RET | BPF_A, 0),
+  }};
+  const sock_fprog filter{.len = program.size(), .filter = program.data()};
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) == 0) {
+    return {};
+  }
+  return Failure(errno_error("setsockopt(SO_ATTACH_REUSEPORT_CBPF)"));
+}
+
 bool ipv6_exists() { return make_socket(Family::ipv6, SocketType::stream).has_value(); }
 
 std::vector<Address> listening_addresses(CaptureMethod method, bool ipv6) {
@@ -96,6 +126,9 @@ Result<Listeners> try_once(const ListenerOptions& options) {
   const auto addresses = listening_addresses(options.method, made.ipv6);
   for (unsigned i = 0; i < options.workers; ++i) {
     made.workers.push_back(SHUNT_TRY(make_set(addresses, made.port, i, options)));
+  }
+  for (const UniqueFd& fd : made.workers.front().tcp) {
+    SHUNT_CHECK(choose_by_mark(fd.get(), options.hold));
   }
   made.own = own_endpoints(addresses, made.port, options.udp_listeners);
   return made;

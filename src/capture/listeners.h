@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "capture/capture.h"
+#include "kernel/marks.h"
 
 namespace shunt {
 
@@ -27,6 +28,9 @@ struct ListenerOptions {
   /// The first so many workers take datagrams, by the ports from the TCP port on.
   unsigned udp_listeners = 1;
   std::uint16_t port = 0;  ///< 0: any that is free
+  /// A SYN with the mark of a worker goes to the listener of that worker; without any, and for all
+  /// other SYNs, the kernel chooses.
+  HoldMarks hold = {};
 };
 
 struct Listeners {

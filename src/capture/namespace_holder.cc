@@ -7,11 +7,16 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "base/error_record.h"
+#include "capture/hold.h"
 #include "capture/host_network_record.h"
 #include "capture/namespace_rules.h"
 #include "capture/reply_sockets.h"
@@ -19,6 +24,7 @@
 #include "kernel/links.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
+#include "kernel/packet_queue.h"
 #include "kernel/policy_route.h"
 #include "kernel/sysctl.h"
 #include "net/fd_passing.h"
@@ -30,6 +36,8 @@ namespace {
 // be root, and where ephemeral ports come from.
 constexpr std::array<std::string_view, 2> kMirroredSysctls = {"net/ipv4/ip_unprivileged_port_start",
                                                               "net/ipv4/ip_local_port_range"};
+
+constexpr std::size_t kMostWords = 1000;  // of a reason
 
 using SysctlValues = std::array<std::string, kMirroredSysctls.size()>;
 
@@ -99,16 +107,60 @@ std::string user_namespace_id() {
 
 struct Made {
   Listeners listeners;
+  std::vector<UniqueFd> queue_sockets;
+  std::optional<HoldSpec> hold;
+  std::string why_not_held;
   NamespaceDoor door;
   UniqueFd diag_socket;
 };
 
+Result<void> load_rules(NftContext& context, const CaptureNamespaceOptions& options,
+                        const std::optional<HoldSpec>& hold, std::string_view before = "") {
+  static_cast<void>(
+      SHUNT_TRY(context.run(fmt::format("{}{}", before, capture_namespace_rules(options, hold)))));
+  if (!hold) return {};
+  return hold::append_queue_rules(context, "shunt", *hold);
+}
+
+constexpr std::string_view kInPlaceOfOthers =
+    "add table inet shunt\ndelete table inet shunt\n";  // there or not
+
+/// By the target of iptables, by nft's own `queue`, or not at all: what is tried is what is wanted.
+/// In this order, since a kernel without the expression has modprobe look for it first, twice, each
+/// time that it is tried (some 30 ms), and every `shunt run` does.
+Result<void> install_held(NftContext& context, const CaptureNamespaceOptions& options, Made& made) {
+  const HoldMarks marks = kNamespaceHoldMarks.hold();
+  for (const bool by_target : {true, false}) {
+    if (!options.hold) break;
+    const HoldSpec hold{.marks = marks,
+                        .first_queue = 0,
+                        .queues = std::min(options.workers, marks.most_workers),
+                        .by_target = by_target};
+    const auto loaded = load_rules(context, options, hold, kInPlaceOfOthers);
+    if (loaded) {
+      made.hold = hold;
+      made.why_not_held.clear();
+      return {};
+    }
+    made.why_not_held = loaded.error().text();
+  }
+  return load_rules(context, options, {}, kInPlaceOfOthers);
+}
+
 /// Clears options.shares_udp where the kernel cannot do that.
-Result<void> install_rules(CaptureNamespaceOptions& options) {
-  auto installed = nft_run(capture_namespace_rules(options));
+Result<void> install_rules(CaptureNamespaceOptions& options, Made& made) {
+  auto context = SHUNT_TRY(NftContext::create());
+  auto installed = install_held(context, options, made);
   if (installed || udp_listeners(options) == 1) return installed;
   options.shares_udp = false;
-  return nft_run(capture_namespace_rules(options));
+  return install_held(context, options, made);
+}
+
+Result<void> make_queue_sockets(Made& made) {
+  for (unsigned i = 0; made.hold && i < made.hold->queues; ++i) {
+    made.queue_sockets.push_back(SHUNT_TRY(PacketQueue::make_socket()));
+  }
+  return {};
 }
 
 Result<Made> make_namespace(CaptureNamespaceOptions& options) {
@@ -118,12 +170,14 @@ Result<Made> make_namespace(CaptureNamespaceOptions& options) {
   SHUNT_CHECK(set_link_up("lo"));  // brings 127.0.0.1/8 and ::1 with it
   SHUNT_CHECK(change_network({}, options.host));
   mirror_sysctls(sysctls);
-  SHUNT_CHECK(install_rules(options));
   Made made;
+  SHUNT_CHECK(install_rules(options, made));
+  SHUNT_CHECK(make_queue_sockets(made));
   made.listeners = SHUNT_TRY(make_listeners({.workers = options.workers,
                                              .mark = kNamespaceMark,
                                              .udp_listeners = udp_listeners(options),
-                                             .port = kNamespaceListenPort}));
+                                             .port = kNamespaceListenPort,
+                                             .hold = made.hold ? made.hold->marks : HoldMarks{}}));
   made.diag_socket = SHUNT_TRY(open_diag_socket());
   made.door.network = SHUNT_TRY(open_own("/proc/self/ns/net"));
   if (user_namespace_id() != user_before) {
@@ -135,13 +189,17 @@ Result<Made> make_namespace(CaptureNamespaceOptions& options) {
 Result<void> hand_over(int channel, const Made& made) {
   std::vector<int> fds{made.diag_socket.get(), made.door.network.get()};
   if (made.door.user.valid()) fds.push_back(made.door.user.get());
-  const std::array<char, 2> ready{kReady, made.listeners.ipv6 ? '6' : '4'};
-  SHUNT_CHECK(send_record(channel, {ready.data(), ready.size()}, fds));
-  for (const auto& set : made.listeners.workers) {
+  const std::string ready{kReady, made.listeners.ipv6 ? '6' : '4'};
+  SHUNT_CHECK(send_record(channel, ready + made.why_not_held.substr(0, kMostWords), fds));
+  for (std::size_t i = 0; i < made.listeners.workers.size(); ++i) {
+    const ListenerSet& set = made.listeners.workers[i];
     fds.clear();
+    const bool queue = i < made.queue_sockets.size();
+    if (queue) fds.push_back(made.queue_sockets[i].get());
     for (const auto& fd : set.tcp) fds.push_back(fd.get());
     for (const auto& fd : set.udp) fds.push_back(fd.get());
-    SHUNT_CHECK(send_record(channel, {&kListeners, 1}, fds));
+    const std::string letters{kListeners, queue ? kWithQueue : kWithoutQueue};
+    SHUNT_CHECK(send_record(channel, letters, fds));
   }
   return {};
 }
@@ -170,28 +228,34 @@ Result<void> answer_sockets(int channel, std::string_view body) {
   return send_record(channel, {&kSockets, 1}, fds);
 }
 
-Result<void> answer_change(int channel, std::string_view body, CaptureNamespaceOptions& options) {
+struct Held {
+  CaptureNamespaceOptions options;
+  std::optional<HoldSpec> hold;
+};
+
+Result<void> answer_change(int channel, std::string_view body, Held& held) {
   auto host = host_network_from_record(body);
   if (!host) return Failure(errno_error("a change of the network", EPROTO));
-  SHUNT_CHECK(change_network(options.host, *host));
-  options.host = std::move(*host);
+  SHUNT_CHECK(change_network(held.options.host, *host));
+  held.options.host = std::move(*host);
   // One transaction: there is no moment without rules.
-  SHUNT_CHECK(nft_run("delete table inet shunt\n" + capture_namespace_rules(options)));
+  auto context = SHUNT_TRY(NftContext::create());
+  SHUNT_CHECK(load_rules(context, held.options, held.hold, "delete table inet shunt\n"));
   return send_record(channel, {&kChanged, 1});
 }
 
-Result<void> answer(int channel, std::string_view request, CaptureNamespaceOptions& options) {
+Result<void> answer(int channel, std::string_view request, Held& held) {
   const char letter = request.front();
   request.remove_prefix(1);
-  return letter == kChangeNetwork ? answer_change(channel, request, options)
+  return letter == kChangeNetwork ? answer_change(channel, request, held)
                                   : answer_sockets(channel, request);
 }
 
-void serve_requests(int channel, CaptureNamespaceOptions options) {
+void serve_requests(int channel, Held held) {
   while (true) {
     const auto record = receive_record(channel);
     if (!record || record->bytes.empty()) return;
-    const auto done = answer(channel, record->bytes, options);
+    const auto done = answer(channel, record->bytes, held);
     if (!done && !send_record(channel, kFailed + error_record(done.error()))) return;
   }
 }
@@ -216,19 +280,21 @@ void detach(UniqueFd& channel) {
 void hold_namespace(UniqueFd channel, CaptureNamespaceOptions options) {
   detach(channel);
   ::prctl(PR_SET_NAME, "run-holder");
+  Held held{.options = std::move(options), .hold = {}};
   {
-    const auto made = make_namespace(options);
+    const auto made = make_namespace(held.options);
     if (!made) {
       (void)send_record(channel.get(), kFailed + error_record(made.error()));
       ::_exit(1);
     }
     if (!hand_over(channel.get(), *made)) ::_exit(1);
+    held.hold = made->hold;
   }
   // Its /proc/PID belongs to root from here on: the command, which has the same uid, finds no way
   // in there. (The kernel refuses it anyhow: the holder's user namespace is not the command's.)
   (void)forbid_dumps();
   (void)gain_no_privileges();
-  serve_requests(channel.get(), std::move(options));
+  serve_requests(channel.get(), std::move(held));
   ::_exit(0);
 }
 

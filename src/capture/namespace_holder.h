@@ -2,9 +2,11 @@
 // The process that makes a capture namespace and stays in it (see capture_namespace.h), and the
 // records that it exchanges with its maker:
 //
-//   holder: kFailed + an Error   or   kReady + '6' or '4' (this kernel has no IPv6), with
-//           descriptors: sock_diag, network namespace, user namespace (only if it has its own)
-//   holder: kListeners for each worker, descriptors: TCP then UDP, which not all have
+//   holder: kFailed + an Error   or   kReady + '6' or '4' (this kernel has no IPv6) + why
+//           connections cannot be held, with descriptors: sock_diag, network namespace, user
+//           namespace (only if it has its own)
+//   holder: kListeners + kWithQueue or kWithoutQueue for each worker, descriptors: the socket of a
+//           queue if there is one, TCP, then UDP, which not all have
 //   maker:  kMakeSockets + SocketRequest     holder: kSockets with descriptors, or kFailed + …
 //   maker:  kChangeNetwork + host_network_record()   holder: kChanged, or kFailed + …
 #pragma once
@@ -13,6 +15,7 @@
 #include <cstdint>
 
 #include "capture/capture_namespace.h"
+#include "kernel/marks.h"
 #include "net/unique_fd.h"
 
 namespace shunt {
@@ -24,9 +27,15 @@ inline constexpr std::uint16_t kNamespaceListenPort = 1;
 /// Datagrams come to the ports from that one on: 7 is the echo service's.
 inline constexpr unsigned kNamespaceUdpListeners = 6;
 
+/// For held connections (capture/hold.h): the upper byte, which kNamespaceMark leaves alone.
+inline constexpr Marks kNamespaceHoldMarks{
+    .mask = 0xff00'0000, .forwarded = 0x0100'0000, .own = 0x0200'0000, .egress = 0x0300'0000};
+
 inline constexpr char kFailed = 'f';  ///< followed by error_record()
 inline constexpr char kReady = 'r';
 inline constexpr char kListeners = 'l';
+inline constexpr char kWithQueue = 'q';
+inline constexpr char kWithoutQueue = '-';
 inline constexpr char kMakeSockets = 'm';
 inline constexpr char kSockets = 's';
 inline constexpr char kChangeNetwork = 'n';

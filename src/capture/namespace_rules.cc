@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+#include <vector>
+
 #include "capture/ruleset_text.h"
 
 namespace shunt {
@@ -12,16 +15,66 @@ std::string_view selector(const Address& address) {
   return address.is_v4() ? "ip daddr" : "ip6 daddr";
 }
 
+std::string to_own_addresses(const NamespaceRules& rules, std::string_view verdict) {
+  std::string text = fmt::format("    ip daddr 127.0.0.0/8 {0}\n    ip6 daddr ::1 {0}\n", verdict);
+  for (const auto& address : rules.own_addresses) {
+    text += fmt::format("    {} {} {}\n", selector(address), address.text(), verdict);
+  }
+  return text;
+}
+
+std::string lines(const std::vector<std::string>& statements) {
+  std::string text;
+  for (const std::string& statement : statements) text += fmt::format("    {}\n", statement);
+  return text;
+}
+
+std::string hold_chains(const NamespaceRules& rules) {
+  const HoldMarks& marks = rules.hold->marks;
+  std::string text = hold::chains(*rules.hold);
+  text += fmt::format(R"(  chain hold_new {{
+    type filter hook output priority mangle; policy accept;
+    meta mark {:#x} accept
+    tcp flags & (fin | syn | rst | ack) != syn accept
+    meta l4proto != tcp accept
+{}    goto {}
+  }}
+)",
+                      rules.mark, to_own_addresses(rules, "accept"), hold::kHold);
+  text += fmt::format(R"(  chain refuse_held {{
+    type filter hook output priority mangle + 1; policy accept;
+{}  }}
+)",
+                      lines(hold::refusals(marks)));
+  const std::string to_socket = lines(hold::to_socket(rules.ipv6, ""));
+  // What finds no socket twice is for the kernel to answer: with a reset.
+  return text + fmt::format(R"(  chain later {{
+{}{}    {}
+    jump {}
+    accept
+  }}
+  chain again {{
+{}    accept
+  }}
+)",
+                            to_own_addresses(rules, "accept"), to_socket,
+                            hold::set_mark(marks, marks.missed), hold::kRequeue, to_socket);
+}
+
 std::string capture_chain(const NamespaceRules& rules) {
+  std::string again;
+  if (rules.hold) {
+    again = fmt::format("    {} goto again\n", rules.hold->marks.match(rules.hold->marks.missed));
+  }
   std::string text = fmt::format(R"(  chain capture {{
     type filter hook prerouting priority mangle; policy accept;
     meta mark {:#x} accept
-    meta l4proto != {{ tcp, udp }} accept
-    tcp flags & (fin | syn | rst | ack) != syn accept
+{}    meta l4proto != {{ tcp, udp }} accept
+    tcp flags & (fin | syn | rst | ack) != syn {}
     ip daddr 127.0.0.0/8 goto loopback
     ip6 daddr ::1 goto loopback
 )",
-                                 rules.mark);
+                                 rules.mark, again, rules.hold ? "goto later" : "accept");
   for (const auto& address : rules.own_addresses) {
     text += fmt::format("    {} {} goto inside_first\n", selector(address), address.text());
   }
@@ -105,8 +158,9 @@ std::string refuse_chain(const NamespaceRules& rules) {
 }  // namespace
 
 std::string namespace_rules_text(const NamespaceRules& rules) {
-  return "table inet shunt {\n" + capture_chain(rules) + loopback_chain(rules) +
-         inside_first_chain(rules) + to_shunt_chain(rules) + refuse_chain(rules) + "}\n";
+  return "table inet shunt {\n" + (rules.hold ? hold_chains(rules) : std::string()) +
+         capture_chain(rules) + loopback_chain(rules) + inside_first_chain(rules) +
+         to_shunt_chain(rules) + refuse_chain(rules) + "}\n";
 }
 
 }  // namespace shunt

@@ -10,13 +10,19 @@
 //    expression looks it up;
 //  - nothing else can be carried: it is rejected, above all an echo request, which the kernel would
 //    answer itself, as if the world were 0.05 ms away. The kernel's own ICMP errors pass.
+// Where connections are held (capture/hold.h) that is in the output hook: the kernel sends no ICMP
+// error from a foreign address that came in by lo. Not those for addresses that may mean inside,
+// since nobody can be looked up there yet.
+//
 // Nothing here keeps connection state, so conntrack stays off in this namespace.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "capture/hold.h"
 #include "net/endpoint.h"
 
 namespace shunt {
@@ -28,6 +34,7 @@ struct NamespaceRules {
   bool ipv6 = true;                    ///< this kernel has IPv6
   std::vector<Address> own_addresses;  ///< the host's, lent to the namespace
   std::vector<Address> name_servers;   ///< loopback addresses whose port 53 is the host's
+  std::optional<HoldSpec> hold = {};   ///< connections wait until their server has answered
   bool localhost_is_host = false;      ///< loopback means the host's, where nobody listens inside
 };
 

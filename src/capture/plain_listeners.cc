@@ -14,6 +14,8 @@
 
 #include "base/error_numbers.h"
 #include "base/limits.h"
+#include "base/section_name.h"
+#include "base/udp_limits.h"
 #include "capture/proxy_header.h"
 #include "net/socket.h"
 
@@ -34,18 +36,22 @@ class HeaderIntroduction final : public Introduction {
                                    "listener has no `to`"});
     }
     const Endpoint sender = flow.source;
-    auto bytes = co_await take_proxy_header(loop, fd, limits::kProxyHeaderWaitMs);
-    if (!bytes) {
-      if (bytes.error().reason == ConnectReason::bad_proxy_header) {
-        note_bad_header(*listener_, sender, bytes.error().detail);
-      }
-      co_return std::unexpected(std::move(bytes).error());
-    }
+    const auto bytes = co_await take_proxy_header(loop, fd, limits::kProxyHeaderWaitMs);
+    if (!bytes) co_return noted(sender, bytes.error());
     const auto header = proxy_protocol::decode(*bytes);
-    co_return apply_proxy_header(*listener_, header.value, flow);
+    const auto applied = apply_proxy_header(*listener_, header.value, flow);
+    if (!applied) co_return noted(sender, applied.error());
+    co_return applied;
   }
 
  private:
+  std::unexpected<ConnectFailure> noted(const Endpoint& sender, const ConnectFailure& why) const {
+    if (why.reason == ConnectReason::bad_proxy_header) {
+      note_bad_header(*listener_, sender, why.detail);
+    }
+    return std::unexpected(why);
+  }
+
   std::shared_ptr<const PlainListener> listener_;
 };
 
@@ -56,11 +62,6 @@ Failure listener_error(const PlainListener& listener, std::string_view key, std:
                  fmt::format("listener \"{}\": {}", listener.name, message), std::move(help));
   if (listener.place) error.place = listener.place(key);
   return Failure(std::move(error));
-}
-
-bool is_name_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_' || c == '.';
 }
 
 /// Whether a connection to `destination` reaches a listener on `address`, as far as it can be seen
@@ -237,7 +238,7 @@ bool PlainListener::same(const PlainListener& other) const {
 Result<void> check_plain_listeners(std::span<const PlainListener> listeners) {
   std::size_t addresses = 0;
   for (const PlainListener& one : listeners) {
-    if (one.name.empty() || !std::ranges::all_of(one.name, is_name_byte)) {
+    if (!is_section_name(one.name)) {
       return listener_error(one, "", R"(a name is made of letters, digits, "-", "_" and ".")");
     }
     SHUNT_CHECK(check_addresses(listeners, one));

@@ -58,6 +58,11 @@ std::expected<std::string, ConnectFailure> consume(int fd, std::size_t size) {
   return unexpected(bad_header("the connection broke behind its PROXY header"));
 }
 
+/// Somebody who can have sent it, and to whom answers could go.
+bool names_a_client(const Endpoint& source) {
+  return source.port != 0 && !source.address.is_any() && !source.address.is_multicast();
+}
+
 /// Watches the client's socket while its header is awaited.
 class Watch {
  public:
@@ -94,8 +99,7 @@ Task<std::expected<std::string, ConnectFailure>> take_proxy_header(EventLoop& lo
       co_return unexpected(bad_header("closed before its PROXY header was whole"));
     }
     slot->clear(Slot::kReadable);
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    const auto left_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
+    const std::uint32_t left_ms = ms_until(deadline);
     Wake wake = Wake::timeout;
     if (left_ms > 0) wake = co_await loop.readable(*slot, left_ms);
     if (wake == Wake::cancelled) {
@@ -125,6 +129,10 @@ std::expected<void, ConnectFailure> apply_proxy_header(const PlainListener& list
     if (listener.to) return {};
     return unexpected(
         no_destination("a PROXY header without addresses, and the listener has no `to`"));
+  }
+  if (!names_a_client(header.source)) {
+    return unexpected(
+        bad_header(fmt::format("{} is no client's address and port", header.source.text())));
   }
   flow.announced = std::make_shared<Announcement>(
       Announcement{.sender = flow.source,

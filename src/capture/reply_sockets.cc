@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "capture/ruleset_text.h"
@@ -11,6 +13,11 @@ namespace shunt::tproxy {
 namespace {
 
 constexpr std::string_view kTcpAndErrors = "meta l4proto { tcp, icmp, icmpv6 }";
+
+/// A SYN that was held bears the number of its worker as well.
+std::string match_own(const CaptureSpec& spec) {
+  return spec.hold ? spec.hold->marks.match(spec.marks.own) : spec.marks.match(spec.marks.own);
+}
 
 /// Hands a packet to the listener. Where there is none, tproxy ends the rule before `then`: the
 /// packet goes on unmarked instead of being routed to nobody.
@@ -34,8 +41,76 @@ std::string captured(const CaptureSpec& spec, std::uint32_t mark) {
   return fmt::format("{} ct direction original", spec.marks.match(mark, "ct"));
 }
 
+/// Where new connections are held: the decision to capture, one priority or more before the chains
+/// that take them, since a queue's verdict lets a packet go on behind the base chain.
+constexpr std::string_view kHoldForwarded = "filter hook prerouting priority mangle - 10";
+constexpr std::string_view kHoldOwn = "filter hook output priority mangle - 10";
+
+/// The end of a chain that has decided to capture a SYN. Where conntrack knows the connection, it
+/// was let in already, and the SYN is sent again for want of an answer.
+void hold_new(std::vector<std::string>& decide, const HoldMarks& marks) {
+  decide.push_back(hold::set_mark(marks, marks.held));
+  decide.emplace_back("ct state != { new, untracked } accept");
+  decide.push_back(fmt::format("goto {}", hold::kHold));
+}
+
+/// A TCP segment that is not the first: to its socket, or if that was not found a second time too,
+/// to the listener, which knows SYN cookies and resets what is dead.
+std::vector<std::string> to_socket_or_again(const CaptureSpec& spec, std::uint32_t mark,
+                                            std::string_view listener) {
+  auto out = hold::to_socket(spec.ipv6, spec.marks.set(mark) + " ");
+  out.push_back(fmt::format("meta l4proto tcp {}",
+                            hold::set_mark(spec.hold->marks, spec.hold->marks.missed)));
+  out.push_back(fmt::format("meta l4proto tcp jump {}", hold::kRequeue));
+  out.push_back(fmt::format("meta l4proto tcp {}", spec.marks.set(mark)));
+  out.push_back(fmt::format("goto {}", listener));
+  return out;
+}
+
+std::string held_forwarded_chains(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  const HoldMarks& hold = spec.hold->marks;
+  std::string text = nft_chain("hold_forwarded", kHoldForwarded,
+                               {fmt::format("iifname {} {} goto {}", interface_set(spec.interfaces),
+                                            kTcpSyn, kNewForwarded)});
+  text += nft_chain(
+      "forwarded", "",
+      {fmt::format("{} goto arrived_forwarded", kTcpSyn),
+       fmt::format("meta l4proto udp goto {}", kDatagramForwarded),
+       fmt::format("{} {} goto later_forwarded", kTcpAndErrors, captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto tcp socket transparent 1 {} goto later_forwarded",
+                   marks.set(marks.forwarded, "ct"))});
+  auto arrived = hold::refusals(hold);
+  arrived.push_back(fmt::format("{} goto take_forwarded", hold.match(hold.held)));
+  text += nft_chain("arrived_forwarded", "", arrived);
+  text +=
+      nft_chain("later_forwarded", "", to_socket_or_again(spec, marks.forwarded, "take_forwarded"));
+  auto again = hold::to_socket(spec.ipv6, marks.set(marks.forwarded) + " ");
+  again.emplace_back("goto take_forwarded");
+  return text + nft_chain("again_forwarded", "", again);
+}
+
 std::string forwarded_chains(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
+  auto decide = forwarded_let_go(spec);
+  // To another client's mapping: the rules are for what lies beyond this machine.
+  decide.insert(decide.begin(),
+                fmt::format("meta l4proto udp fib daddr type local {} {} goto take_forwarded",
+                            marks.match(marks.egress, "socket"), marks.set(marks.forwarded, "ct")));
+  decide.push_back(marks.set(marks.forwarded, "ct"));
+  auto take = to_listener(spec, marks.set(marks.forwarded) + " ");
+  take.push_back(
+      fmt::format("meta l4proto {{ icmp, icmpv6 }} {} accept", marks.set(marks.forwarded)));
+  std::string datagrams =
+      nft_chain(kDatagramForwarded, "",
+                {fmt::format("{} goto take_forwarded", marks.match(marks.forwarded, "ct")),
+                 fmt::format("ct state {{ new, untracked }} goto {}", kNewForwarded)});
+  if (spec.hold) {
+    decide.emplace_back("meta l4proto udp goto take_forwarded");
+    hold_new(decide, spec.hold->marks);
+    return nft_chain("take_forwarded", "", take) + nft_chain(kNewForwarded, "", decide) +
+           datagrams + held_forwarded_chains(spec);
+  }
   // A SYN is judged first: where its connection's last life is still in TIME_WAIT, only tproxy
   // hands it to the listener (nf_tproxy_handle_time_wait4()).
   std::string text = nft_chain(
@@ -45,36 +120,61 @@ std::string forwarded_chains(const CaptureSpec& spec) {
        fmt::format("{} {} goto take_forwarded", kTcpAndErrors, captured(spec, marks.forwarded)),
        fmt::format("meta l4proto tcp socket transparent 1 {} goto take_forwarded",
                    marks.set(marks.forwarded, "ct"))});
-  text += nft_chain(kDatagramForwarded, "",
-                    {fmt::format("{} goto take_forwarded", marks.match(marks.forwarded, "ct")),
-                     fmt::format("ct state {{ new, untracked }} goto {}", kNewForwarded)});
-  auto decide = forwarded_let_go(spec);
-  decide.insert(decide.begin(),
-                fmt::format("meta l4proto udp fib daddr type local {} {} goto take_forwarded",
-                            marks.match(marks.egress, "socket"), marks.set(marks.forwarded, "ct")));
-  decide.push_back(marks.set(marks.forwarded, "ct"));
+  text += datagrams;
   decide.emplace_back("goto take_forwarded");
   text += nft_chain(kNewForwarded, "", decide);
-  auto take = to_listener(spec, marks.set(marks.forwarded) + " ");
-  take.push_back(
-      fmt::format("meta l4proto {{ icmp, icmpv6 }} {} accept", marks.set(marks.forwarded)));
   return text + nft_chain("take_forwarded", "", take);
+}
+
+std::string held_own_chains(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  const HoldMarks& hold = spec.hold->marks;
+  std::string text = nft_chain("hold_own", kHoldOwn,
+                               {fmt::format("{} return", marks.match(marks.egress)),
+                                fmt::format("{} goto {}", kTcpSyn, kNewOwn)});
+  // In a chain of its own priority: one of the type `route` looks whether it changed the mark
+  // itself before it has a packet routed again.
+  text += nft_chain(
+      "output", "route hook output priority mangle",
+      {fmt::format("{} return", marks.match(marks.egress)),
+       fmt::format("{} goto arrived_own", kTcpSyn),
+       fmt::format("meta l4proto udp goto {}", kDatagramOwn),
+       fmt::format("{} {} {}", kTcpAndErrors, captured(spec, marks.own), marks.set(marks.own))});
+  auto arrived = hold::refusals(hold);
+  arrived.push_back(
+      fmt::format("{} {}", hold.match(hold.held), hold::set_mark(hold, marks.own, true)));
+  text += nft_chain("arrived_own", "", arrived);
+  text += nft_chain("take_own", "", to_listener(spec, ""));
+  std::vector<std::string> arrives{fmt::format("{} goto take_own", kTcpSyn),
+                                   "meta l4proto udp goto take_own"};
+  std::ranges::move(to_socket_or_again(spec, marks.own, "take_own"), std::back_inserter(arrives));
+  text += nft_chain("own_arrives", "", arrives);
+  auto again = hold::to_socket(spec.ipv6, marks.set(marks.own) + " ");
+  again.push_back(marks.set(marks.own));
+  again.emplace_back("goto take_own");
+  return text + nft_chain("again_own", "", again);
 }
 
 std::string own_chains(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
+  auto decide = own_let_go(spec);
+  decide.push_back(marks.set(marks.own, "ct"));
+  const std::string datagrams =
+      nft_chain(kDatagramOwn, "",
+                {fmt::format("{} {} return", marks.match(marks.own, "ct"), marks.set(marks.own)),
+                 fmt::format("ct state new goto {}", kNewOwn)});
+  if (spec.hold) {
+    decide.push_back(fmt::format("meta l4proto udp {} return", marks.set(marks.own)));
+    hold_new(decide, spec.hold->marks);
+    return nft_chain(kNewOwn, "", decide) + datagrams + held_own_chains(spec);
+  }
   std::string text = nft_chain(
       "output", "route hook output priority mangle",
       {fmt::format("{} return", marks.match(marks.egress)),
        fmt::format("{} goto {}", kTcpSyn, kNewOwn),
        fmt::format("meta l4proto udp goto {}", kDatagramOwn),
        fmt::format("{} {} {}", kTcpAndErrors, captured(spec, marks.own), marks.set(marks.own))});
-  text +=
-      nft_chain(kDatagramOwn, "",
-                {fmt::format("{} {} return", marks.match(marks.own, "ct"), marks.set(marks.own)),
-                 fmt::format("ct state new goto {}", kNewOwn)});
-  auto decide = own_let_go(spec);
-  decide.push_back(marks.set(marks.own, "ct"));
+  text += datagrams;
   decide.push_back(marks.set(marks.own));
   text += nft_chain(kNewOwn, "", decide);
   return text + nft_chain("own_arrives", "", to_listener(spec, ""));
@@ -116,7 +216,7 @@ std::string closed_forwarded(const CaptureSpec& spec) {
       "forwarded", "",
       {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
        fmt::format("meta l4proto tcp {} reject with tcp reset", captured(spec, marks.forwarded)),
-       fmt::format("meta l4proto udp {} drop", captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto udp {} drop", marks.match(marks.forwarded, "ct")),
        fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
   decide.emplace_back("drop");
@@ -128,10 +228,9 @@ std::string closed_own(const CaptureSpec& spec) {
   std::string text = nft_chain(
       "output", "filter hook output priority mangle + 1",
       {fmt::format("{} return", marks.match(marks.egress)),
-       fmt::format("{} return", marks.match(marks.own)),
-       fmt::format("{} goto {}", kTcpSyn, kNewOwn),
+       fmt::format("{} return", match_own(spec)), fmt::format("{} goto {}", kTcpSyn, kNewOwn),
        fmt::format("meta l4proto tcp {} reject with tcp reset", captured(spec, marks.own)),
-       fmt::format("meta l4proto udp {} drop", captured(spec, marks.own)),
+       fmt::format("meta l4proto udp {} drop", marks.match(marks.own, "ct")),
        fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
   auto decide = own_let_go(spec);
   decide.emplace_back("drop");
@@ -145,14 +244,24 @@ std::string ruleset(const CaptureSpec& spec) {
   if (spec.keep_source) {
     arrivals.push_back(fmt::format("{} return", spec.marks.match(spec.marks.reply())));
   }
+  if (spec.hold) {
+    const std::string missed = spec.hold->marks.match(spec.hold->marks.missed);
+    if (spec.host) arrivals.push_back(fmt::format("iifname \"lo\" {} goto again_own", missed));
+    if (!spec.interfaces.empty()) arrivals.push_back(missed + " goto again_forwarded");
+  }
   if (spec.host) {
-    arrivals.push_back(
-        fmt::format("iifname \"lo\" {} goto own_arrives", spec.marks.match(spec.marks.own)));
+    arrivals.push_back(fmt::format("iifname \"lo\" {} goto own_arrives", match_own(spec)));
   }
   if (!spec.interfaces.empty()) {
     arrivals.push_back(fmt::format("iifname {} goto forwarded", interface_set(spec.interfaces)));
   }
   std::string text = nft_chain("prerouting", "filter hook prerouting priority mangle", arrivals);
+  if (spec.hold) {
+    // What the kernel lets pass by itself when the queue is full is sent again by its client.
+    text = nft_chain("missed", "filter hook prerouting priority mangle + 1",
+                     {spec.hold->marks.match(spec.hold->marks.missed) + " drop"}) +
+           hold::chains(*spec.hold) + text;
+  }
   if (!spec.interfaces.empty()) text += forwarded_chains(spec);
   if (spec.host) text += own_chains(spec);
   text += reply_chain(spec);
@@ -171,10 +280,11 @@ std::vector<RuleSpec> rules(const CaptureSpec& spec, std::uint32_t first_priorit
   std::vector<RuleSpec> out;
   const auto add = [&](Family family, std::uint32_t priority, std::uint32_t mark,
                        std::string in_interface) {
+    const bool with_worker = spec.hold && mark == spec.marks.own;
     out.push_back(RuleSpec{.family = family,
                            .priority = priority,
                            .mark = mark,
-                           .mask = spec.marks.mask,
+                           .mask = with_worker ? spec.hold->marks.mask : spec.marks.mask,
                            .in_interface = std::move(in_interface),
                            .table = table});
   };

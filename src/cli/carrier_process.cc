@@ -17,6 +17,7 @@
 #include <deque>
 #include <memory>
 
+#include "base/error_numbers.h"
 #include "base/error_record.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -108,6 +109,7 @@ class CarrierProcess {
   void finish();
 
  private:
+  [[nodiscard]] Result<void> check_hold() const;
   Result<void> start_proxy();
   Result<void> report_ready();
   [[nodiscard]] int watch_fd() const;
@@ -153,11 +155,13 @@ Result<void> CarrierProcess::set_up() {
   (void)raise_descriptor_limit();
   const bool through_proxy = options_.has("via");
   const HostNetwork host = look_at_host(through_proxy);
-  namespace_ = SHUNT_TRY(
-      CaptureNamespace::create({.host = host,
-                                .name_servers = loopback_name_servers(),
-                                .localhost_is_host = options_.has("allow-localhost"),
-                                .workers = std::min(worker_count(0), limits::kRunWorkers)}));
+  namespace_ =
+      SHUNT_TRY(CaptureNamespace::create({.host = host,
+                                          .name_servers = loopback_name_servers(),
+                                          .localhost_is_host = options_.has("allow-localhost"),
+                                          .workers = std::min(worker_count(0), limits::kRunWorkers),
+                                          .hold = options_.value("connect") != "early"}));
+  SHUNT_CHECK(check_hold());
   if (auto watch = HostNetworkWatch::create(host, through_proxy)) watch_ = std::move(*watch);
   processes_ = std::make_unique<NamespaceProcesses>(
       std::move(namespace_->diag_socket()), namespace_->door().network.get(), namespace_->holder());
@@ -168,15 +172,25 @@ Result<void> CarrierProcess::set_up() {
   return report_ready();
 }
 
+/// Only who asked for it is told.
+Result<void> CarrierProcess::check_hold() const {
+  const std::string& why_not = namespace_->why_not_held();
+  if (why_not.empty() || options_.value("connect") != "honest") return {};
+  return Failure(make_error(
+      Kind::unsupported, error_number::kNotHonest,
+      fmt::format("the command cannot be held until its servers have answered: {}", why_not),
+      "shunt doctor      (without --connect it is let in first where that is so)"));
+}
+
 Result<void> CarrierProcess::start_proxy() {
   auto rules = SHUNT_TRY(rules_of(options_));
+  // The namespace ends with the command, so nobody asks later what a fake address meant.
+  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
   traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark));
   traffic_.start_log(options_.has("json"), traffic_descriptor(options_), processes_.get());
   ProxyOptions proxy = traffic_.proxy_options(options_);
   proxy.workers = std::move(namespace_->listeners().workers);
   proxy.method = CaptureMethod::tproxy;
-  // The namespace ends with the command, so nobody asks later what a fake address meant.
-  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
   proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
   proxy.processes = processes_.get();
   proxy.own_listeners = namespace_->listeners().own;

@@ -55,7 +55,8 @@ constinit const Command kCheckCommand = {
         "Reads FILE (default /etc/shunt/shunt.toml) as `shunt serve` would, with the lists, "
         "databases and trusted certificates that it names, and prints every mistake with its "
         "place. Warns of rules that "
-        "can never match, of ways out that no rule leads to, of secrets that other users can read, "
+        "can never match, of keys without effect, of ways out that no rule leads to, of secrets "
+        "that other users can read, "
         "and of listeners where anybody may say who the client is.\n\n"
         "Exits with 3 when there are mistakes, with 0 otherwise. Needs no privilege and changes "
         "nothing.",

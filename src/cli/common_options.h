@@ -11,6 +11,7 @@
 
 namespace shunt::cli {
 
+inline constexpr std::string_view kConnectModes[] = {"honest", "early"};
 inline constexpr std::string_view kDnsModes[] = {"system", "remote", "fake-ip"};
 
 inline constexpr std::array kTrafficOptions = std::to_array<Option>({
@@ -30,6 +31,12 @@ inline constexpr std::array kTrafficOptions = std::to_array<Option>({
      .help = "what happens to a connection: 'host *.corp.example -> via', 'port 25 -> reject', …; "
              "the first that matches decides (docs/rules.md)",
      .repeatable = true},
+    {.name = "connect",
+     .type = ValueType::choice,
+     .value = "WHEN",
+     .help = "when a client's connect() succeeds: when its server has answered (honest; without "
+             "this option, where that works), or at once (early; docs/honest_connect.md)",
+     .choices = kConnectModes},
     {.name = "server-first",
      .type = ValueType::count,
      .value = "PORT",

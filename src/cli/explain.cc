@@ -16,6 +16,7 @@
 #include "cli/dns_setup.h"
 #include "cli/explain_fake.h"
 #include "cli/explain_report.h"
+#include "cli/let_in_first.h"
 #include "cli/output.h"
 #include "config/config.h"
 
@@ -42,11 +43,17 @@ constexpr Option kOptions[] = {
     {.name = "in",
      .type = ValueType::interface,
      .value = "IFACE",
-     .help = "the interface that it arrives on"},
+     .help = "the interface that it arrives on; without it, the one in the client's network"},
     {.name = "listener",
      .type = ValueType::text,
      .value = "NAME",
      .help = "it arrives at [listen.NAME]; DEST is where a PROXY header says, or left out"},
+    {.name = "client-port",
+     .type = ValueType::count,
+     .value = "PORT",
+     .help = "the port that it is sent from",
+     .minimum = 1,
+     .maximum = 65'535},
     {.name = "host",
      .type = ValueType::text,
      .value = "NAME",
@@ -136,6 +143,7 @@ Result<int> run_explain(const Options& options) {
                 .host = options.value("host"),
                 .process = options.value("process"),
                 .interface = options.value("in"),
+                .client_port = static_cast<std::uint16_t>(options.count("client-port")),
                 .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp}));
   const auto fake = SHUNT_TRY(name_fake_destination(checked->config.dns, fake_state_file(), facts));
   std::optional<CaptureAnswer> captured;
@@ -145,19 +153,27 @@ Result<int> run_explain(const Options& options) {
     const bool any_lan = complete_lan(capture);
     capture.options.own_dns =
         takes_own_dns(checked->config.dns, *checked->rules, capture.options.host);
-    const auto addresses = list_addresses();
-    captured = capture_of(facts, capture.options, any_lan,
-                          addresses ? *addresses : std::vector<InterfaceAddress>{});
+    const auto addresses = list_addresses().value_or(std::vector<InterfaceAddress>{});
+    infer_interface(facts, capture.options, addresses);
+    captured = capture_of(facts, capture.options, any_lan, addresses);
   }
   FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
   // Where shunt answers queries itself, all rules are its own to decide.
   if (checked->config.dns.mode != DnsMode::system) answer.in_kernel = false;
+  std::string client;
+  const bool by_gateway = captured && captured->captured && !captured->by_listener;
+  if (by_gateway && !answer.in_kernel && facts.protocol == Protocol::tcp) {
+    const std::string reason = let_in_first_because(*checked, answer, facts);
+    client = reason.empty() ? "waits until its server has answered"
+                            : fmt::format("is let in first: {}", reason);
+  }
   const ExplainedFlow flow{.rules = *checked->rules,
                            .facts = facts,
                            .answer = answer,
                            .with_capture = captured.has_value(),
                            .sniff_wait_ms = checked->config.limits.sniff_wait_ms,
-                           .fake = fake};
+                           .fake = fake,
+                           .client = std::move(client)};
   SHUNT_CHECK(print(options.has("json") ? explain_json(flow) : explain_text(flow)));
   return 0;
 }

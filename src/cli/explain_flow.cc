@@ -11,11 +11,14 @@
 #include <charconv>
 #include <ctime>
 #include <utility>
+#include <vector>
 
 #include "base/error_numbers.h"
+#include "cli/place.h"
 #include "dns/message.h"
 #include "kernel/local_destination.h"
 #include "net/network.h"
+#include "net/resolved.h"
 #include "net/socket.h"
 #include "policy/kernel_rules.h"
 #include "rule/values.h"
@@ -60,15 +63,12 @@ Result<Address> resolve(const std::string& host) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const int failure = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  std::optional<Endpoint> first;
+  std::vector<Endpoint> endpoints;
   if (failure == 0) {
-    sockaddr_storage storage{};
-    std::copy_n(reinterpret_cast<const char*>(found->ai_addr), found->ai_addrlen,
-                reinterpret_cast<char*>(&storage));
-    first = Endpoint::from(storage);
+    endpoints = resolved_endpoints(found, 1);
     ::freeaddrinfo(found);
   }
-  if (first) return first->address;
+  if (!endpoints.empty()) return endpoints.front().address;
   return Failure(make_error(Kind::runtime,
                             fmt::format("{} has no address: {}", host, ::gai_strerror(failure)),
                             fmt::format("shunt explain ADDRESS --host {}", host)));
@@ -96,6 +96,23 @@ Result<void> add_name(Facts& facts, const std::string& host) {
                 .name = *std::move(name),
                 .source = NameSource::tls_sni,
                 .verified = false};
+  return {};
+}
+
+Result<void> check_question(const FlowQuestion& question) {
+  const auto conflict = [](std::string message, std::string help) {
+    return Failure(make_error(Kind::usage, error_number::kOptionConflict, std::move(message),
+                              std::move(help)));
+  };
+  const bool own = question.client.empty();
+  if (own && !question.interface.empty()) {
+    return conflict("what arrives on an interface has a client",
+                    fmt::format("--client ADDRESS --in {}", question.interface));
+  }
+  if (!own && !question.process.empty()) {
+    return conflict("the process of a client is on the client's machine, and never known here",
+                    "--client or --process, not both");
+  }
   return {};
 }
 
@@ -189,11 +206,7 @@ std::string stays_here(const Facts& facts, bool own, const GatewayOptions& captu
 
 Result<Facts> facts_of(const FlowQuestion& question) {
   const Target target = SHUNT_TRY(target_of(question.destination));
-  if (!question.interface.empty() && question.client.empty()) {
-    return Failure(make_error(Kind::usage, error_number::kOptionConflict,
-                              "what arrives on an interface has a client",
-                              fmt::format("--client ADDRESS --in {}", question.interface)));
-  }
+  SHUNT_CHECK(check_question(question));
   Facts facts;
   facts.protocol = question.protocol;
   facts.destination = {.address = SHUNT_TRY(resolve(target.host)), .port = target.port};
@@ -204,16 +217,36 @@ Result<Facts> facts_of(const FlowQuestion& question) {
   } else {
     const auto client = Address::parse(question.client);
     if (!client) {
-      return Failure(make_error(Kind::usage, error_number::kBadValue,
-                                fmt::format("\"{}\" is no IP address", question.client)));
+      Error error = make_error(Kind::usage, error_number::kBadValue,
+                               fmt::format("--client \"{}\" is no IP address", question.client));
+      error.place = point_at_value("explain", "client", question.client);
+      return Failure(std::move(error));
     }
     facts.client.address = *client;
   }
+  facts.client.port = question.client_port;
   if (!question.interface.empty()) facts.interface = question.interface;
   const bool named = !Address::parse(target.host);
   SHUNT_CHECK(add_name(facts, question.host.empty() && named ? target.host : question.host));
   add_process(facts, question);
   return facts;
+}
+
+void infer_interface(Facts& facts, const GatewayOptions& capture,
+                     std::span<const InterfaceAddress> addresses) {
+  if (facts.interface) return;
+  std::uint8_t longest = 0;
+  for (const InterfaceAddress& entry : addresses) {
+    const Address& client = facts.client.address;
+    const bool near = entry.address.family() == client.family() && entry.prefix_length > longest &&
+                      Network::of(entry.address, entry.prefix_length).contains(client);
+    if (!near) continue;
+    longest = entry.prefix_length;
+    facts.interface = entry.interface;
+  }
+  if (!facts.interface && capture.interfaces.size() == 1) {
+    facts.interface = capture.interfaces.front();
+  }
 }
 
 CaptureAnswer capture_of(const Facts& facts, const GatewayOptions& capture, bool any_lan,
@@ -256,10 +289,13 @@ CaptureAnswer arrival_at(const PlainListener& listener, const Facts& facts) {
   if (!(facts.protocol == Protocol::tcp ? listener.tcp : listener.udp)) {
     out.captured = false;
     out.why = fmt::format("the listener {} does not take that protocol", listener.name);
+    out.goes = "nowhere: nothing listens there";
   } else if (!listener.to && ends_on_this_machine(facts.destination.address)) {
     out.captured = false;
     out.why = fmt::format("no PROXY header at the listener {} may lead to this machine itself",
                           listener.name);
+    out.goes = facts.protocol == Protocol::tcp ? "nowhere: it is reset, no rule is asked"
+                                               : "nowhere: it is dropped, no rule is asked";
   } else {
     out.why = fmt::format("it arrives at the listener {}", listener.name);
   }
@@ -272,7 +308,11 @@ FlowAnswer explain_flow(const Ruleset& rules, const Facts& facts,
                     .now = explain(rules, facts, Wait::possible),
                     .at_last = explain(rules, facts, Wait::over)};
   const std::uint32_t rule = answer.at_last.decision.rule;
-  answer.in_kernel = !answer.capture.by_listener && !answer.now.decision.needs.any() && rule != 0 &&
+  answer.untold = std::ranges::any_of(answer.at_last.rules, [](const RuleExplanation& one) {
+    return one.outcome == RuleExplanation::Outcome::undecided;
+  });
+  answer.in_kernel = !answer.capture.by_listener && !answer.untold &&
+                     !answer.now.decision.needs.any() && rule != 0 &&
                      kernel_leaves(rules, facts, rule);
   return answer;
 }

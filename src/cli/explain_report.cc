@@ -36,8 +36,9 @@ std::string row(std::string_view name, std::string_view text) {
 }
 
 std::string flow_title(const Facts& facts) {
-  std::string text = fmt::format("{} {} from {}", protocol_name(facts.protocol),
-                                 facts.destination.text(), facts.client.address.text());
+  std::string text =
+      fmt::format("{} {} from {}", protocol_name(facts.protocol), facts.destination.text(),
+                  facts.client.port == 0 ? facts.client.address.text() : facts.client.text());
   if (facts.interface && facts.interface->empty()) text += ", this machine";
   if (facts.interface && !facts.interface->empty()) text += ", in on " + *facts.interface;
   if (facts.name.state == FactState::known) text += ", host " + facts.name.name;
@@ -50,9 +51,11 @@ std::string moment(const ExplainedFlow& flow) {
   const Needs needs = flow.answer.now.decision.needs;
   if (flow.answer.in_kernel) return "in the kernel: the flow never reaches shunt";
   if (!needs.any()) return "by shunt, at once";
-  if (!needs.first_bytes()) return fmt::format("by shunt, when {} is known", needs_text(needs));
-  return fmt::format("by shunt, when {} is known, or after {}; the client is let in first",
-                     needs_text(needs), format_duration_ms(flow.sniff_wait_ms));
+  if (!needs.first_bytes()) return fmt::format("by shunt, once it knows {}", needs_text(needs));
+  return fmt::format("by shunt, once it knows {}, or after {}; {}", needs_text(needs),
+                     format_duration_ms(flow.sniff_wait_ms),
+                     flow.facts.protocol == Protocol::tcp ? "the client is let in first"
+                                                          : "its datagrams wait meanwhile");
 }
 
 std::string fake_text(const ExplainedFlow& flow) {
@@ -66,21 +69,28 @@ bool leads_nowhere(const ExplainedFlow& flow) { return flow.fake && flow.fake->n
 struct RuleRow {
   std::string number;
   std::string_view outcome;
-  std::string why;
+  std::string why;  ///< escaped
 };
+
+/// What the question leaves out, as an option.
+std::string_view option_for(std::string_view term) {
+  return term.contains("client-port") ? " (--client-port PORT)" : " (--in IFACE)";
+}
 
 RuleRow rule_row(const Ruleset& rules, const RuleExplanation& rule) {
   RuleRow out{.number = fmt::format("rule {}", rule.rule), .outcome = "no", .why = {}};
   if (rule.outcome == Outcome::matched) {
     out.outcome = "yes";
-    out.why = rules.rule(rule.rule).text;
+    out.why = as_written(rules.rule(rule.rule).text);
   } else if (rule.term.empty()) {
     out.why = "nothing ties the name to the address";
   } else if (rule.outcome == Outcome::undecided) {
     out.outcome = "?";
-    out.why = fmt::format("{}: waits for {}", rule.term, needs_text(rule.needs));
+    out.why = as_written(rule.term) + (rule.needs.any()
+                                           ? fmt::format(": waits for {}", needs_text(rule.needs))
+                                           : fmt::format(": not told{}", option_for(rule.term)));
   } else {
-    out.why = fmt::format("{}: the flow has {}", rule.term, rule.seen);
+    out.why = fmt::format("{}: it is {}", as_written(rule.term), escaped(rule.seen));
   }
   return out;
 }
@@ -94,8 +104,7 @@ std::string rule_table(const Ruleset& rules, const Explanation& explanation) {
   }
   std::string text;
   for (const RuleRow& one : rows) {
-    std::string line =
-        fmt::format("  {:<{}}  {:<3}  {}", one.number, width, one.outcome, escaped(one.why));
+    std::string line = fmt::format("  {:<{}}  {:<3}  {}", one.number, width, one.outcome, one.why);
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
@@ -140,7 +149,7 @@ std::string needs_json(Needs needs) {
 
 std::string explain_text(const ExplainedFlow& flow) {
   const FlowAnswer& answer = flow.answer;
-  const bool open = answer.now.decision.needs.any();
+  const bool open = answer.now.decision.needs.any() || answer.untold;
   const std::uint32_t rule = answer.at_last.decision.rule;
   std::string text = row("flow", flow_title(flow.facts));
   if (flow.fake) text += row("fake", fake_text(flow));
@@ -149,7 +158,7 @@ std::string explain_text(const ExplainedFlow& flow) {
                 fmt::format("{}: {}", answer.capture.captured ? "yes" : "no", answer.capture.why));
   }
   if (!answer.capture.captured) {
-    return text + row("goes", "as if shunt were not there; no rule is asked");
+    return text + row("goes", answer.capture.goes);
   }
   if (leads_nowhere(flow)) return text + row("goes", "nowhere: it is refused, no rule is asked");
   text += row("decided", moment(flow));
@@ -158,6 +167,7 @@ std::string explain_text(const ExplainedFlow& flow) {
   if (answer.at_last.decision.name_mismatch) {
     text += row("", "the name alone does not permit it: nothing ties it to the address");
   }
+  if (!flow.client.empty()) text += row("client", flow.client);
   return text + (answer.now.rules.empty() ? "" : "\n") + rule_table(flow.rules, answer.now);
 }
 
@@ -182,6 +192,7 @@ std::string explain_json(const ExplainedFlow& flow) {
     const std::uint32_t rule = answer.at_last.decision.rule;
     out += fmt::format(R"(,"rule":{},"in_kernel":{})", rule, answer.in_kernel);
     string("action", flow.rules.verdict_text(rule));
+    string("client", flow.client);
     out += fmt::format(R"(,"waits_for":[{}],"rules":[{}])", needs_json(answer.now.decision.needs),
                        rules_json(answer.now));
   }

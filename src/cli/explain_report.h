@@ -17,6 +17,8 @@ struct ExplainedFlow {
   bool with_capture = true;  ///< false: only rules were asked about
   std::uint32_t sniff_wait_ms = 0;
   std::optional<FakeDestination> fake = {};  ///< what its destination stands for
+  /// When a captured client is let in, for people; "": that is not asked.
+  std::string client = {};
 };
 
 /// A table for people, each line escaped.

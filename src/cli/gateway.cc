@@ -149,6 +149,7 @@ Result<int> run_gateway(const Options& options) {
 
   log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
   say_method(request.capture.method, capture.method());
+  say_connect(capture.why_not_held());
   if (const std::string rules = rules_text(*request.rules); !rules.empty()) {
     log(LogLevel::info, rules);
   }

@@ -133,6 +133,7 @@ Result<GatewayRequest> gateway_request(const Options& options) {
                                    .masquerade = options.has("masquerade"),
                                    .closed = options.value("on-exit") == "closed",
                                    .method = method_choice(options.value("method")),
+                                   .connect = connect_mode_of(options.value("connect")),
                                    .exclusions = SHUNT_TRY(exclusions(options)),
                                    .kernel_rules = kernel_decisions(*request.rules),
                                    .workers = worker_count(options.count("workers")),
@@ -140,7 +141,18 @@ Result<GatewayRequest> gateway_request(const Options& options) {
   const DnsConfig dns = SHUNT_TRY(dns_config(options));
   SHUNT_CHECK(check_own_lookups(options, dns));
   decide_all_in_proxy(dns, request);
-  return with_lan(std::move(request), options.values("interface"));
+  const auto named = options.values("interface");
+  auto made = with_lan(std::move(request), named);
+  if (made) return made;
+  Error error = std::move(made).error();
+  const auto meant = std::ranges::find_if(named, [&](const std::string& name) {
+    return error.message.contains(fmt::format("\"{}\"", name)) || error.message.ends_with(name);
+  });
+  if (error.number == error_number::kNoSuchInterface && meant != named.end()) {
+    error.kind = Kind::usage;
+    error.place = point_at_value(options.command().name, "interface", *meant);
+  }
+  return Failure(std::move(error));
 }
 
 Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {

@@ -26,6 +26,12 @@ void say_method(MethodChoice choice, const MethodDecision& decision) {
       "beside the proxy");
 }
 
+void say_connect(const std::string& why_not) {
+  if (why_not.empty()) return;
+  log(LogLevel::info,
+      fmt::format("clients are let in before their server has answered: {}", why_not));
+}
+
 void warn_of_private_sources(const GatewayRequest& request) {
   if (request.lan.empty() || request.capture.masquerade) return;
   const auto addresses = list_addresses();

@@ -16,6 +16,10 @@ namespace shunt::cli {
 /// Logs how the traffic is captured, and what is not.
 void say_method(MethodChoice choice, const MethodDecision& decision);
 
+/// Logs when clients are let in, unless that is as they asked for. `why_not` of
+/// GatewayCapture::why_not_held().
+void say_connect(const std::string& why_not);
+
 /// What is not captured leaves as the kernel forwards it: with the client's own address.
 void warn_of_private_sources(const GatewayRequest& request);
 

@@ -2,9 +2,11 @@
 #include "cli/host_checks.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <fstream>
 #include <optional>
@@ -19,6 +21,7 @@
 #include "kernel/features.h"
 #include "kernel/instance.h"
 #include "kernel/nft.h"
+#include "kernel/packet_queue.h"
 #include "kernel/policy_route.h"
 #include "kernel/sweep.h"
 #include "kernel/sysctl.h"
@@ -35,9 +38,46 @@ constexpr std::uint32_t kFewPorts = 10'000;
 
 /// Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
 /// user may not open /dev/net/tun is no lack.
-State state_of(const Feature& feature, bool tun, bool privileged) {
+/// Without what holds connections (kHolding) clients are let in first.
+State state_of(const Feature& feature, bool optional) {
   if (feature.available) return State::works;
-  return tun && !privileged ? State::note : State::lacks;
+  return optional ? State::note : State::lacks;
+}
+
+constexpr std::array kHolding = {FeatureId::queue_expression, FeatureId::queue_target,
+                                 FeatureId::packet_queue, FeatureId::early_reject};
+
+/// How clients are held until their server has answered, in one line.
+void add_honest_connect(std::vector<Finding>& out, const Features& features) {
+  const Marks example{
+      .mask = 0xff00'0000, .forwarded = 1U << 24, .own = 2U << 24, .egress = 3U << 24};
+  GatewayOptions asked;
+  asked.host = true;
+  const auto hold = decide_hold(asked, CaptureMethod::tproxy, &features, example);
+  Finding finding{.state = State::works, .name = "honest-connect", .detail = {}, .fix = {}};
+  if (hold && hold->spec) {
+    finding.detail = fmt::format(
+        "clients wait until their server has answered, by {}",
+        hold->spec->by_target ? "the target NFQUEUE of iptables" : "queues of nftables");
+  } else {
+    finding.state = State::note;
+    finding.detail = fmt::format("clients are let in before their server has answered: {}",
+                                 hold ? hold->why_not : hold.error().text());
+  }
+  out.push_back(std::move(finding));
+}
+
+/// Who else reads queues: rules of theirs may queue what shunt queues.
+void add_foreign_queues(std::vector<Finding>& out) {
+  const auto numbers = queues_in_use();
+  const auto live = live_instances();
+  if (numbers.empty() || (live && !live->empty())) return;
+  out.push_back(
+      {.state = State::note,
+       .name = "foreign-queues",
+       .detail = fmt::format("others read the packet queues {}; shunt takes other numbers",
+                             fmt::join(numbers, ", ")),
+       .fix = ""});
 }
 
 void add_keep_source(std::vector<Finding>& out, const Features& features) {
@@ -55,11 +95,14 @@ void add_features(std::vector<Finding>& out) {
   const Features features = probe_features();
   for (const Feature& feature : features.all) {
     const bool tun = &feature == &features[FeatureId::tun_device];
-    out.push_back({.state = state_of(feature, tun, privileged),
+    const bool holding =
+        std::ranges::any_of(kHolding, [&](FeatureId id) { return &feature == &features[id]; });
+    out.push_back({.state = state_of(feature, holding || (tun && !privileged)),
                    .name = std::string(feature.name),
                    .detail = feature.reason,
                    .fix = feature.fix});
   }
+  add_honest_connect(out, features);
   add_keep_source(out, features);
 }
 
@@ -273,6 +316,7 @@ std::vector<Finding> examine_host() {
   add_live_instances(out);
   add_leftovers(out);
   add_foreign_tables(out);
+  add_foreign_queues(out);
   add_forwarding(out);
   add_reverse_path(out);
   add_resolver(out);

@@ -8,22 +8,9 @@
 #include <cstdlib>
 
 #include "base/units.h"
+#include "cli/place.h"
 
 namespace shunt::cli {
-namespace {
-
-std::string shell_quoted(std::string_view word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
-    return std::string(word);
-  }
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
-}  // namespace
 
 std::vector<const Option*> all_options(const Command& command) {
   std::vector<const Option*> all;

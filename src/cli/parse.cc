@@ -17,13 +17,6 @@ namespace {
 
 std::string dashed(const Option& option) { return fmt::format("--{}", option.name); }
 
-/// As it would be typed, unlike format_duration_ms(): "1m", not "1 min 0 s".
-std::string typed_duration(std::uint32_t ms) {
-  if (ms % 3'600'000 == 0 && ms != 0) return fmt::format("{}h", ms / 3'600'000);
-  if (ms % 60'000 == 0 && ms != 0) return fmt::format("{}m", ms / 60'000);
-  return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
-}
-
 /// Why `value` is none for `option`, without a place; nothing when it is one.
 std::optional<Error> check_value(const Option& option, std::string_view value) {
   const auto refuse = [&](std::string_view why, std::string help) {
@@ -147,7 +140,8 @@ class Parser {
     if (!there || (next.size() > 1 && next.front() == '-')) {
       std::string help = fmt::format("{} {}", dashed(option), option.value);
       if (there)
-        help += fmt::format("      (a value that begins with a dash: {}={})", dashed(option), next);
+        help += fmt::format("      (a value that begins with a dash: {}={})", dashed(option),
+                            shell_quoted(next));
       return mistake(error_number::kMissingValue, fmt::format("{} needs a value", dashed(option)),
                      std::move(help), whole(at_));
     }

@@ -29,4 +29,22 @@ std::string point_at(std::string_view command, std::span<const std::string_view>
   return fmt::format("{}\n{}", lines.text, lines.carets);
 }
 
+std::string shell_quoted(std::string_view word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(word);
+  }
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string point_at_value(std::string_view command, std::string_view option,
+                           std::string_view value) {
+  const std::string dashed = fmt::format("--{}", option);
+  const std::string_view arguments[] = {dashed, value};
+  return point_at(command, arguments, {.argument = 1, .first = 0, .length = value.size()});
+}
+
 }  // namespace shunt::cli

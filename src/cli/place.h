@@ -24,4 +24,11 @@ struct Span {
 std::string point_at(std::string_view command, std::span<const std::string_view> arguments,
                      const Span& span, std::string_view remark = {});
 
+/// As one word of a shell's, in quotes where it needs them.
+std::string shell_quoted(std::string_view word);
+
+/// The same where all that is left of the command line is an option and its value, which is marked.
+std::string point_at_value(std::string_view command, std::string_view option,
+                           std::string_view value);
+
 }  // namespace shunt::cli

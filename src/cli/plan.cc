@@ -63,8 +63,10 @@ Result<int> print_plan(const GatewayRequest& request) {
   }
   TableMarks table_marks(allotment.table_mask);
   SHUNT_CHECK(table_marks.assign(leaving.tables));
+  const HoldDecision hold = SHUNT_TRY(decide_hold(
+      request.capture, decision.method, privileged ? &features : nullptr, allotment.marks));
   const auto plan = plan_gateway(request.capture, decision.method, allotment,
-                                 SHUNT_TRY(free_port()), ipv6, table_marks);
+                                 SHUNT_TRY(free_port()), ipv6, table_marks, hold.spec);
   std::string text;
   for (const PlainListener& listener : request.listeners) {
     text += fmt::format("# listens on {}\n", listener.text());
@@ -84,6 +86,10 @@ Result<int> print_plan(const GatewayRequest& request) {
     text +=
         "# without CAP_NET_ADMIN nothing could be tried: the method, the marks and the names "
         "may differ\n";
+  }
+  if (!hold.why_not.empty()) {
+    text +=
+        fmt::format("# clients are let in before their server has answered: {}\n", hold.why_not);
   }
   if (captures) {
     text += fmt::format("# port {}: the listeners'; free now, chosen again at the start\n",

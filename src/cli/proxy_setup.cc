@@ -12,8 +12,10 @@
 #include "base/error_numbers.h"
 #include "base/terminal.h"
 #include "cli/options.h"
+#include "cli/place.h"
 #include "cli/rule_options.h"
 #include "egress/direct.h"
+#include "egress/race.h"
 #include "egress/way_out_url.h"
 
 namespace shunt::cli {
@@ -38,8 +40,10 @@ Result<std::vector<Address>> resolvers_of(const Options& options) {
   for (const std::string& text : options.values("trust-dns")) {
     const auto address = Address::parse(text);
     if (!address) {
-      return Failure(make_error(Kind::usage, error_number::kBadValue,
-                                fmt::format("--trust-dns: \"{}\" is no IP address", text)));
+      Error error = make_error(Kind::usage, error_number::kBadValue,
+                               fmt::format("--trust-dns: \"{}\" is no IP address", text));
+      error.place = point_at_value(options.command().name, "trust-dns", text);
+      return Failure(std::move(error));
     }
     resolvers.push_back(*address);
   }
@@ -78,6 +82,7 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
   proxy.udp = {.mapping = nat_mapping(options.value("udp-mapping")),
                .filtering = nat_filtering(options.value("udp-filtering"))};
   proxy.idle_timeout_ms = options.duration_ms("idle-timeout");
+  proxy.other_descriptors = race_descriptors(way_out->proxies().size());
   return proxy;
 }
 

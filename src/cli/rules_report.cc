@@ -6,7 +6,7 @@
 #include <charconv>
 #include <ctime>
 
-#include "base/escape.h"
+#include "base/caret.h"
 #include "observe/shown.h"
 
 namespace shunt::cli {
@@ -35,7 +35,7 @@ std::string text_line(const Ruleset& rules, std::uint32_t rule, const RuleHits& 
                                : fmt::format("{}: {}", rule, shortened(rules.rule(rule).text));
   return fmt::format("{:>12} {:>12}  {}  {}", hits.total,
                      kernel ? std::to_string(hits.kernel) : "-",
-                     time_text(hits.since, "%Y-%m-%d %H:%M:%S", false), escaped(what));
+                     time_text(hits.since, "%Y-%m-%d %H:%M:%S", false), as_written(what));
 }
 
 std::string json_line(const Ruleset& rules, std::uint32_t rule, const RuleHits& hits) {

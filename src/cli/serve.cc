@@ -160,6 +160,7 @@ Result<void> serve(Service& service, const StopSignals& signals) {
   if (request.capture.captures()) {
     log(LogLevel::info, fmt::format("capturing {}", request.captured_text()));
     say_method(request.capture.method, service.capture().method());
+    say_connect(service.capture().why_not_held());
     warn_of_private_sources(request);
   }
   for (const PlainListener& listener : request.listeners) {

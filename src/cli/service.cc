@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <set>
+#include <iterator>
 #include <utility>
 
 #include "base/error_numbers.h"
@@ -15,6 +15,8 @@
 #include "cli/dns_setup.h"
 #include "cli/kernel_decisions.h"
 #include "cli/proxy_loop.h"
+#include "cli/rules_change.h"
+#include "egress/race.h"
 #include "policy/hit_counters.h"
 
 namespace shunt::cli {
@@ -22,28 +24,6 @@ namespace {
 
 std::string counted(std::size_t count, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
-std::multiset<std::string> texts_of(const Ruleset& rules) {
-  std::multiset<std::string> texts;
-  for (std::uint32_t number = 1; number <= rules.size(); ++number) {
-    texts.insert(rules.rule(number).text);
-  }
-  return texts;
-}
-
-/// How many rules of `a` have no like in `b`.
-std::size_t only_in(const std::multiset<std::string>& a, const std::multiset<std::string>& b) {
-  std::vector<std::string> out;
-  std::ranges::set_difference(a, b, std::back_inserter(out));
-  return out.size();
-}
-
-std::string change_text(const Ruleset& before, const Ruleset& after) {
-  const auto old_texts = texts_of(before);
-  const auto new_texts = texts_of(after);
-  return fmt::format("{} new, {} gone", only_in(new_texts, old_texts),
-                     only_in(old_texts, new_texts));
 }
 
 Error restart_error(const std::vector<std::string>& keys) {
@@ -106,6 +86,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.host != capture.host, "capture.host");
   differs(old_capture.loopback != capture.loopback, "capture.loopback");
   differs(old_capture.method != capture.method, "capture.method");
+  differs(old_capture.connect != capture.connect, "capture.connect");
   differs(old_capture.closed != capture.closed, "capture.on-exit");
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
   differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
@@ -138,13 +119,19 @@ Result<void> Service::start() {
   const Config& config = checked_.config;
   capture_ = std::make_unique<GatewayCapture>(SHUNT_TRY(GatewayCapture::create(request_.capture)));
   traffic_.loop_guard = std::make_shared<LoopGuard>();
-  SHUNT_CHECK(traffic_.open_log_file(config.log.to));
+  if (auto opened = traffic_.open_log_file(config.log.to); !opened) {
+    Error error = std::move(opened).error();
+    error.place = config.source->error_at(config.log_place, 0, {}).place;
+    return Failure(std::move(error));
+  }
   auto made = SHUNT_TRY(make(checked_));
+  // Its names are looked up now: once traffic is captured, so are shunt's own queries.
+  checker_ = SHUNT_TRY(HealthChecker::create(made.ways_out.groups));
   ways_out_ = std::move(made.ways_out);
   traffic_.policy = std::move(made.policy);
   warnings_ =
       look_for_oddities();  // who listens at a proxy's port is best seen with all privileges
-  auto dns = SHUNT_TRY(set_up_dns(dns_config(config), capture_->method().method));
+  dns_ = SHUNT_TRY(set_up_dns(dns_config(config), capture_->method().method));
   kept_ = SHUNT_TRY(give_up_privileges(needs_of(checked_)));
   traffic_.start_log(config.log.json, STDOUT_FILENO, nullptr);
   if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
@@ -160,7 +147,12 @@ Result<void> Service::start() {
   options.udp = config.udp;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
-  options.dns = std::move(dns);
+  options.dns = dns_;
+  std::size_t proxies = 0;
+  for (const auto& [name, way_out] : ways_out_.by_name) {
+    proxies = std::max(proxies, way_out->proxies().size());
+  }
+  options.other_descriptors = checker_->most_descriptors() + race_descriptors(proxies);
   options.workers = capture_->take_listeners();
   SHUNT_CHECK(open_plain_listeners(request_.listeners, options.workers, capture_->egress_mark()));
   options.method = capture_->method().method;
@@ -175,21 +167,21 @@ Result<void> Service::start() {
 // the way back to a kept address. Clients wait in the listeners' queues until then.
 Result<std::vector<std::string>> Service::install() {
   auto problems = SHUNT_TRY(capture_->install());
-  checker_ = SHUNT_TRY(HealthChecker::create(ways_out_.groups));
-  checker_->start();
+  SHUNT_CHECK(checker_->start());
+  checker_->begin();
   proxy_ = SHUNT_TRY(Proxy::start(std::move(options_)));
   return problems;
 }
 
 Result<Service::Made> Service::make(const CheckedConfig& checked) const {
-  SHUNT_CHECK(capture_->mark_tables(leaving_options(checked.config).tables));
+  const TableMarks marks = SHUNT_TRY(capture_->marks_with(leaving_options(checked.config).tables));
   const WayOutContext context{
       .options = {.mark = capture_->egress_mark(),
                   .observer = traffic_.loop_guard.get(),
                   .connect_timeout_ms = checked.config.limits.connect_timeout_ms,
                   .kept_mark = capture_->kept_source_mark()},
-      .own_mark_bits = own_mark_bits(),
-      .table_marks = capture_->table_marks().by_table()};
+      .own_mark_bits = own_mark_bits(marks),
+      .table_marks = marks.by_table()};
   auto made = SHUNT_TRY(make_ways_out(checked.config.ways_out, context));
   auto policy = policy_of(checked, made, traffic_.policy.get());
   return Made{.ways_out = std::move(made), .policy = std::move(policy)};
@@ -203,22 +195,44 @@ std::expected<void, Mistakes> Service::replace_policy(const CheckedConfig& check
   }
   proxy_->replace_policy(policy, live);
   earlier_policies_.emplace_back(traffic_.policy);
+  may_retire_ = true;
+  last_trouble_.clear();
   traffic_.policy = std::move(policy);
   refused_files_.clear();
   return {};
 }
 
+void Service::keep_names_real(std::initializer_list<const Config*> configs) {
+  if (dns_ == nullptr) return;
+  std::vector<std::string> names;
+  for (const Config* config : configs) {
+    std::ranges::copy(dns_config(*config).real, std::back_inserter(names));
+  }
+  dns_->real->replace(std::move(names));
+}
+
 std::expected<void, Mistakes> Service::apply(CheckedConfig checked, Proxy::LiveFlows live) {
+  keep_names_real({&checked_.config, &checked.config});
+  auto applied = apply_by_real_names(std::move(checked), live);
+  keep_names_real({&checked_.config});  // the new one's, or still the old one's
+  return applied;
+}
+
+std::expected<void, Mistakes> Service::apply_by_real_names(CheckedConfig checked,
+                                                           Proxy::LiveFlows live) {
   auto made = make(checked);
   if (!made) return std::unexpected(Mistakes{std::move(made).error()});
   auto checker = HealthChecker::create(made->ways_out.groups);
   if (!checker) return std::unexpected(Mistakes{std::move(checker).error()});
+  if (auto started = (*checker)->start(); !started) {
+    return std::unexpected(Mistakes{std::move(started).error()});
+  }
   if (auto replaced = replace_policy(checked, std::move(made->policy), live); !replaced) {
     return replaced;
   }
   ways_out_ = std::move(made->ways_out);
   checker_ = *std::move(checker);
-  checker_->start();  // as in install(): not before the kernel's rules are there
+  checker_->begin();  // as in install(): not before the kernel's rules are there
   checked_ = std::move(checked);
   warnings_ = look_for_oddities();
   return {};
@@ -293,7 +307,7 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
   if (!kept_.toa && needs.toa) {
     return std::unexpected(Mistakes{privilege_error("a new way out attaches an eBPF program")});
   }
-  const std::string change = change_text(*checked_.rules, *checked->rules);
+  const std::string change = rules_change_text(*checked_.rules, *checked->rules);
   if (auto applied = apply(*std::move(checked), live); !applied) {
     return std::unexpected(std::move(applied).error());
   }
@@ -302,18 +316,26 @@ std::expected<std::string, Mistakes> Service::reload(Proxy::LiveFlows live) {
 
 // A live flow holds the policy that decided it, and so the ways out of that.
 void Service::forget_earlier_ways_out() {
-  if (earlier_policies_.empty()) return;
+  if (!may_retire_) return;
   std::erase_if(earlier_policies_, [](const auto& policy) { return policy.expired(); });
   if (!earlier_policies_.empty()) return;
   const auto hits = capture_->kernel_hits();
   const auto retired = capture_->retire_earlier_leaving();
-  if (!retired) return log(LogLevel::warning, retired.error().text());
+  if (!retired) return warn_of_change(retired.error());  // tried again with the next look
+  may_retire_ = false;
   if (!*retired || !hits) return;
   for (const auto& [rule, count] : *hits) kernel_base_[rule] += static_cast<std::int64_t>(count);
 }
 
-std::uint32_t Service::own_mark_bits() const {
-  return capture_->plan().spec.marks.mask | capture_->table_marks().bits_in_use();
+void Service::warn_of_change(const Error& error) {
+  if (std::exchange(last_trouble_, error.text()) == error.text()) return;
+  log(LogLevel::warning, "changing the kernel's rules, tried again and again: " + error.text());
+}
+
+std::uint32_t Service::own_mark_bits() const { return own_mark_bits(capture_->table_marks()); }
+
+std::uint32_t Service::own_mark_bits(const TableMarks& tables) const {
+  return capture_->plan().spec.marks.mask | tables.bits_in_use();
 }
 
 std::string Service::look() const {
@@ -340,7 +362,8 @@ void Service::look_at_files() {
     return log_unused_lists(checked.error().front());
   }
   if (const auto applied = apply_lists(*std::move(checked)); !applied) {
-    return log_unused_lists(applied.error().front());  // not the files' fault: tried again
+    // Not the files' fault: tried again, and said once for as long as it is the same.
+    return warn_of_change(with_context(applied.error().front(), "a changed list is not used yet"));
   }
   log(LogLevel::info, fmt::format("read changed lists again: {}", text()));
 }

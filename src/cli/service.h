@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,6 +26,8 @@
 #include "control/message.h"
 #include "egress/health_checker.h"
 #include "egress/way_out_spec.h"
+#include "kernel/table_marks.h"
+#include "proxy/dns_service.h"
 #include "proxy/proxy.h"
 
 namespace shunt::cli {
@@ -78,6 +81,11 @@ class Service {
   };
   [[nodiscard]] Result<Made> make(const CheckedConfig& checked) const;
   std::expected<void, Mistakes> apply(CheckedConfig checked, Proxy::LiveFlows live);
+  /// The same, where the names in it are looked up as they are in DNS.
+  std::expected<void, Mistakes> apply_by_real_names(CheckedConfig checked, Proxy::LiveFlows live);
+  /// No fake addresses for the names that shunt itself looks up for these.
+  void keep_names_real(std::initializer_list<const Config*> configs);
+  void warn_of_change(const Error& error);
   /// New rules for the ways out that there are: with their groups' health and names' addresses.
   std::expected<void, Mistakes> apply_lists(CheckedConfig checked);
   std::expected<void, Mistakes> replace_policy(const CheckedConfig& checked,
@@ -85,8 +93,9 @@ class Service {
                                                Proxy::LiveFlows live);
   Result<void> replace_kernel_rules(const CheckedConfig& checked);
   [[nodiscard]] std::vector<std::string> look_for_oddities() const;
-  /// Bits of the packet mark that a way out's `mark` may not use.
+  /// Bits of the packet mark that a way out's `mark` may not use, now and beside `tables`.
   [[nodiscard]] std::uint32_t own_mark_bits() const;
+  [[nodiscard]] std::uint32_t own_mark_bits(const TableMarks& tables) const;
   /// What stat(2) says of the files that the rules were read from.
   [[nodiscard]] std::string look() const;
 
@@ -104,6 +113,9 @@ class Service {
   std::vector<std::int64_t> kernel_base_;  // what is to be added to the kernel's counters, by rule
   std::string refused_files_;              // what look() said of a state of the lists that was bad
   std::vector<std::weak_ptr<const Policy>> earlier_policies_;  // that flows may still hold
+  bool may_retire_ = false;   // what only ways out of earlier configurations need is still there
+  std::string last_trouble_;  // of the kernel's rules: said once, and tried again and again
+  std::shared_ptr<const DnsSettings> dns_;  // null: mode "system"
 };
 
 /// What was changed between two configurations that only a restart can apply: "capture.lan", ….

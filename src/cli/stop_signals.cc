@@ -25,6 +25,7 @@ bool is_ignored(int number) {
 
 Result<StopSignals> StopSignals::create() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit (setrlimit(2)) is a write that fails: EFBIG
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {

@@ -8,8 +8,8 @@ namespace shunt::cli {
 
 /// SIGINT, SIGTERM and SIGHUP (the terminal is gone) as a descriptor: they stay blocked in every
 /// thread that is started later. One that the caller ignores stays ignored (nohup(1) does that to
-/// SIGHUP, a shell without job control to the SIGINT of what runs in its background). SIGPIPE is
-/// ignored.
+/// SIGHUP, a shell without job control to the SIGINT of what runs in its background). SIGPIPE and
+/// SIGXFSZ are ignored.
 class StopSignals {
  public:
   /// Before any thread is started.

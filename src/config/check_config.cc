@@ -45,6 +45,15 @@ void check_secrets(const std::vector<WayOutSpec>& specs, Mistakes& mistakes) {
   }
 }
 
+/// The ruleset knows the file of a database, and not who named it.
+void place_database(const Config& config, Error& error) {
+  if (error.number != error_number::kAddressDatabase || !error.place.empty()) return;
+  const bool country =
+      !config.policy.country_file.empty() && error.message.contains(config.policy.country_file);
+  const TextPlace& place = country ? config.country_place : config.asn_place;
+  if (place.line != 0) error.place = config.source->error_at(place, 0, {}).place;
+}
+
 Error dns_error(const DnsConfig& dns, std::string_view key, std::string message, std::string help) {
   Error error = make_error(Kind::configuration, error_number::kOptionConflict, std::move(message),
                            std::move(help));
@@ -56,6 +65,12 @@ Error dns_error(const DnsConfig& dns, std::string_view key, std::string message,
 void check_dns_way(const Config& config, const Ruleset* rules, Mistakes& mistakes) {
   const DnsConfig& dns = config.dns;
   if (dns.mode == DnsMode::system) return;
+  if (config.capture.options.method == MethodChoice::redirect) {
+    mistakes.push_back(config.source->error_at(
+        config.capture.method_place, error_number::kNoTproxy,
+        "by REDIRECT no datagram is captured, so queries of DNS would leave unseen",
+        "method = \"auto\", or [dns] mode = \"system\""));
+  }
   const bool known =
       dns.via.empty() || dns.via == "direct" || find_spec(config.ways_out, dns.via) != nullptr;
   if (!known) {
@@ -122,6 +137,41 @@ void warn_of_ways_out(const CheckedConfig& checked, std::vector<Error>& warnings
   }
 }
 
+/// Of [dns], what its mode makes no use of.
+void warn_of_dns(const DnsConfig& dns, std::vector<Error>& warnings) {
+  const DnsConfig plain;
+  const auto warn = [&](bool given, std::string_view key, std::string_view mode) {
+    if (!given) return;
+    Error warning = make_error(Kind::configuration, fmt::format("{} has no effect", key),
+                               fmt::format("only the mode \"{}\" makes use of it", mode));
+    if (dns.place) warning.place = dns.place(key);
+    warnings.push_back(std::move(warning));
+  };
+  if (dns.mode != DnsMode::fake_ip) {
+    warn(dns.range4 != plain.range4, "range4", "fake-ip");
+    warn(!dns.range6.empty(), "range6", "fake-ip");
+    warn(!dns.real.empty(), "real", "fake-ip");
+  }
+  if (dns.mode == DnsMode::system) {
+    warn(!dns.tls_ca.empty(), "tls-ca", "remote");
+    warn(!dns.tls_server_name.empty(), "tls-server-name", "remote");
+  }
+}
+
+void warn_of_checks(const std::vector<WayOutSpec>& specs, std::vector<Error>& warnings) {
+  const CheckSpec plain;
+  for (const WayOutSpec& spec : specs) {
+    if (!spec.check || spec.check->target.starts_with("http://")) continue;
+    const bool expects = spec.check->lowest_status != plain.lowest_status ||
+                         spec.check->highest_status != plain.highest_status;
+    if (!expects) continue;
+    Error warning = make_error(Kind::configuration, "expect has no effect",
+                               "only a target of http:// answers with a status");
+    warning.place = place_of(spec, "check.expect");
+    warnings.push_back(std::move(warning));
+  }
+}
+
 /// Whoever may send a PROXY header may claim to be anybody.
 void warn_of_listeners(const CheckedConfig& checked, std::vector<Error>& warnings) {
   for (const PlainListener& listener : checked.config.listeners) {
@@ -149,6 +199,7 @@ std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t
   check_secrets(config.ways_out, mistakes);
   auto rules = Ruleset::compile(config.policy);
   if (!rules) {
+    for (Error& mistake : rules.error()) place_database(config, mistake);
     std::ranges::move(rules.error(), std::back_inserter(mistakes));
   }
   check_dns_way(config, rules ? rules->get() : nullptr, mistakes);
@@ -178,6 +229,8 @@ std::vector<Error> config_warnings(const CheckedConfig& checked) {
   }
   warn_of_listeners(checked, warnings);
   warn_of_ways_out(checked, warnings);
+  warn_of_checks(checked.config.ways_out, warnings);
+  warn_of_dns(checked.config.dns, warnings);
   return warnings;
 }
 

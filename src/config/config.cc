@@ -67,6 +67,7 @@ class ConfigReader {
     read_limits(top.inner("limits"));
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
+    config_.log_place = log.place("to");
     if (mistakes_.empty()) return std::move(config_);
     order_by_place(mistakes_, source().file());
     return std::unexpected(std::move(mistakes_));
@@ -119,6 +120,8 @@ class ConfigReader {
     options.masquerade = section.boolean("masquerade");
     options.closed = section.text("on-exit") == "closed";
     options.method = method_choice(section.text("method"));
+    options.connect = connect_mode_of(section.text("connect"));
+    capture.method_place = section.place("method");
     if (options.loopback && !options.host) {
       add(source().error_at(section.place("loopback"), error_number::kOptionConflict,
                             "loopback is about this machine's own traffic and needs host = true"));
@@ -148,6 +151,8 @@ class ConfigReader {
     policy.folder = folder_;
     policy.country_file = path(section.text("country-db"));
     policy.asn_file = path(section.text("asn-db"));
+    config_.country_place = section.place("country-db");
+    config_.asn_place = section.place("asn-db");
     for (const WayOutSpec& spec : config_.ways_out) policy.ways_out.push_back(spec.name);
   }
 
@@ -181,6 +186,7 @@ class ConfigReader {
     dns.range6 = section.text("range6");
     for (std::string& name : section.strings("real")) {
       std::ranges::transform(name, name.begin(), lower);
+      if (name.size() > 1 && name.ends_with('.')) name.pop_back();
       dns.real.push_back(std::move(name));
     }
     dns.place = places_of(section, {"mode", "server", "via", "tls-ca", "tls-server-name", "range4",
@@ -258,6 +264,7 @@ class ConfigReader {
     if (section.has("connect-timeout")) {
       spec.connect_timeout_ms = section.duration_ms("connect-timeout", limits::kConnectTimeoutMs);
     }
+    spec.connect = connect_mode_of(section.text("connect"));
     spec.group = group_kind(section.text("group"));
     spec.members = section.strings("members");
     if (section.has("check")) spec.check = health_check(section.inner("check"));
@@ -284,7 +291,9 @@ class ConfigReader {
     CheckSpec check;
     check.target = section.text("target");
     check.interval_ms = section.duration_ms("interval", check.interval_ms);
-    check.timeout_ms = section.duration_ms("timeout", check.timeout_ms);
+    // Where it is not said, it is none that contradicts the interval.
+    check.timeout_ms =
+        section.duration_ms("timeout", std::min(check.timeout_ms, check.interval_ms));
     const std::string expect = section.text("expect");
     if (expect.empty()) return check;
     const auto range = number_range(expect);
@@ -299,11 +308,18 @@ class ConfigReader {
     return check;
   }
 
-  /// What DnsConfig::place yields: it outlives this reader and the tree.
+  /// What DnsConfig::place yields, of elements of a list by "KEY.N": it outlives this reader and
+  /// the tree.
   [[nodiscard]] std::function<std::string(std::string_view)> places_of(
       const Section& section, std::initializer_list<const char*> keys) const {
     std::vector<TomlKey> known;
-    for (const char* key : keys) known.push_back({.name = key, .place = section.place(key)});
+    for (const char* key : keys) {
+      known.push_back({.name = key, .place = section.place(key)});
+      const auto elements = section.texts(key);
+      for (std::size_t i = 0; i < elements.size(); ++i) {
+        known.push_back({.name = fmt::format("{}.{}", key, i), .place = elements[i]->place});
+      }
+    }
     return [source = config_.source, known = std::move(known)](std::string_view name) {
       const auto found = std::ranges::find(known, name, &TomlKey::name);
       return found == known.end() ? std::string() : source->error_at(found->place, 0, {}).place;
@@ -316,6 +332,11 @@ class ConfigReader {
     std::vector<TomlKey> known{{.name = "", .place = key.place}};
     for (std::size_t i = 0; i < table.keys.size(); ++i) {
       known.push_back({.name = table.keys[i].name, .place = table.values[i].place});
+      const TomlValue& inner = table.values[i];
+      for (std::size_t j = 0; j < inner.keys.size(); ++j) {
+        known.push_back({.name = fmt::format("{}.{}", table.keys[i].name, inner.keys[j].name),
+                         .place = inner.values[j].place});
+      }
     }
     return [source = config_.source, known = std::move(known)](std::string_view name) {
       const auto found = std::ranges::find(known, name, &TomlKey::name);
@@ -341,7 +362,10 @@ std::expected<Config, Mistakes> read_config(const std::string& file) {
     Error error = std::move(read).error();
     error.kind = Kind::configuration;
     error.number = error_number::kConfigFile;
-    error.help = "-c FILE names another; docs/configuration.md says what may stand in it";
+    error.help = fmt::format(
+        "another file: shunt serve -c FILE, shunt check FILE; it is {} where "
+        "none is named",
+        kDefaultConfigFile);
     return std::unexpected(Mistakes{std::move(error)});
   }
   return parse_config(file, std::move(read->bytes));

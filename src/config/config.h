@@ -36,6 +36,7 @@ struct CaptureConfig {
   bool choose_lan = true;
   GatewayOptions options;  ///< interfaces: what `lan` names
   TextPlace lan_place = {};
+  TextPlace method_place = {};
 };
 
 struct LimitsConfig {
@@ -64,6 +65,9 @@ struct Config {
   LimitsConfig limits;
   DnsConfig dns;
   LogConfig log;
+  TextPlace log_place = {};      ///< of log.to
+  TextPlace country_place = {};  ///< of rules.country-db
+  TextPlace asn_place = {};
 };
 
 /// Checks all that can be seen in the text itself, and tells mistakes in its order; rules are

@@ -19,6 +19,7 @@ namespace shunt {
 namespace {
 
 constexpr std::string_view kMethods[] = {"auto", "tproxy", "redirect"};
+constexpr std::string_view kConnect[] = {"honest", "early"};
 constexpr std::string_view kOnExit[] = {"open", "closed"};
 constexpr std::string_view kDnsModes[] = {"system", "remote", "fake-ip"};
 constexpr std::string_view kFormats[] = {"text", "json"};
@@ -38,7 +39,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "", .name = "limits", .type = KeyType::table},
     {.table = "", .name = "log", .type = KeyType::table},
 
-    {.table = "capture", .name = "lan", .type = KeyType::texts},
+    {.table = "capture", .name = "lan", .type = KeyType::texts, .may_be_empty = true},
     {.table = "capture", .name = "host", .type = KeyType::boolean, .fallback = "false"},
     {.table = "capture", .name = "loopback", .type = KeyType::boolean, .fallback = "false"},
     {.table = "capture",
@@ -46,7 +47,12 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .type = KeyType::choice,
      .fallback = "\"auto\"",
      .choices = kMethods},
-    {.table = "capture", .name = "exclude", .type = KeyType::texts},
+    {.table = "capture",
+     .name = "connect",
+     .type = KeyType::choice,
+     .fallback = "honest where that works",
+     .choices = kConnect},
+    {.table = "capture", .name = "exclude", .type = KeyType::texts, .may_be_empty = true},
     {.table = "capture",
      .name = "on-exit",
      .type = KeyType::choice,
@@ -56,7 +62,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
 
     {.table = "listen.*", .name = "address", .type = KeyType::endpoints},
     {.table = "listen.*", .name = "to", .type = KeyType::endpoint},
-    {.table = "listen.*", .name = "accept-proxy", .type = KeyType::networks},
+    {.table = "listen.*", .name = "accept-proxy", .type = KeyType::networks, .may_be_empty = true},
     {.table = "listen.*",
      .name = "protocol",
      .type = KeyType::choice,
@@ -91,6 +97,11 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .type = KeyType::duration,
      .fallback = "that of [limits]",
      .minimum = 1},
+    {.table = "via.*",
+     .name = "connect",
+     .type = KeyType::choice,
+     .fallback = "that of [capture]",
+     .choices = kConnect},
     {.table = "via.*", .name = "group", .type = KeyType::choice, .choices = kGroups},
     {.table = "via.*", .name = "members", .type = KeyType::texts},
     {.table = "via.*", .name = "check", .type = KeyType::table},
@@ -108,12 +119,12 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .fallback = "\"5s\"",
      .minimum = 1},
 
-    {.table = "rules", .name = "match", .type = KeyType::texts},
+    {.table = "rules", .name = "match", .type = KeyType::texts, .may_be_empty = true},
     {.table = "rules", .name = "default", .type = KeyType::text, .fallback = "\"direct\""},
     {.table = "rules", .name = "country-db", .type = KeyType::text},
     {.table = "rules", .name = "asn-db", .type = KeyType::text},
 
-    {.table = "dns", .name = "trusted", .type = KeyType::addresses},
+    {.table = "dns", .name = "trusted", .type = KeyType::addresses, .may_be_empty = true},
     {.table = "dns",
      .name = "mode",
      .type = KeyType::choice,
@@ -125,7 +136,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "dns", .name = "tls-server-name", .type = KeyType::text},
     {.table = "dns", .name = "range4", .type = KeyType::text, .fallback = "\"198.18.0.0/15\""},
     {.table = "dns", .name = "range6", .type = KeyType::text},
-    {.table = "dns", .name = "real", .type = KeyType::texts},
+    {.table = "dns", .name = "real", .type = KeyType::texts, .may_be_empty = true},
 
     {.table = "udp",
      .name = "mapping",
@@ -149,7 +160,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .type = KeyType::duration,
      .fallback = "\"300ms\"",
      .maximum = 60'000},
-    {.table = "limits", .name = "server-first", .type = KeyType::ports},
+    {.table = "limits", .name = "server-first", .type = KeyType::ports, .may_be_empty = true},
     {.table = "limits",
      .name = "connect-timeout",
      .type = KeyType::duration,
@@ -191,7 +202,7 @@ std::string wanted(const KeySpec& key) {
     case KeyType::boolean: return "true or false";
     case KeyType::count:
       return key.maximum == std::numeric_limits<std::uint32_t>::max()
-                 ? fmt::format("a whole number from {} on", key.minimum)
+                 ? fmt::format("a whole number from {} to {} (32 bits)", key.minimum, key.maximum)
                  : fmt::format("a whole number from {} to {}", key.minimum, key.maximum);
     case KeyType::duration: return R"(a duration in quotes, with its unit: "200ms", "10s", "2h")";
     case KeyType::switched:
@@ -257,7 +268,26 @@ class SchemaCheck {
     const bool is_table = value.type == Type::table;
     if (spec.type == KeyType::table && is_table) return table(value, below, path);
     if (spec.type == KeyType::tables && is_table) return tables(spec, value, below, path);
-    if (!is_of(spec, value)) wrong_type(spec, value, path);
+    if (!is_of(spec, value)) return wrong_type(spec, value, path);
+    if (const TomlValue* empty = empty_part(spec, value)) {
+      add(empty->place, error_number::kBadKeyValue, fmt::format("{}: nothing stands there", path),
+          spec.name == "keep-source-from"
+              ? "keep-source = false keeps nobody's address; without the key, everybody's is kept"
+              : "leave the key out, or say what is meant");
+    }
+  }
+
+  /// What is empty though the key says something: the value, or a text of its list. Rules are told
+  /// by their grammar.
+  static const TomlValue* empty_part(const KeySpec& spec, const TomlValue& value) {
+    const bool rules = spec.name == "match" || spec.name == "exclude";
+    if (value.type == Type::text && value.text.empty()) return &value;
+    if (value.type != Type::array || rules) return nullptr;
+    if (value.values.empty()) return spec.may_be_empty ? nullptr : &value;
+    const auto empty = std::ranges::find_if(value.values, [](const TomlValue& one) {
+      return one.type == Type::text && one.text.empty();
+    });
+    return empty == value.values.end() ? nullptr : &*empty;
   }
 
   // NOLINTNEXTLINE(misc-no-recursion): as deep as the schema
@@ -333,8 +363,8 @@ class SchemaCheck {
     if (duration && *duration >= spec.minimum && *duration <= spec.maximum) return true;
     std::string why =
         duration ? (*duration < spec.minimum ? "too short" : "too long") : duration.error().message;
-    std::string help = duration ? fmt::format("{} to {}", format_duration_ms(spec.minimum),
-                                              format_duration_ms(spec.maximum))
+    std::string help = duration ? fmt::format("{} to {}", typed_duration(spec.minimum),
+                                              typed_duration(spec.maximum))
                                 : duration.error().help;
     add(value.place, error_number::kBadKeyValue,
         fmt::format("{}: \"{}\": {}", spec.name, value.text, why), std::move(help));

@@ -38,6 +38,7 @@ struct KeySpec {
   KeyType type = KeyType::text;
   std::string_view fallback = {};  ///< what holds without the key, as docs/configuration.md has it
   std::span<const std::string_view> choices = {};
+  bool may_be_empty = false;  ///< a list: [] says something by itself
   std::uint32_t minimum = 0;  ///< of a count, or of a duration in milliseconds
   std::uint32_t maximum = std::numeric_limits<std::uint32_t>::max();
 };

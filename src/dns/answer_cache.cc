@@ -14,7 +14,8 @@ namespace {
 /// All that an answer depends on.
 std::string key_of(const dns::Message& query) {
   const auto flags = (query.edns ? 1 : 0) | (query.edns && query.edns->dnssec_ok ? 2 : 0) |
-                     (query.checking_disabled ? 4 : 0) | (query.recursion_desired ? 8 : 0);
+                     (query.checking_disabled ? 4 : 0) | (query.recursion_desired ? 8 : 0) |
+                     (query.authentic_data ? 16 : 0);
   return fmt::format("{} {} {} {}", query.question.type, query.question.dns_class, flags,
                      query.question.name);
 }

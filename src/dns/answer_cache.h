@@ -16,7 +16,8 @@
 namespace shunt {
 
 /// Answers of a server for as long as their TTLs say, at most limits::kDnsCachedS. The one used
-/// least recently goes when the limits are hit.
+/// least recently goes when the limits are hit. They are for whoever asks: without EDNS
+/// (dns/edns.h).
 class AnswerCache {
  public:
   using Time = std::chrono::steady_clock::time_point;

@@ -8,6 +8,7 @@
 
 #include "base/error_numbers.h"
 #include "dns/message.h"
+#include "net/host_name.h"
 
 namespace shunt {
 namespace {
@@ -59,6 +60,21 @@ Result<void> check_server(const DnsConfig& config) {
     return mistake(config, key, error_number::kOptionConflict,
                    fmt::format("{} is about TLS, and the server is not spoken to so", key),
                    "server = \"tls://…\", or leave it out");
+  }
+  return {};
+}
+
+Result<void> check_real(const DnsConfig& config) {
+  for (std::size_t i = 0; i < config.real.size(); ++i) {
+    const std::string& pattern = config.real[i];
+    const bool below = pattern.starts_with(kWildcard);
+    const std::string name = below ? pattern.substr(kWildcard.size()) : pattern;
+    if (host_name(name) == name && !is_address(name)) continue;
+    const bool wide = std::ranges::any_of(name, [](char byte) { return (byte & 0x80) != 0; });
+    return mistake(config, fmt::format("real.{}", i), error_number::kBadKeyValue,
+                   fmt::format("real: \"{}\" is no name, and no *.NAME for all below one", pattern),
+                   wide ? "names are compared as they are sent: write the xn-- form"
+                        : R"(real = ["printer.example", "*.corp.example"])");
   }
   return {};
 }
@@ -117,6 +133,7 @@ Result<FakeRanges> fake_ranges(const DnsConfig& config) {
 }
 
 Result<void> check_dns(const DnsConfig& config) {
+  SHUNT_CHECK(check_real(config));
   if (config.mode == DnsMode::system) {
     if (config.server.empty() && config.via.empty()) return {};
     return mistake(
@@ -132,14 +149,6 @@ Result<void> check_dns(const DnsConfig& config) {
   }
   if (!config.server.empty()) SHUNT_CHECK(check_server(config));
   if (config.mode == DnsMode::fake_ip) SHUNT_CHECK(fake_ranges(config));
-  for (const std::string& pattern : config.real) {
-    const std::string_view name =
-        pattern.starts_with(kWildcard) ? std::string_view(pattern).substr(2) : pattern;
-    if (!name.empty() && dns::name_to_wire(name)) continue;
-    return mistake(config, "real", error_number::kOptionConflict,
-                   "real wants names, or *.NAME for all below one",
-                   R"(real = ["printer.example", "*.corp.example"])");
-  }
   return {};
 }
 

@@ -32,7 +32,7 @@ struct DnsConfig {
   std::string range6 = {};               ///< "": no fake addresses of IPv6
   std::vector<Address> trusted = {};     ///< resolvers whose answers tie names to addresses
   std::vector<std::string> real = {};    ///< "printer.example", "*.example": never faked
-  /// Where a key of it stands, as Error::place; may be empty.
+  /// Where a key of it stands, as Error::place; may be empty. "real.N" is an element, from 0.
   std::function<std::string(std::string_view key)> place = {};
 
   /// Whether queries fare the same: all but `trusted`.

@@ -132,8 +132,9 @@ Result<std::optional<FakeMeaning>> look_up_fake(const std::string& path, const A
   return FakeMeaning{.name = pool.name_of(address, now).value_or("")};
 }
 
-Result<std::unique_ptr<FakeFile>> FakeFile::open(std::string path, FakePool& pool) {
-  std::unique_ptr<FakeFile> file(new FakeFile(std::move(path), pool));
+Result<std::unique_ptr<FakeFile>> FakeFile::open(std::string path, FakePool& pool,
+                                                 FakeFileLimits limits) {
+  std::unique_ptr<FakeFile> file(new FakeFile(std::move(path), pool, limits));
   std::error_code failed;
   const auto folder = std::filesystem::path(file->path_).parent_path();
   std::filesystem::create_directories(folder, failed);
@@ -174,36 +175,72 @@ Result<void> FakeFile::load() {
     }
   }
   pool_.restore(known, std::chrono::steady_clock::now());
-  return rewrite(pool_.assignments());
+  return rewrite(pool_.assignments(), Durable::yes);
 }
 
-Result<void> FakeFile::rewrite(const FakePool::Assignments& assignments) {
+/// The old file stays as it is until the new one is whole.
+Result<void> FakeFile::rewrite(const FakePool::Assignments& assignments, Durable durable) {
   const std::string fresh = path_ + ".new";
-  file_ = UniqueFd(::open(fresh.c_str(),
-                          O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file_.valid()) return Failure(trouble_with(fresh, "opening", errno));
+  UniqueFd file(::open(fresh.c_str(),
+                       O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file.valid()) return Failure(trouble_with(fresh, "opening", errno));
   std::string text = fmt::format("{}{}\n", kTitle, pool_.ranges());
   for (const auto& [place, name] : assignments) text += line_of(place, name);
-  SHUNT_CHECK(write_all(file_.get(), text, fresh));
-  if (::fsync(file_.get()) != 0) return Failure(trouble_with(fresh, "writing", errno));
+  auto written = write_all(file.get(), text, fresh);
+  if (written && durable == Durable::yes && ::fsync(file.get()) != 0) {
+    written = Failure(trouble_with(fresh, "writing", errno));
+  }
+  if (!written) {
+    (void)::unlink(fresh.c_str());  // it takes room that the old one may need
+    return written;
+  }
   if (std::rename(fresh.c_str(), path_.c_str()) != 0) {
     return Failure(trouble_with(path_, "replacing", errno));
   }
+  file_ = std::move(file);
+  size_ = text.size();
   return {};
 }
 
-// One write(2) for a line: the kernel keeps it whatever becomes of this process. The pool calls
-// with its mutex held, so lines do not mix.
+// One write(2) for a line: the kernel keeps it whatever becomes of this process.
 void FakeFile::append(FakePool::Place place, std::string_view name) {
-  struct stat status{};
+  const std::scoped_lock lock(mutex_);
   const std::string line = line_of(place, name);
-  const bool full =
-      ::fstat(file_.get(), &status) == 0 &&
-      static_cast<std::size_t>(status.st_size) + line.size() > limits::kFakeStateBytes;
-  if (full) return trouble_.warn(fmt::format("{} is full: restart shunt to tidy it", path_));
-  if (const auto written = write_all(file_.get(), line, path_); !written) {
-    trouble_.warn(written.error().text());
+  const bool full = size_ + line.size() > limits_.bytes;
+  if ((full || behind_) && tidy()) return;  // with this one, which the pool has already
+  const auto written =
+      full ? Result<void>(Failure(trouble_with(path_, "writing", EFBIG))) : append_line(line);
+  if (written) return;
+  behind_ = true;
+  trouble_.warn(written.error().text());
+}
+
+/// On failure the file is as it was: the part of a line that was written would be one with the
+/// next.
+Result<void> FakeFile::append_line(std::string_view line) {
+  if (!file_.valid()) return Failure(trouble_with(path_, "writing", EBADF));
+  auto written = write_all(file_.get(), line, path_);
+  if (written) {
+    size_ += line.size();
+  } else if (::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) {
+    file_.reset();  // nothing is appended to it any more
   }
+  return written;
+}
+
+/// Writes down all that the pool has, but not too often where that fails.
+bool FakeFile::tidy() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < tidy_after_) return false;
+  tidy_after_ = now + std::chrono::milliseconds(limits_.pause_ms);
+  const auto done = rewrite(pool_.assignments(), Durable::no);
+  if (!done) trouble_.warn(done.error().text());
+  behind_ = !done;
+  return done.has_value();
+}
+
+FakeFile::~FakeFile() {
+  if (behind_) (void)rewrite(pool_.assignments(), Durable::no);
 }
 
 }  // namespace shunt

@@ -53,22 +53,25 @@ FakePool::FakePool(const Network& v4, const std::optional<Network>& v6, std::siz
 
 std::optional<Address> FakePool::give(std::string_view name, Family family, Time now) {
   if (!has(family)) return std::nullopt;
-  const std::scoped_lock lock(mutex_);
-  const auto place = place_of(name, now);
-  if (!place) return std::nullopt;
-  return address_at(family == Family::ipv4 ? v4_ : *v6_, *place);
+  std::optional<Given> given;
+  {
+    const std::scoped_lock lock(mutex_);
+    given = place_of(name, now);
+  }
+  if (!given) return std::nullopt;
+  if (given->fresh) on_assignment_(given->place, name);
+  return address_at(family == Family::ipv4 ? v4_ : *v6_, given->place);
 }
 
-std::optional<FakePool::Place> FakePool::place_of(std::string_view name, Time now) {
+std::optional<FakePool::Given> FakePool::place_of(std::string_view name, Time now) {
   if (const auto found = by_name_.find(name); found != by_name_.end()) {
     touch(found->second, now);
-    return found->second->place;
+    return Given{.place = found->second->place, .fresh = false};
   }
   const auto place = free_place(now);
   if (!place) return std::nullopt;
   insert(*place, name, now);
-  on_assignment_(*place, name);
-  return place;
+  return Given{.place = *place, .fresh = true};
 }
 
 std::optional<FakePool::Place> FakePool::free_place(Time now) {

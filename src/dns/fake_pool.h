@@ -50,8 +50,8 @@ class FakePool {
   /// As they were, the least recently used first. What has no room is passed over.
   void restore(const Assignments& assignments, Time now);
   [[nodiscard]] Assignments assignments() const;
-  /// Called with each new assignment, by whoever caused it, one at a time. Set it before others use
-  /// the pool.
+  /// Called with each new assignment before give() returns it, on the thread that caused it, of
+  /// several perhaps at once. The pool is not locked then. Set it before others use the pool.
   void on_assignment(std::function<void(Place, std::string_view)> callback) {
     on_assignment_ = std::move(callback);
   }
@@ -64,7 +64,11 @@ class FakePool {
   };
   using Entries = std::list<Entry>;  // the least recently used first
 
-  std::optional<Place> place_of(std::string_view name, Time now);
+  struct Given {
+    Place place = 0;
+    bool fresh = false;  ///< assigned just now
+  };
+  std::optional<Given> place_of(std::string_view name, Time now);
   std::optional<Place> free_place(Time now);
   void insert(Place place, std::string_view name, Time now);
   void touch(Entries::iterator entry, Time now);

@@ -22,5 +22,6 @@ inline constexpr std::size_t kDnsSeenBytes = 16 << 10;    ///< of a message that
 inline constexpr std::size_t kFakeNames = 65'536;         ///< with a fake address; of the process
 inline constexpr std::uint32_t kFakeTtlS = 60;            ///< of a fake answer
 inline constexpr std::size_t kFakeStateBytes = 64 << 20;  ///< of the file
+inline constexpr std::uint32_t kFakeTidyMs = 5'000;       ///< between attempts to write it anew
 
 }  // namespace shunt::limits

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "dns/edns.h"
 #include "dns/header_bits.h"
 #include "dns/message.h"
 
@@ -72,6 +73,22 @@ void set_count(std::string& message, std::size_t offset, std::size_t count) {
   message[offset + 1] = static_cast<char>(count & 0xff);
 }
 
+/// Without EDNS.
+std::optional<std::string> begin_query(std::uint16_t id, std::uint16_t flags,
+                                       const Question& question) {
+  const auto name = name_to_wire(question.name);
+  if (!name) return std::nullopt;
+  std::string out;
+  append_word(out, id);
+  append_word(out, flags);
+  append_word(out, 1);
+  out.append(6, '\0');
+  out += *name;
+  append_word(out, question.type);
+  append_word(out, question.dns_class);
+  return out;
+}
+
 void finish(std::string& out, const Message& query, std::uint8_t high_rcode) {
   if (!query.edns) return;
   append_edns(out, kOwnUdpBytes, query.edns->dnssec_ok, high_rcode);
@@ -82,19 +99,31 @@ void finish(std::string& out, const Message& query, std::uint8_t high_rcode) {
 
 std::optional<std::string> make_query(std::uint16_t id, const Question& question,
                                       std::uint16_t udp_bytes) {
-  const auto name = name_to_wire(question.name);
-  if (!name) return std::nullopt;
-  std::string out;
-  append_word(out, id);
-  append_word(out, kRecursionDesired);
-  append_word(out, 1);
-  out.append(4, '\0');
-  append_word(out, udp_bytes == 0 ? 0 : 1);
-  out += *name;
-  append_word(out, question.type);
-  append_word(out, question.dns_class);
-  if (udp_bytes != 0) append_edns(out, udp_bytes, false, 0);
+  auto out = begin_query(id, kRecursionDesired, question);
+  if (!out || udp_bytes == 0) return out;
+  append_edns(*out, udp_bytes, false, 0);
+  set_count(*out, 10, 1);
   return out;
+}
+
+std::optional<std::string> forwarded_query(std::uint16_t id, const Message& query) {
+  const int flags = (query.recursion_desired ? kRecursionDesired : 0) |
+                    (query.checking_disabled ? kCheckingDisabled : 0) |
+                    (query.authentic_data ? kAuthenticData : 0);
+  auto out = begin_query(id, static_cast<std::uint16_t>(flags), query.question);
+  if (!out || !query.edns) return out;
+  append_edns(*out, kOwnUdpBytes, query.edns->dnssec_ok, 0);
+  set_count(*out, 10, 1);
+  return out;
+}
+
+std::string with_edns_for(std::string answer, const Message& query) {
+  constexpr std::size_t kOptBytes = 11;
+  if (!query.edns || answer.size() + kOptBytes > kLongestMessage) return answer;
+  append_edns(answer, kOwnUdpBytes, query.edns->dnssec_ok, 0);
+  const auto high = static_cast<std::size_t>(static_cast<unsigned char>(answer[10])) << 8;
+  set_count(answer, 10, (high | static_cast<unsigned char>(answer[11])) + 1);
+  return answer;
 }
 
 std::string make_answer(std::string_view query_bytes, const Message& query, Rcode rcode,

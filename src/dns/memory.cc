@@ -19,12 +19,6 @@ using Clock = Memory::Clock;
 constexpr std::size_t kShards = 16;
 constexpr std::size_t kHostNameBytes = 253;
 
-struct AddressHash {
-  std::size_t operator()(const Address& address) const {
-    return std::hash<std::string_view>{}(address.bytes());
-  }
-};
-
 /// Escapes (dns/message.h) are not among these, so other bytes are not either.
 bool is_host_name(std::string_view name) {
   const auto allowed = [](char c) {

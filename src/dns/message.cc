@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "dns/edns.h"
 #include "dns/header_bits.h"
 #include "dns/name.h"
 
@@ -133,7 +134,8 @@ bool add_edns(std::string_view bytes, const RawRecord& raw, Message& message) {
   const std::uint32_t flags = number(bytes, raw.fixed + 4, 4);
   message.edns = Edns{.udp_bytes = raw.dns_class,
                       .version = static_cast<std::uint8_t>(flags >> 16),
-                      .dnssec_ok = (flags & kDnssecOkBit) != 0};
+                      .dnssec_ok = (flags & kDnssecOkBit) != 0,
+                      .high_rcode = static_cast<std::uint8_t>(flags >> 24)};
   return true;
 }
 
@@ -189,6 +191,7 @@ std::optional<Message> parse(std::string_view bytes) {
                   .truncated = (flags & kTruncated) != 0,
                   .recursion_desired = (flags & kRecursionDesired) != 0,
                   .checking_disabled = (flags & kCheckingDisabled) != 0,
+                  .authentic_data = (flags & kAuthenticData) != 0,
                   .rcode = static_cast<std::uint8_t>(flags & kRcode),
                   .question = {},
                   .answers = {},
@@ -243,6 +246,25 @@ void age(std::string& message, std::uint32_t seconds) {
       message[raw->fixed + 4 + i] = static_cast<char>(left_s >> (8 * (3 - i)) & 0xff);
     }
   }
+}
+
+std::string without_edns(std::string message) {
+  const auto question_end = name_end(message, kHeaderBytes);
+  if (!question_end) return message;
+  std::size_t end = *question_end + 4;
+  std::size_t additional = 0;
+  Records records(message, end);
+  while (const auto raw = records.next()) {
+    if (raw->section == RawRecord::Section::additional) {
+      if (raw->type == type::kOpt) break;
+      ++additional;
+    }
+    end = raw->end;
+  }
+  message.resize(end);
+  message[10] = static_cast<char>(additional >> 8 & 0xff);
+  message[11] = static_cast<char>(additional & 0xff);
+  return message;
 }
 
 }  // namespace shunt::dns

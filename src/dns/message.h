@@ -75,6 +75,7 @@ struct Edns {
   std::uint16_t udp_bytes = 0;  ///< that the sender takes
   std::uint8_t version = 0;
   bool dnssec_ok = false;
+  std::uint8_t high_rcode = 0;  ///< of an answer: the bits above Message::rcode
 };
 
 struct Message {
@@ -84,6 +85,7 @@ struct Message {
   bool truncated = false;
   bool recursion_desired = false;
   bool checking_disabled = false;
+  bool authentic_data = false;
   std::uint8_t rcode = 0;  ///< the lower four bits
   Question question;
   std::size_t question_end = 0;  ///< where it ends in the message

@@ -17,6 +17,5 @@ namespace shunt::dns {
 [[nodiscard]] std::optional<std::string> read_name(std::string_view message, std::size_t offset);
 
 /// A name has at most 253 bytes of text where none of them is escaped (RFC 1035 section 3.1).
-inline constexpr std::size_t kLongestText = 253;
 
 }  // namespace shunt::dns

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/address_book.h"
 
-#include <pthread.h>
-
-#include <csignal>
 #include <utility>
 
-#include "base/thread_signals.h"
+#include "base/thread.h"
 #include "egress/dial.h"
 #include "net/host_name.h"
 
@@ -35,31 +32,15 @@ void AddressBook::look_again() const {
     state_->looking = false;
     return;
   }
-  auto* held = new std::shared_ptr<State>(state_);
-  const auto body = [](void* argument) -> void* {
-    const std::unique_ptr<std::shared_ptr<State>> owned(
-        static_cast<std::shared_ptr<State>*>(argument));
-    State& state = **owned;
-    auto found = state.resolver(state.host, state.port);
+  auto thread = start_thread([state = state_] {
+    auto found = state->resolver(state->host, state->port);
     if (found && !found->empty()) {
-      state.addresses = std::make_shared<const std::vector<Endpoint>>(std::move(*found));
+      state->addresses = std::make_shared<const std::vector<Endpoint>>(std::move(*found));
     }
-    state.not_before_ms = now_ms() + kPauseMs;
-    state.looking = false;
-    return nullptr;
-  };
-  // Signals are the main thread's business: the new thread inherits this mask.
-  const sigset_t all = signals_for_main_thread();
-  sigset_t before;
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread{};
-  const bool started = ::pthread_create(&thread, nullptr, body, held) == 0;
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (started) {
-    ::pthread_detach(thread);
-    return;
-  }
-  delete held;
+    state->not_before_ms = now_ms() + kPauseMs;
+    state->looking = false;
+  });
+  if (thread) return thread->detach();
   state_->looking = false;
 }
 

@@ -2,7 +2,6 @@
 #include "egress/astray_probe.h"
 
 #include <fmt/format.h>
-#include <linux/rtnetlink.h>
 
 #include <chrono>
 #include <optional>
@@ -10,8 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "egress/dial.h"
-#include "kernel/policy_route.h"
-#include "net/network.h"
+#include "kernel/network_towards.h"
 
 namespace shunt {
 namespace {
@@ -26,20 +24,6 @@ std::optional<Address> own_address_towards(const Endpoint& destination,
   const auto local = local_endpoint(attempt->fd.get());
   if (!local) return std::nullopt;
   return local->address;
-}
-
-/// By the main table; the address alone where only a default route leads there.
-std::string network_of(const Address& client) {
-  std::optional<Network> best;
-  if (const auto routes = list_routes(client.family(), RT_TABLE_MAIN)) {
-    for (const RouteSpec& route : *routes) {
-      if (route.type != RouteType::unicast || route.prefix_length == 0) continue;
-      const auto network = Network::of(route.destination, route.prefix_length);
-      if (!network.contains(client)) continue;
-      if (!best || network.prefix_length > best->prefix_length) best = network;
-    }
-  }
-  return best ? best->text() : client.text();
 }
 
 /// Leaves the count of running probes as it was.
@@ -95,7 +79,8 @@ Task<> AstrayProbe::look(EventLoop& loop, Address client, Endpoint destination) 
   if (!dialled && dialled.error().reason != ConnectReason::refused) co_return;
   const auto own = own_address_towards(destination, options_);
   if (!own) co_return;
-  log(LogLevel::warning, astray_text(way_out_, destination, *own, client, network_of(client)));
+  log(LogLevel::warning,
+      astray_text(way_out_, destination, *own, client, network_towards(client).text()));
 }
 
 }  // namespace shunt

@@ -4,6 +4,13 @@
 namespace shunt {
 namespace {
 
+/// The log names the chain, not what a group in it chose.
+template <class T>
+std::expected<T, ConnectFailure> by_the_chain(std::expected<T, ConnectFailure> upstream) {
+  (upstream ? upstream->via : upstream.error().via) = {};
+  return upstream;
+}
+
 class Chain : public WayOut {
  public:
   Chain(std::string name, std::shared_ptr<const WayOut> last)
@@ -13,44 +20,36 @@ class Chain : public WayOut {
   bool wants_name() const override { return last_->wants_name(); }
   bool carries_udp() const override { return last_->carries_udp(); }
   bool reaches_relays() const override { return last_->reaches_relays(); }
+  ConnectMode connect_mode() const override { return last_->connect_mode(); }
   std::span<const Endpoint> proxies() const override { return last_->proxies(); }
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override {
-    auto upstream = co_await last_->connect(loop, flow, hints);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->connect(loop, flow, hints));
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override {
-    auto upstream = co_await last_->associate(loop, flow);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->associate(loop, flow));
   }
   bool maps_clients() const override { return last_->maps_clients(); }
   Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
                                                                 const Flow& flow) const override {
-    auto upstream = co_await last_->open_mapping(loop, flow);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->open_mapping(loop, flow));
   }
   bool still_maps(const UdpUpstream& mapping, Family family) const override {
     return last_->still_maps(mapping, family);
   }
-  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override {
-    return last_->greet(loop);
+  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
+                                                  Clock::time_point by) const override {
+    return last_->greet(loop, by);
   }
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override {
-    auto upstream = co_await last_->connect_to_name(loop, flow, hints);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->connect_to_name(loop, flow, hints));
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const override {
-    auto upstream = co_await last_->associate_to_name(loop, flow, hints);
-    if (upstream) upstream->via = {};
-    co_return upstream;
+    co_return by_the_chain(co_await last_->associate_to_name(loop, flow, hints));
   }
 
  private:

@@ -5,12 +5,15 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
 #include "base/error_numbers.h"
 #include "base/escape.h"
+#include "base/section_name.h"
 #include "base/suggest.h"
+#include "egress/check_target.h"
 #include "egress/tls_client.h"
 #include "egress/way_out_cycles.h"
 #include "egress/way_out_url.h"
@@ -21,17 +24,16 @@ namespace {
 constexpr std::string_view kDirect = "direct";
 constexpr std::size_t kMostHops = 8;
 
-bool is_name_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_' || c == '.';
-}
-
 Result<void> check_name(std::span<const WayOutSpec> specs, const WayOutSpec& spec) {
-  if (spec.name.empty() || !std::ranges::all_of(spec.name, is_name_byte)) {
+  if (!is_section_name(spec.name)) {
     return way_out_error(spec, "", R"(a name is made of letters, digits, "-", "_" and ".")");
   }
   if (spec.name == kDirect) {
     return way_out_error(spec, "", "the name is shunt's own: the way out that needs no settings");
+  }
+  // In a rule these words never mean a way out.
+  if (spec.name == "reject" || spec.name == "drop" || spec.name == "else") {
+    return way_out_error(spec, "", "the name is a word of the rules' own", "another name");
   }
   if (std::ranges::count(specs, spec.name, &WayOutSpec::name) > 1) {
     return way_out_error(spec, "", "two ways out have this name");
@@ -124,22 +126,17 @@ Result<void> check_group(const WayOutSpec& spec) {
       return way_out_error(spec, "members", fmt::format("\"{}\" stands there twice", member));
     }
   }
-  if (!spec.check) return {};
-  const CheckSpec& check = *spec.check;
-  if (!check.target.empty() && !check.target.starts_with("tcp://") &&
-      !check.target.starts_with("http://")) {
-    return way_out_error(spec, "check", "the target begins with tcp:// or http://",
-                         "tcp://192.0.2.1:443 or http://192.0.2.1/alive, or no target: then the "
-                         "members' proxies themselves are checked");
-  }
-  if (check.timeout_ms == 0 || check.timeout_ms > check.interval_ms) {
-    return way_out_error(spec, "check",
-                         "the timeout is above zero and no longer than the interval");
-  }
-  if (check.lowest_status > check.highest_status) {
-    return way_out_error(spec, "check", "the expected statuses are a range, the lower one first");
-  }
-  return {};
+  return check_health_check(spec);
+}
+
+/// The name of a file below $CREDENTIALS_DIRECTORY (egress/secret.h).
+Result<void> check_credential(const WayOutSpec& spec) {
+  const std::string& name = spec.credential;
+  if (!name.contains('/') && name != "." && name != "..") return {};
+  Failure failure = way_out_error(spec, "credential", "not a plain file name",
+                                  "what the service's unit has in LoadCredential=NAME:FILE");
+  failure.error().number = error_number::kPasswordFile;
+  return failure;
 }
 
 Result<void> check_secrets(const WayOutSpec& spec) {
@@ -158,6 +155,7 @@ Result<void> check_secrets(const WayOutSpec& spec) {
     return way_out_error(spec, "credential", "the password comes from one place, not from two",
                          "leave out credential or password-file");
   }
+  SHUNT_CHECK(check_credential(spec));
   auto url = parse_proxy_url(spec.proxy);
   if (!url) return way_out_error(spec, "proxy", "not the URL of a proxy");  // see check_proxy()
   if (url->scheme != ProxyScheme::https) {
@@ -188,6 +186,13 @@ Result<void> check_secrets(const WayOutSpec& spec) {
   return {};
 }
 
+/// `--via URL` as a key of the file.
+std::string in_a_file(const std::string& help) {
+  constexpr std::string_view kOption = "--via ";
+  if (!help.starts_with(kOption)) return help;
+  return fmt::format("proxy = \"{}\"", help.substr(kOption.size()));
+}
+
 // The parser speaks of --via, and its help of flags that a file does not have.
 Result<void> check_proxy(const WayOutSpec& spec) {
   if (spec.proxy.empty()) return {};
@@ -202,12 +207,21 @@ Result<void> check_proxy(const WayOutSpec& spec) {
   Failure failure =
       way_out_error(spec, "proxy", what,
                     password ? R"(leave it out: password-file = "FILE" or credential = "NAME")"
-                             : std::move(error.help));
+                             : in_a_file(error.help));
   if (failure.error().place.empty()) failure.error().place = std::move(error.place);
   return failure;
 }
 
 bool keeps_source(const WayOutSpec& spec) { return spec.keep_source != KeptEnd::none; }
+
+/// Not where all of it is 0.0.0.0/8, loopback or multicast: in 0.0.0.0/1 there is everybody else.
+bool may_hold_clients(const Network& network) {
+  static const std::array kNobody = {*Network::parse("0.0.0.0/8"), *Network::parse("127.0.0.0/8"),
+                                     *Network::parse("224.0.0.0/4"), *Network::parse("::/127"),
+                                     *Network::parse("ff00::/8")};
+  return std::ranges::none_of(
+      kNobody, [&network](const Network& nobody) { return nobody.contains(network); });
+}
 
 Result<void> check_keep_source(const WayOutSpec& spec) {
   if (!keeps_source(spec)) {
@@ -221,12 +235,11 @@ Result<void> check_keep_source(const WayOutSpec& spec) {
   SHUNT_CHECK(none_given(spec, {{"proxy", !spec.proxy.empty()}, {"via", !spec.via.empty()}},
                          "the server sees the address of the proxy before it, so keep-source has "
                          "nothing to keep"));
+  SHUNT_CHECK(none_given(
+      spec, {{"connect", spec.keep_source == KeptEnd::port && spec.connect == ConnectMode::honest}},
+      "with keep-source = \"port\" a client is always let in first"));
   for (const Network& network : spec.keep_source_from) {
-    const Address& address = network.address;
-    if (!address.is_multicast() && !address.is_loopback() && !network.text().starts_with("0.")) {
-      continue;
-    }
-    if (network.prefix_length == 0) continue;  // everybody
+    if (may_hold_clients(network)) continue;
     return way_out_error(spec, "keep-source-from",
                          fmt::format("{} holds no client's address", network.text()));
   }

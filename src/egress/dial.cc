@@ -67,11 +67,6 @@ std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& desti
   return {};
 }
 
-std::uint32_t Deadline::left_ms() const {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - Clock::now()).count();
-  return static_cast<std::uint32_t>(std::max<std::int64_t>(left, 0));
-}
-
 std::uint32_t us_since(Clock::time_point start) {
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count(), 1, 1'000'000'000));
@@ -110,13 +105,16 @@ Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attemp
 }
 
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
-                                                const UpstreamOptions& options,
-                                                const KeptSource* kept) {
-  auto attempt = begin_attempt(destination, SocketType::datagram, options, kept);
+                                                const UpstreamOptions& options) {
+  auto attempt = begin_attempt(destination, SocketType::datagram, options);
   if (!attempt) return unexpected(std::move(attempt).error());
-  auto socket = WatchedFd::create(loop, std::move(attempt->fd), Slot::kWritable);
+  return finish_dial_udp(loop, std::move(*attempt));
+}
+
+std::expected<Dialled, ConnectFailure> finish_dial_udp(EventLoop& loop, Attempt attempt) {
+  auto socket = WatchedFd::create(loop, std::move(attempt.fd), Slot::kWritable);
   if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
-  return Dialled{.socket = std::move(*socket), .reported = std::move(attempt->reported)};
+  return Dialled{.socket = std::move(*socket), .reported = std::move(attempt.reported)};
 }
 
 // Reported as leading anywhere: LoopGuard::is_own_datagram().

@@ -18,7 +18,8 @@ class Deadline {
  public:
   explicit Deadline(std::uint32_t ms) : at_(Clock::now() + std::chrono::milliseconds(ms)) {}
   /// Milliseconds left, 0 when it has passed.
-  [[nodiscard]] std::uint32_t left_ms() const;
+  [[nodiscard]] std::uint32_t left_ms() const { return ms_until(at_); }
+  [[nodiscard]] Clock::time_point at() const { return at_; }
 
  private:
   Clock::time_point at_;
@@ -62,8 +63,9 @@ Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attemp
                                                          std::uint32_t timeout_ms);
 /// A connected UDP socket; never waits.
 std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint& destination,
-                                                const UpstreamOptions& options,
-                                                const KeptSource* kept = nullptr);
+                                                const UpstreamOptions& options);
+/// The rest of that, for an attempt with a datagram socket.
+std::expected<Dialled, ConnectFailure> finish_dial_udp(EventLoop& loop, Attempt attempt);
 
 /// A UDP socket that sends to any address of the family of flow's destination, bound to the port of
 /// flow's source where that is free; never waits.

@@ -24,7 +24,7 @@ class Direct : public WayOut {
                                                         const Hints&) const override {
     const auto tagged = tagged_for(flow);
     auto dialled = co_await dial_tcp(loop, flow.original_destination, tagged ? *tagged : options_,
-                                     options_.connect_timeout_ms);
+                                     flow.dial_ms(options_.connect_timeout_ms));
     if (!dialled) co_return std::unexpected(std::move(dialled).error());
     co_return Upstream{.socket = std::move(dialled->socket),
                        .reported = std::move(dialled->reported),
@@ -37,7 +37,7 @@ class Direct : public WayOut {
     if (!addresses) co_return std::unexpected(addresses.error());
     const auto tagged = tagged_for(flow);
     auto won = co_await race(loop, attempt_order(*addresses, 0), tagged ? *tagged : options_,
-                             options_.connect_timeout_ms);
+                             flow.dial_ms(options_.connect_timeout_ms));
     if (!won) co_return std::unexpected(std::move(won).error());
     co_return Upstream{.socket = std::move(won->dialled.socket),
                        .reported = std::move(won->dialled.reported),

@@ -125,6 +125,17 @@ void Group::State::failed(Family family, std::int64_t start) {
                   shown, failures, pause / 1000, family == Family::ipv4 ? "IPv4" : "IPv6"));
 }
 
+namespace {
+
+/// Of members together, one of which is not known before it is tried.
+ConnectMode both_modes(bool first, ConnectMode others, ConnectMode one) {
+  if (first || others == one) return one;
+  const bool early = others == ConnectMode::early || one == ConnectMode::early;
+  return early ? ConnectMode::early : ConnectMode::automatic;
+}
+
+}  // namespace
+
 Group::Group(std::string name, GroupKind kind, std::optional<CheckSpec> check)
     : name_(std::move(name)), kind_(kind), check_(std::move(check)) {}
 
@@ -142,6 +153,8 @@ std::shared_ptr<const Group> Group::create(std::string name, GroupKind kind,
     group->carries_udp_ |= state->way_out->carries_udp();
     group->maps_clients_ &= state->way_out->maps_clients() || !state->way_out->carries_udp();
     group->reaches_relays_ &= state->way_out->reaches_relays();
+    group->connect_mode_ =
+        both_modes(group->states_.empty(), group->connect_mode_, state->way_out->connect_mode());
     const auto proxies = state->way_out->proxies();
     group->proxies_.insert(group->proxies_.end(), proxies.begin(), proxies.end());
     group->states_.push_back(std::move(state));
@@ -199,7 +212,7 @@ bool Group::goes_on_after(State& state, const Flow& flow, Clock::time_point star
   if (holds_failures() && held_against_member(failure)) {
     state.failed(flow.original_destination.address.family(), in_ms(start));
   }
-  if (!worth_another(failure.reason)) return false;
+  if (!worth_another(failure.reason) || flow.dial_ms(1) == 0) return false;
   state.tried.store(true, kRelaxed);
   return true;
 }
@@ -223,6 +236,7 @@ Task<Expected<Upstream>> Group::connect(EventLoop& loop, const Flow& flow,
       co_return upstream;
     }
     last = std::move(upstream).error();
+    last.via = shown(*state, last.via);
     if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
@@ -248,6 +262,7 @@ Task<Expected<UdpUpstream>> Group::associate_to_name(EventLoop& loop, const Flow
       co_return upstream;
     }
     last = std::move(upstream).error();
+    last.via = shown(*state, last.via);
     if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
@@ -267,6 +282,7 @@ Task<Expected<UdpUpstream>> Group::open_mapping(EventLoop& loop, const Flow& flo
       co_return upstream;
     }
     last = std::move(upstream).error();
+    last.via = shown(*state, last.via);
     if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
@@ -284,10 +300,10 @@ bool Group::still_maps(const UdpUpstream& mapping, Family family) const {
   return !another;
 }
 
-Task<Expected<void>> Group::greet(EventLoop& loop) const {
+Task<Expected<void>> Group::greet(EventLoop& loop, Clock::time_point by) const {
   ConnectFailure last;
   for (const auto& state : states_) {
-    auto greeted = co_await state->way_out->greet(loop);
+    auto greeted = co_await state->way_out->greet(loop, by);
     if (greeted) co_return greeted;
     last = std::move(greeted).error();
     if (last.reason == ConnectReason::cancelled) break;

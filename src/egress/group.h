@@ -82,6 +82,7 @@ class Group : public WayOut {
   bool wants_name() const override { return wants_name_; }
   bool carries_udp() const override { return carries_udp_; }
   bool reaches_relays() const override { return reaches_relays_; }
+  ConnectMode connect_mode() const override { return connect_mode_; }
   std::span<const Endpoint> proxies() const override { return proxies_; }
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override;
@@ -94,7 +95,8 @@ class Group : public WayOut {
   /// Its member is neither dead nor left out.
   bool still_maps(const UdpUpstream& mapping, Family family) const override;
   /// Succeeds with the first member that does.
-  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const override;
+  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
+                                                  Clock::time_point by) const override;
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override;
   Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
@@ -159,7 +161,8 @@ class Group : public WayOut {
   bool carries_udp_ = false;
   bool maps_clients_ = true;
   bool reaches_relays_ = true;
-  std::vector<Endpoint> proxies_;  // of all members
+  ConnectMode connect_mode_ = ConnectMode::automatic;  // early as soon as one of them is
+  std::vector<Endpoint> proxies_;                      // of all members
   mutable std::atomic<std::uint32_t> next_ = 0;
 };
 

@@ -2,64 +2,53 @@
 #include "egress/health_checker.h"
 
 #include <fmt/format.h>
-#include <pthread.h>
 
-#include <csignal>
+#include <optional>
+#include <utility>
 
 #include "base/error_numbers.h"
+#include "base/escape.h"
 #include "base/log.h"
-#include "base/thread_signals.h"
+#include "egress/check_target.h"
+#include "egress/race.h"
 #include "egress/resolve_server.h"
 #include "egress/stream_io.h"
-#include "egress/way_out_url.h"
 #include "egress/wire/http_connect.h"
 #include "net/frame_pool.h"
 
 namespace shunt {
 namespace {
 
-constexpr std::string_view kTcp = "tcp://";
-constexpr std::string_view kHttp = "http://";
-constexpr std::uint16_t kHttpPort = 80;
-
-/// "host:port" or "[v6]:port"; without a port it is `port`, and 0 of that makes one necessary.
-std::optional<std::pair<std::string, std::uint16_t>> split_authority(std::string_view text,
-                                                                     std::uint16_t port) {
-  // The parser of --via knows brackets, ports and what a host may hold.
-  const auto url = parse_proxy_url("socks5://" + std::string(text));
-  if (!url || url->user) return std::nullopt;
-  const bool given = text.ends_with(':' + std::to_string(url->port));
-  if (!given && port == 0) return std::nullopt;
-  return std::pair(url->host, given ? url->port : port);
-}
-
 std::string context_of(const Group& group) {
   return fmt::format("way out \"{}\", check", group.name());
 }
 
-Failure bad_target(const Group& group) {
-  return Failure(make_error(Kind::configuration, error_number::kBadWayOut,
-                            context_of(group) + ": the target is no address and port",
-                            "tcp://192.0.2.1:443 or http://192.0.2.1/alive"));
+std::unexpected<std::string> dead(const ConnectFailure& failure) {
+  return std::unexpected(failure.detail.empty() ? std::string(reason_text(failure.reason))
+                                                : failure.detail);
+}
+
+/// "204", "200-399".
+std::string expected(const CheckSpec& spec) {
+  if (spec.lowest_status == spec.highest_status) return std::to_string(spec.lowest_status);
+  return fmt::format("{}-{}", spec.lowest_status, spec.highest_status);
 }
 
 }  // namespace
 
+std::optional<std::string> check_host(const CheckSpec& check) {
+  auto target = parse_check_target(check.target);
+  if (!target) return std::nullopt;
+  return std::move(target->host);
+}
+
 Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
-  std::string_view rest = group.check()->target;
-  if (rest.empty()) return Target{.endpoint = {}, .host = {}, .request = {}, .proxy = true};
-  const bool http = rest.starts_with(kHttp);
-  if (!http && !rest.starts_with(kTcp)) return bad_target(group);
-  rest.remove_prefix(http ? kHttp.size() : kTcp.size());
-  const auto slash = rest.find('/');
-  const auto authority = rest.substr(0, slash);
-  const auto path = slash == std::string_view::npos ? "/" : rest.substr(slash);
-  if (!http && slash != std::string_view::npos) return bad_target(group);
-  if (path.find_first_of(" \r\n\t") != std::string_view::npos) return bad_target(group);
-  const auto where = split_authority(authority, http ? kHttpPort : 0);
-  if (!where) return bad_target(group);
-  Target target{.endpoint = {}, .host = where->first, .request = {}};
-  auto addresses = resolve_server(where->first, where->second);
+  const std::string& text = group.check()->target;
+  if (text.empty()) return Target{.endpoint = {}, .host = {}, .request = {}, .proxy = true};
+  const auto where = parse_check_target(text);
+  if (!where) return Failure(with_context(where.error(), context_of(group)));
+  Target target{.endpoint = {}, .host = where->host, .request = {}};
+  auto addresses = resolve_server(where->host, where->port);
   if (!addresses) {
     Error error = with_context(std::move(addresses).error(), context_of(group));
     error.kind = Kind::configuration;
@@ -68,10 +57,10 @@ Result<HealthChecker::Target> HealthChecker::target_of(const Group& group) {
     return Failure(std::move(error));
   }
   target.endpoint = addresses->front();
-  if (http) {
+  if (where->http) {
     target.request =
         fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: shunt\r\nConnection: close\r\n\r\n",
-                    path, authority);
+                    where->path, where->authority);
   }
   return target;
 }
@@ -91,8 +80,21 @@ Result<std::unique_ptr<HealthChecker>> HealthChecker::create(
   return checker;
 }
 
-void HealthChecker::start() {
-  if (!checks_.empty()) thread_ = std::jthread(&HealthChecker::run, this);
+Result<void> HealthChecker::start() {
+  if (!checks_.empty()) thread_ = SHUNT_TRY(start_thread([this] { run(); }));
+  return {};
+}
+
+void HealthChecker::begin() {
+  if (checks_.empty()) return;
+  loop_->post([this] {
+    tasks_ = static_cast<int>(checks_.size());
+    for (const Check& check : checks_) spawn(watch(check));
+  });
+}
+
+int HealthChecker::most_descriptors() const {
+  return static_cast<int>(checks_.size()) * (1 + kFdsOfRace);
 }
 
 HealthChecker::~HealthChecker() {
@@ -105,93 +107,65 @@ HealthChecker::~HealthChecker() {
 }
 
 void HealthChecker::run() {
-  const sigset_t all = signals_for_main_thread();
-  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
-  tasks_ = static_cast<int>(checks_.size());
-  for (Check& check : checks_) spawn(watch(check));
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
 }
 
-void HealthChecker::ended() {
+// A look begins with each interval: its timeout is no longer than that.
+Task<> HealthChecker::watch(const Check& check) {
+  const CheckSpec& spec = *check.group->check();
+  while (!loop_->cancelled()) {
+    const Deadline next(spec.interval_ms);
+    const Found found = co_await alive(check, Deadline(spec.timeout_ms));
+    if (!loop_->cancelled()) report(check, found);
+    (void)co_await loop_->sleep(next.left_ms());
+  }
   if (--tasks_ == 0) loop_->stop();
 }
 
-// A look begins with each interval, however long those before it take to fail: a member that is
-// silent for the 30 s of its connect timeout is found alive within an interval, too.
-Task<> HealthChecker::watch(Check& check) {
-  while (!loop_->cancelled()) {
-    if (check.looks < kMostLooks) {
-      ++check.looks;
-      ++tasks_;
-      spawn(look_for_a_while(check));
-    }
-    (void)co_await loop_->sleep(check.group->check()->interval_ms);
-  }
-  ended();
-}
-
-Task<> HealthChecker::look_for_a_while(Check& check) {
-  bool reported = false;
-  co_await both(look(check, reported), give_up(check, reported));
-  --check.looks;
-  ended();
-}
-
-Task<> HealthChecker::look(const Check& check, bool& reported) {
-  const auto found = co_await alive(check);
-  if (!loop_->cancelled() && !reported) report(check, found);
-  reported = true;
-}
-
-// How long a member tries is its own affair; what it means here is decided now.
-Task<> HealthChecker::give_up(const Check& check, bool& reported) {
-  (void)co_await loop_->sleep(check.group->check()->timeout_ms);
-  if (!loop_->cancelled() && !reported) report(check, {});
-  reported = true;
-}
-
-Task<std::optional<std::uint32_t>> HealthChecker::alive(const Check& check) {
+Task<HealthChecker::Found> HealthChecker::alive(const Check& check, Deadline deadline) {
   const CheckSpec& spec = *check.group->check();
   const WayOut& member = check.group->member(check.member);
   Flow flow;
   flow.original_destination = check.target.endpoint;
   flow.started = Clock::now();
+  flow.dial_by = deadline.at();
   if (check.target.proxy) {
-    const auto greeted = co_await member.greet(*loop_);
-    if (!greeted) co_return std::nullopt;
+    const auto greeted = co_await member.greet(*loop_, deadline.at());
+    if (!greeted) co_return dead(greeted.error());
     co_return us_since(flow.started);
   }
   const Hints hints{.host = check.target.host, .source = NameSource::none};
   auto upstream = co_await member.connect(*loop_, flow, hints);
-  if (!upstream) co_return std::nullopt;
+  if (!upstream) co_return dead(upstream.error());
   const std::uint32_t took_us = us_since(flow.started);
   if (check.target.request.empty()) co_return took_us;
-  const Deadline deadline(spec.timeout_ms);
   auto sent = co_await send_all(*loop_, *upstream, check.target.request, deadline);
-  if (!sent) co_return std::nullopt;
+  if (!sent) co_return dead(sent.error());
   std::string received = std::move(upstream->early_data);
   for (;;) {
     const auto response = http_connect::decode_response(received);
-    if (response.malformed()) co_return std::nullopt;
+    if (response.malformed()) co_return std::unexpected("the answer is no HTTP");
     if (response.complete()) {
       const int status = response.value.status;
-      if (status < spec.lowest_status || status > spec.highest_status) co_return std::nullopt;
-      co_return took_us;
+      if (status >= spec.lowest_status && status <= spec.highest_status) co_return took_us;
+      co_return std::unexpected(fmt::format("status {}, {} is expected", status, expected(spec)));
     }
     char buffer[2048];
     const auto count = co_await receive_some(*loop_, *upstream, buffer, sizeof buffer, deadline);
-    if (!count || *count == 0) co_return std::nullopt;
+    if (!count) co_return dead(count.error());
+    if (*count == 0) co_return std::unexpected("the connection ended before an answer");
     received.append(buffer, *count);
   }
 }
 
-void HealthChecker::report(const Check& check, std::optional<std::uint32_t> took_us) {
+void HealthChecker::report(const Check& check, const Found& found) {
+  const bool alive = found.has_value();
+  const auto took_us = alive ? std::optional(*found) : std::nullopt;
   if (!check.group->report_check(check.member, took_us)) return;
-  const bool alive = took_us.has_value();
   log(alive ? LogLevel::info : LogLevel::warning,
       fmt::format("{} ({}): {}", check.group->name(), check.group->status()[check.member].name,
-                  alive ? "alive again" : "found dead by its check"));
+                  alive ? "alive again" : "found dead by its check: " + escaped(found.error())));
 }
 
 }  // namespace shunt

@@ -134,8 +134,8 @@ class HttpConnect : public WayOut {
   }
 
   // A request is the first thing that HTTP says.
-  Task<Expected<void>> greet(EventLoop& loop) const override {
-    return ProxyLink::greet(loop, server_);
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
+    return ProxyLink::greet(loop, server_, by);
   }
 
  private:
@@ -146,7 +146,8 @@ class HttpConnect : public WayOut {
     if (!link) co_return unexpected(std::move(link).error());
     const std::string request =
         http_connect::request(name, flow.original_destination, authorization_);
-    const Deadline deadline(server_.options.connect_timeout_ms);  // the proxy dials for us
+    // The proxy dials for us.
+    const Deadline deadline(flow.dial_ms(server_.options.connect_timeout_ms));
     auto sent = co_await link->send(request, deadline);
     if (!sent) co_return unexpected(std::move(sent).error());
     auto answered = co_await answer(*link, deadline);

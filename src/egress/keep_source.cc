@@ -35,6 +35,11 @@ class KeepSource : public WayOut {
   std::string_view name() const override { return name_; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return true; }
+  /// With the client's port both connections have one entry in conntrack, and the client's is to be
+  /// the first in it.
+  ConnectMode connect_mode() const override {
+    return keep_.port ? ConnectMode::early : ConnectMode::automatic;
+  }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow, const Hints&) const override {
     const auto kept = kept_for(flow);
@@ -42,7 +47,7 @@ class KeepSource : public WayOut {
     auto attempt = begin(flow.original_destination, SocketType::stream, *kept);
     if (!attempt) co_return unexpected(std::move(attempt).error());
     auto dialled = co_await finish_dial(loop, std::move(*attempt), flow.original_destination,
-                                        options_.connect_timeout_ms);
+                                        flow.dial_ms(options_.connect_timeout_ms));
     if (!dialled) {
       co_await look_astray(loop, flow, flow.original_destination, dialled.error().reason);
       co_return unexpected(std::move(dialled).error());
@@ -64,7 +69,8 @@ class KeepSource : public WayOut {
       if (!kept) return unexpected(kept.error());
       return begin(destination, SocketType::stream, *kept);
     };
-    auto won = co_await race(loop, order, begin_one, options_.connect_timeout_ms);
+    const std::uint32_t timeout_ms = flow.dial_ms(options_.connect_timeout_ms);
+    auto won = co_await race(loop, order, begin_one, timeout_ms);
     if (!won) {
       co_await look_astray(loop, flow, order.front(), won.error().reason);
       co_return unexpected(std::move(won).error());
@@ -80,11 +86,11 @@ class KeepSource : public WayOut {
     if (!kept) co_return unexpected(kept.error());
     auto attempt = begin(flow.original_destination, SocketType::datagram, *kept);
     if (!attempt) co_return unexpected(std::move(attempt).error());
-    auto socket = WatchedFd::create(loop, std::move(attempt->fd), Slot::kWritable);
-    if (!socket) co_return unexpected(failure_from_errno(socket.error().os_error));
+    auto dialled = finish_dial_udp(loop, std::move(*attempt));
+    if (!dialled) co_return unexpected(std::move(dialled).error());
     UdpUpstream upstream;
-    upstream.socket = std::move(*socket);
-    upstream.reported = std::move(attempt->reported);
+    upstream.socket = std::move(dialled->socket);
+    upstream.reported = std::move(dialled->reported);
     co_return upstream;
   }
 
@@ -97,10 +103,11 @@ class KeepSource : public WayOut {
     co_await probe_.look(loop, flow.source.address, destination);
   }
 
-  /// Nothing for what has no client: a check of shunt's own.
+  /// Nothing for what has no client: a check of shunt's own. A client that was announced without
+  /// an address is no such thing.
   Expected<std::optional<KeptSource>> kept_for(const Flow& flow) const {
     const Address& client = flow.source.address;
-    if (client.is_any()) return std::nullopt;
+    if (client.is_any() && flow.announced == nullptr) return std::nullopt;
     if (client.family() != flow.original_destination.address.family()) {
       return unexpected(not_for(client.text() + " is no address of the destination's family"));
     }
@@ -111,7 +118,8 @@ class KeepSource : public WayOut {
       }
       return KeptSource{.client = flow.source, .port = false, .own = true};
     }
-    if (client.is_loopback() || client.is_multicast() || client.is_link_local()) {
+    if (client.is_any() || client.is_loopback() || client.is_multicast() ||
+        client.is_link_local()) {
       return unexpected(not_for("keep-source: " + client.text() + " is no address to send from"));
     }
     // The kernel routes nothing from 127.0.0.0/8 to another address (__mkroute_output()): the

@@ -30,6 +30,29 @@ struct Before {
   bool resolves_names = false;  ///< `way_out` takes a name and needs no address
 };
 
+/// A way out whose `connect` says when its clients are let in.
+class WithConnectMode final : public WayOut {
+ public:
+  WithConnectMode(WayOutPtr inner, ConnectMode mode) : inner_(std::move(inner)), mode_(mode) {}
+  std::string_view name() const override { return inner_->name(); }
+  bool wants_name() const override { return inner_->wants_name(); }
+  bool carries_udp() const override { return inner_->carries_udp(); }
+  ConnectMode connect_mode() const override { return mode_; }
+  std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
+                                                        const Hints& hints) const override {
+    return inner_->connect(loop, flow, hints);
+  }
+  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
+                                                             const Flow& flow) const override {
+    return inner_->associate(loop, flow);
+  }
+
+ private:
+  WayOutPtr inner_;
+  ConnectMode mode_;
+};
+
 bool is_direct(const WayOutSpec& spec) {
   return spec.proxy.empty() && !spec.group && spec.via.empty();
 }
@@ -145,6 +168,9 @@ Result<WayOutPtr> Maker::make_one(const WayOutSpec& spec, Before before) {
   }
   if (spec.proxy_protocol) {
     way_out = make_proxy_protocol_out(std::move(way_out), *spec.proxy_protocol);
+  }
+  if (spec.connect != ConnectMode::automatic) {
+    way_out = std::make_shared<WithConnectMode>(std::move(way_out), spec.connect);
   }
   return way_out;
 }

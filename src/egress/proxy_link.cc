@@ -27,6 +27,7 @@ ConnectFailure cannot_reach(const ProxyServer& server, ConnectFailure failure) {
   }
   failure.detail = "cannot reach " + server.name + ": " + why;
   if (failure.reason != ConnectReason::resources) failure.reason = ConnectReason::proxy_error;
+  failure.via = {};  // of a hop before
   return failure;
 }
 
@@ -44,15 +45,17 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open(EventLoop& loop,
   auto link = co_await open_plainly(loop, server, flow);
   if (!link || server.tls == nullptr) co_return link;
   if (!link->received_.empty()) co_return unexpected(link->broken("spoke before TLS began"));
-  const Deadline deadline(server.options.handshake_timeout_ms);
+  const Deadline deadline(flow.dial_ms(server.options.handshake_timeout_ms));
   auto done = co_await server.tls->handshake(loop, link->upstream_, deadline);
   if (!done) co_return unexpected(cannot_reach(server, std::move(done).error()));
   co_return link;
 }
 
 Task<std::expected<void, ConnectFailure>> ProxyLink::greet(EventLoop& loop,
-                                                           const ProxyServer& server) {
-  const Flow nobodys;
+                                                           const ProxyServer& server,
+                                                           Clock::time_point by) {
+  Flow nobodys;
+  nobodys.dial_by = by;
   const auto link = co_await open(loop, server, nobodys);
   if (!link) co_return unexpected(link.error());
   co_return std::expected<void, ConnectFailure>();
@@ -66,7 +69,8 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_plainly(EventLoop
   const std::vector<Endpoint>& addresses = fresh ? *fresh : server.addresses;
   const auto first = server.last_good.load(std::memory_order_relaxed) % addresses.size();
   const auto order = attempt_order(addresses, first);
-  auto won = co_await race(loop, order, server.options, server.options.connect_timeout_ms);
+  const std::uint32_t timeout_ms = flow.dial_ms(server.options.connect_timeout_ms);
+  auto won = co_await race(loop, order, server.options, timeout_ms);
   if (!won) {
     const bool stopping = won.error().reason == ConnectReason::cancelled;
     if (server.book != nullptr && !stopping) server.book->look_again();
@@ -89,7 +93,7 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop
   to_server.protocol = Protocol::tcp;
   const AddressBook::Addresses fresh = server.book ? server.book->current() : nullptr;
   Hints hints{.host = server.host, .source = NameSource::none};
-  const Deadline deadline(server.options.connect_timeout_ms);
+  const Deadline deadline(flow.dial_ms(server.options.connect_timeout_ms));
   ConnectFailure last;
   for (const Endpoint& address : fresh ? *fresh : server.addresses) {
     to_server.original_destination = address;

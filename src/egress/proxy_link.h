@@ -62,8 +62,9 @@ class ProxyLink {
   static Task<Expected<ProxyLink>> open(EventLoop& loop, const ProxyServer& server,
                                         const Flow& flow);
 
-  /// No more than open(), for nobody's flow.
-  static Task<Expected<void>> greet(EventLoop& loop, const ProxyServer& server);
+  /// No more than open(), for nobody's flow, until `by` at the latest.
+  static Task<Expected<void>> greet(EventLoop& loop, const ProxyServer& server,
+                                    Clock::time_point by);
 
   /// All of it, waiting where the socket is full. `bytes` outlives the task.
   Task<Expected<void>> send(std::string_view bytes, Deadline deadline);

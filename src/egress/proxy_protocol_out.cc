@@ -42,6 +42,7 @@ class ProxyProtocolOut : public WayOut {
   bool carries_udp() const override { return version_ == Version::v2 && inner_->carries_udp(); }
   bool reaches_relays() const override { return false; }  // none reads a PROXY header
   std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
+  ConnectMode connect_mode() const override { return inner_->connect_mode(); }
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override {
@@ -75,14 +76,16 @@ class ProxyProtocolOut : public WayOut {
     if (upstream) upstream->header += header_for(flow, hints, upstream->looked_up);
     co_return upstream;
   }
-  Task<Expected<void>> greet(EventLoop& loop) const override { return inner_->greet(loop); }
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
+    return inner_->greet(loop, by);
+  }
 
  private:
   Task<Expected<Upstream>> introduce(EventLoop& loop, Upstream upstream, const Flow& flow,
                                      const Hints& hints) const {
     const std::string header = header_for(flow, hints, upstream.looked_up);
     const int flags = first_bytes_wait(hints) ? MSG_MORE : 0;
-    const Deadline deadline(limits::kHandshakeTimeoutMs);
+    const Deadline deadline(flow.dial_ms(limits::kHandshakeTimeoutMs));
     auto sent = co_await send_all(loop, upstream, header, deadline, flags);
     if (!sent) co_return unexpected(std::move(sent).error());
     co_return upstream;

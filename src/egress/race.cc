@@ -6,8 +6,10 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 namespace shunt {
 namespace {
@@ -50,8 +52,12 @@ class Field {
     return {};
   }
 
-  /// The first that connected, if one did. `last` becomes what the last that failed met.
-  std::optional<Runner> look(ConnectFailure& last) {
+  struct Seen {
+    std::optional<Runner> winner;          ///< the first that connected
+    std::optional<ConnectFailure> failed;  ///< what the last that failed met
+  };
+  Seen look() {
+    Seen seen{};
     slot().clear(Slot::kReadable);
     epoll_event event{};
     while (::epoll_wait(epoll_.fd(), &event, 1, 0) > 0) {
@@ -63,10 +69,13 @@ class Field {
       ::epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, event.data.fd, nullptr);
       Runner runner = std::move(*at);
       runners_.erase(at);
-      if (settled) return runner;
-      last = settled.error();
+      if (settled) {
+        seen.winner = std::move(runner);
+        break;
+      }
+      seen.failed = settled.error();
     }
-    return std::nullopt;
+    return seen;
   }
 
  private:
@@ -82,6 +91,41 @@ Expected<RaceWon> won(EventLoop& loop, Runner runner) {
   return RaceWon{
       .dialled = {.socket = std::move(*socket), .reported = std::move(runner.attempt.reported)},
       .address = runner.destination};
+}
+
+/// One of kMostRaces, if one is left, for as long as it lives.
+class Turn {
+ public:
+  Turn() : taken_(running.fetch_add(1, std::memory_order_relaxed) < kMostRaces) {}
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() { running.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool taken() const { return taken_; }
+
+ private:
+  inline static constinit std::atomic<int> running = 0;
+  bool taken_;
+};
+
+/// Each gets an equal part of the time that is left.
+Task<Expected<RaceWon>> one_after_another(EventLoop& loop, const std::vector<Endpoint>& ordered,
+                                          const BeginAttempt& begin, std::uint32_t timeout_ms) {
+  const Deadline deadline(timeout_ms);
+  ConnectFailure last;
+  for (auto next = ordered.begin(); next != ordered.end(); ++next) {
+    const auto left = static_cast<std::uint32_t>(ordered.end() - next);
+    auto attempt = begin(*next);
+    if (!attempt) {
+      last = std::move(attempt).error();
+      continue;
+    }
+    auto dialled = co_await finish_dial(loop, std::move(*attempt), *next,
+                                        std::max(deadline.left_ms() / left, 1U));
+    if (dialled) co_return RaceWon{.dialled = std::move(*dialled), .address = *next};
+    last = std::move(dialled).error();
+    if (last.reason == ConnectReason::cancelled) break;
+  }
+  co_return unexpected(std::move(last));
 }
 
 }  // namespace
@@ -112,12 +156,10 @@ Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& order
 Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& ordered,
                              const BeginAttempt& begin, std::uint32_t timeout_ms) {
   if (ordered.size() == 1) {
-    auto attempt = begin(ordered.front());
-    if (!attempt) co_return unexpected(std::move(attempt).error());
-    auto dialled = co_await finish_dial(loop, std::move(*attempt), ordered.front(), timeout_ms);
-    if (!dialled) co_return unexpected(std::move(dialled).error());
-    co_return RaceWon{.dialled = std::move(*dialled), .address = ordered.front()};
+    co_return co_await one_after_another(loop, ordered, begin, timeout_ms);
   }
+  const Turn turn;
+  if (!turn.taken()) co_return co_await one_after_another(loop, ordered, begin, timeout_ms);
   auto field = Field::create(loop);
   if (!field) co_return unexpected(std::move(field).error());
   const Deadline deadline(timeout_ms);
@@ -137,10 +179,11 @@ Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& order
     const Wake wake = co_await loop.readable(field->slot(), std::max(wait, 1U));
     if (wake == Wake::cancelled) co_return unexpected(failure_from_wake(wake));
     if (wake != Wake::ready) continue;
-    last.os_error = -1;
-    auto winner = field->look(last);
-    if (winner) co_return won(loop, std::move(*winner));
-    if (last.os_error != -1) next_start = Deadline(0);  // one has failed: the next need not wait
+    auto seen = field->look();
+    if (seen.winner) co_return won(loop, std::move(*seen.winner));
+    if (!seen.failed) continue;
+    last = std::move(*seen.failed);
+    next_start = Deadline(0);  // one has failed: the next need not wait
   }
 }
 

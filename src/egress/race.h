@@ -15,8 +15,19 @@ namespace shunt {
 
 inline constexpr std::uint32_t kAttemptDelayMs = 250;  ///< RFC 8305 section 5
 
-/// At the same time. Descriptors beside the flow's own are not in its budget, so they are few.
+/// At the same time, of one race.
 inline constexpr std::size_t kMostAttempts = 3;
+
+/// Of the process, at the same time. What a race holds beside the flow's own descriptor is in no
+/// flow's budget, so there is an end to it: further flows take the addresses one after another.
+inline constexpr int kMostRaces = 16;
+inline constexpr int kFdsOfRace =
+    static_cast<int>(kMostAttempts);  ///< two attempts, their epoll set
+
+/// What a process may hold for races whose way out leads to so many addresses of proxies.
+[[nodiscard]] constexpr int race_descriptors(std::size_t addresses) {
+  return addresses > 1 ? kMostRaces * kFdsOfRace : 0;
+}
 
 /// In the order in which they are tried: the first one's family and the other in turns (section 4),
 /// with the one at `first` (what worked before) ahead of all.
@@ -32,8 +43,8 @@ struct RaceWon {
 using BeginAttempt = std::function<std::expected<Attempt, ConnectFailure>(const Endpoint&)>;
 
 /// Not empty. Fails with what the last attempt met, or timed_out; losers are closed. Where there
-/// are several addresses it holds up to kMostAttempts descriptors and one more while it runs. The
-/// arguments outlive the task.
+/// are several addresses it holds up to kFdsOfRace descriptors beside its flow's own while it runs.
+/// The arguments outlive the task.
 Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
                                                   const std::vector<Endpoint>& ordered,
                                                   const UpstreamOptions& options,

@@ -4,11 +4,10 @@
 #include <fmt/format.h>
 #include <netdb.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "net/host_name.h"
+#include "net/resolved.h"
 
 namespace shunt {
 namespace {
@@ -35,16 +34,7 @@ Result<std::vector<Endpoint>> resolve_server(const std::string& host, std::uint1
     error.os_error = os_error;
     return Failure(std::move(error));
   }
-  std::vector<Endpoint> addresses;
-  for (const auto* entry = found; entry != nullptr; entry = entry->ai_next) {
-    sockaddr_storage storage{};
-    std::memcpy(&storage, entry->ai_addr, entry->ai_addrlen);
-    const auto endpoint = Endpoint::from(storage);
-    if (endpoint && std::ranges::find(addresses, *endpoint) == addresses.end() &&
-        addresses.size() < kMostAddresses) {
-      addresses.push_back(*endpoint);
-    }
-  }
+  auto addresses = resolved_endpoints(found, kMostAddresses);
   ::freeaddrinfo(found);
   if (addresses.empty()) {
     return Failure(make_error(Kind::runtime, fmt::format("{} has no address", host)));

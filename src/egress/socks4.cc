@@ -46,7 +46,8 @@ class Socks4a : public WayOut {
     if (!request) co_return unexpected(unsupported("a SOCKS4 proxy carries no IPv6"));
     auto link = co_await ProxyLink::open(loop, *server_, flow);
     if (!link) co_return unexpected(std::move(link).error());
-    const Deadline deadline(server_->options.connect_timeout_ms);  // the proxy dials for us
+    // The proxy dials for us.
+    const Deadline deadline(flow.dial_ms(server_->options.connect_timeout_ms));
     auto sent = co_await link->send(*request, deadline);
     if (!sent) co_return unexpected(std::move(sent).error());
     auto answered = co_await answer(*link, deadline);
@@ -64,8 +65,8 @@ class Socks4a : public WayOut {
     co_return unexpected(unsupported("a SOCKS4 proxy carries no UDP"));
   }
   // A request is the first thing that SOCKS4 says.
-  Task<Expected<void>> greet(EventLoop& loop) const override {
-    return ProxyLink::greet(loop, *server_);
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
+    return ProxyLink::greet(loop, *server_, by);
   }
 
  private:

@@ -198,7 +198,7 @@ class Socks5 : public WayOut {
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
   bool maps_clients() const override { return carries_udp(); }
   Task<Expected<UdpUpstream>> open_mapping(EventLoop& loop, const Flow& flow) const override;
-  Task<Expected<void>> greet(EventLoop& loop) const override;
+  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override;
   Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
                                            const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate_to_name(EventLoop& loop, const Flow& flow,
@@ -327,7 +327,7 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
   auto link = co_await ProxyLink::open(loop, server_, flow);
   reached = link.has_value();
   if (!link) co_return unexpected(std::move(link).error());
-  const Deadline handshake(server_.options.handshake_timeout_ms);
+  const Deadline handshake(flow.dial_ms(server_.options.handshake_timeout_ms));
   const auto method = co_await choose(*link, request, ahead, handshake);
   if (!method) co_return unexpected(method.error());
   if (*method == Method::password) {
@@ -335,7 +335,7 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
     if (!authenticated) co_return unexpected(std::move(authenticated).error());
   }
   // From here on the proxy dials for us, which may take it as long as it may take us.
-  const Deadline dial(server_.options.connect_timeout_ms);
+  const Deadline dial(flow.dial_ms(server_.options.connect_timeout_ms));
   if (!ahead) {
     auto sent = co_await link->send(request, dial);
     if (!sent) co_return unexpected(std::move(sent).error());
@@ -345,11 +345,12 @@ Task<Expected<Answered>> Socks5::converse(EventLoop& loop, const Flow& flow,
   co_return Answered{.link = std::move(*link), .method = *method, .reply = *reply};
 }
 
-Task<Expected<void>> Socks5::greet(EventLoop& loop) const {
-  const Flow nobodys;
+Task<Expected<void>> Socks5::greet(EventLoop& loop, Clock::time_point by) const {
+  Flow nobodys;
+  nobodys.dial_by = by;
   auto link = co_await ProxyLink::open(loop, server_, nobodys);
   if (!link) co_return unexpected(std::move(link).error());
-  const Deadline handshake(server_.options.handshake_timeout_ms);
+  const Deadline handshake(nobodys.dial_ms(server_.options.handshake_timeout_ms));
   const auto method = co_await choose(*link, {}, std::nullopt, handshake);
   if (!method) co_return unexpected(method.error());
   if (*method != Method::password) co_return Expected<void>();

@@ -41,7 +41,8 @@ Task<Expected<UdpUpstream>> WayOut::open_mapping(EventLoop& /*loop*/, const Flow
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "it maps no clients"});
 }
 
-Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/) const {
+Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/,
+                                                        Clock::time_point /*by*/) const {
   co_return std::unexpected(ConnectFailure{
       .reason = ConnectReason::unsupported, .os_error = 0, .detail = "there is no proxy to ask"});
 }

@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "egress/reported_upstream.h"
 #include "egress/stream_layer.h"
+#include "flow/admission.h"
 #include "flow/failure.h"
 #include "flow/flow.h"
 #include "net/task.h"
@@ -106,8 +107,10 @@ class WayOut {
     return true;
   }
   /// Whether the proxy answers, without a connection to anywhere: it is connected to, and spoken to
-  /// for as long as its protocol allows without a request. Nothing to ask but a proxy: unsupported.
-  virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop) const;
+  /// for as long as its protocol allows without a request. `by` is as Flow::dial_by. Nothing to ask
+  /// but a proxy: unsupported.
+  virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
+                                                          Clock::time_point by) const;
   /// The two for a flow to a name, which is where hints.resolver is not null. These here look it up
   /// and take its addresses one after the other.
   virtual Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop,
@@ -115,6 +118,8 @@ class WayOut {
                                                                         const Hints& hints) const;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const;
+  /// Whether a client may be held until connect() has ended.
+  [[nodiscard]] virtual ConnectMode connect_mode() const { return ConnectMode::automatic; }
 };
 
 class ToaProgram;  // kernel/toa.h

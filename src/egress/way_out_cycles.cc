@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/error_numbers.h"
 #include "base/result.h"
@@ -22,36 +25,43 @@ class Walk {
 
   /// Each cycle is found once, from wherever it is first come upon.
   Result<void> from_the_top(const WayOutSpec& spec) {
-    auto walked = from(spec);
-    if (!walked) done_.insert(done_.end(), path_.begin(), path_.end());
+    const auto walked = from(spec);
+    for (const WayOutSpec* each : path_) done_.emplace(each, 1);  // the mistake is told
     path_.clear();
-    return walked;
-  }
-
- private:
-  Result<void> from(const WayOutSpec& spec) {
-    if (std::ranges::find(done_, &spec) != done_.end()) return {};
-    if (path_.size() == kDeepestWayOut) {
-      return way_out_error(
-          spec, "", fmt::format("more than {} ways out lead through each other", kDeepestWayOut));
-    }
-    path_.push_back(&spec);
-    SHUNT_CHECK(into(spec, "via", spec.via));
-    SHUNT_CHECK(into(spec, "members", spec.members));
-    path_.pop_back();
-    done_.push_back(&spec);
+    if (!walked) return Failure(walked.error());
     return {};
   }
 
-  Result<void> into(const WayOutSpec& spec, std::string_view key,
-                    const std::vector<std::string>& names) {
+ private:
+  /// Yields how many ways out lead through each other from there on, itself counted.
+  Result<std::size_t> from(const WayOutSpec& spec) {
+    const auto known = done_.find(&spec);
+    const std::size_t depth = known != done_.end() ? known->second : 1;
+    if (path_.size() + depth > kDeepestWayOut) {
+      return way_out_error(
+          spec, "", fmt::format("more than {} ways out lead through each other", kDeepestWayOut));
+    }
+    if (known != done_.end()) return depth;
+    path_.push_back(&spec);
+    const std::size_t hops = SHUNT_TRY(into(spec, "via", spec.via));
+    const std::size_t members = SHUNT_TRY(into(spec, "members", spec.members));
+    path_.pop_back();
+    const std::size_t below = std::max(hops, members);
+    done_.emplace(&spec, below + 1);
+    return below + 1;
+  }
+
+  Result<std::size_t> into(const WayOutSpec& spec, std::string_view key,
+                           const std::vector<std::string>& names) {
+    std::size_t deepest = 0;
     for (const std::string& name : names) {
       const WayOutSpec* next = find_spec(specs_, name);
       if (next == nullptr) continue;  // "direct", or a mistake that is told elsewhere
       if (std::ranges::find(path_, next) != path_.end()) return cycle(spec, key, *next);
-      SHUNT_CHECK(from(*next));
+      const std::size_t depth = SHUNT_TRY(from(*next));
+      deepest = std::max(deepest, depth);
     }
-    return {};
+    return deepest;
   }
 
   [[nodiscard]] Failure cycle(const WayOutSpec& spec, std::string_view key,
@@ -68,7 +78,7 @@ class Walk {
 
   std::span<const WayOutSpec> specs_;
   std::vector<const WayOutSpec*> path_;
-  std::vector<const WayOutSpec*> done_;
+  std::map<const WayOutSpec*, std::size_t> done_;
 };
 // NOLINTEND(misc-no-recursion)
 

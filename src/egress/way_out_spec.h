@@ -50,6 +50,7 @@ struct WayOutSpec {
   std::optional<proxy_protocol::Version> proxy_protocol{};
   bool toa = false;  ///< and the client's address in a TCP option of the SYN (kernel/toa.h)
   std::optional<std::uint32_t> connect_timeout_ms{};
+  ConnectMode connect = ConnectMode::automatic;
 
   std::optional<GroupKind> group{};
   std::vector<std::string> members{};

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 
 #include "base/error_numbers.h"
@@ -121,7 +122,10 @@ Result<void> UrlParser::take_scheme() {
                  std::string(kExample));
   }
   const auto scheme = text_.substr(0, end);
-  const auto* found = std::ranges::find(kSchemes, scheme, &SchemeName::text);
+  // RFC 3986 section 3.1: schemes do not depend on case.
+  std::string lower(scheme);
+  std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  const auto* found = std::ranges::find(kSchemes, lower, &SchemeName::text);
   if (found == kSchemes.end()) {
     return wrong(scheme, "unknown kind of proxy",
                  "socks5://, socks5h://, socks4a://, http:// or https://");

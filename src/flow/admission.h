@@ -7,8 +7,12 @@
 // drop().
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "flow/failure.h"
 #include "flow/flow.h"
@@ -17,6 +21,20 @@
 #include "net/unique_fd.h"
 
 namespace shunt {
+
+/// When a client is let in. By itself it is when the upstream is connected, where the capture can
+/// hold it and nothing has to be seen of it first.
+enum class ConnectMode : std::uint8_t {
+  automatic,
+  honest,  ///< held also where a way out would like to know a name first
+  early,   ///< let in first; a failure is then a reset
+};
+
+/// Of "honest" or "early"; automatic for every other word.
+[[nodiscard]] constexpr ConnectMode connect_mode_of(std::string_view word) {
+  if (word == "honest") return ConnectMode::honest;
+  return word == "early" ? ConnectMode::early : ConnectMode::automatic;
+}
 
 class Admission {
  public:
@@ -31,6 +49,9 @@ class Admission {
   virtual UniqueFd drop() = 0;
   /// The client's socket before admit(), or -1 while it is held: where a sniffer may peek.
   [[nodiscard]] virtual int peekable_fd() const = 0;
+  /// The interface that it came in by; "": none, it is this machine's own. Empty optional: not
+  /// known.
+  [[nodiscard]] virtual std::optional<std::string> arrival_interface() const = 0;
 };
 
 /// Learns the ends of a flow that its socket does not show: from a PROXY header.

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "flow/app_protocol.h"
 #include "flow/flow.h"
@@ -37,6 +38,9 @@ struct NameFact {
 struct AppFact {
   FactState state = FactState::unknown;
   AppProtocol app = AppProtocol::other;
+  /// What the first bytes begin as (http, tls or quic) where they cannot be read: a server may take
+  /// them for that, and nobody here knows what they ask for.
+  std::optional<AppProtocol> unread = {};
 };
 
 /// The first request of HTTP/1.
@@ -67,6 +71,8 @@ struct Facts {
   std::optional<std::string> interface = {};
   std::uint32_t minute_of_week = 0;  ///< local time, from Monday 00:00
   NameFact name = {};
+  /// Names that a request gave side by side: `name` is none of them, and each may deny.
+  std::vector<std::string> rival_names = {};
   AppFact app = {};
   HttpFact http = {};
   ProcessFact process = {};

@@ -21,6 +21,7 @@ std::string_view reason_text(ConnectReason reason) {
     case ConnectReason::cancelled: return "cancelled";
     case ConnectReason::rejected_by_rule: return "rejected by rule";
     case ConnectReason::dropped_by_rule: return "dropped by rule";
+    case ConnectReason::client_gone: return "client gone";
     case ConnectReason::bad_proxy_header: return "no acceptable PROXY header";
   }
   return "unknown";

@@ -26,12 +26,15 @@ enum class ConnectReason : std::uint8_t {
   dropped_by_rule,      ///< the same; the client is told nothing
   bad_proxy_header,     ///< a plain listener wants a PROXY header from there, and got none or a bad
                         ///< one
+  client_gone,          ///< a held client gave up before its upstream was ready
 };
 
 struct ConnectFailure {
   ConnectReason reason = ConnectReason::refused;
   int os_error = 0;    ///< errno where one was seen, else 0
   std::string detail;  ///< one line for the log, may be empty; may hold peer-supplied bytes
+  /// What a group tried last, as Upstream::via; "": the way out's own name.
+  std::string_view via = {};
 };
 
 /// Words for the log: "refused", "host unreachable", …

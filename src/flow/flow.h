@@ -2,12 +2,13 @@
 // What the stages hand over about one captured connection or UDP session. Plain data, no I/O.
 #pragma once
 
-#include <chrono>
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "flow/clock.h"
 #include "net/endpoint.h"
 
 namespace shunt {
@@ -27,8 +28,6 @@ enum class Side : std::uint8_t { client, upstream };
 [[nodiscard]] constexpr Side other(Side side) {
   return side == Side::client ? Side::upstream : Side::client;
 }
-
-using Clock = std::chrono::steady_clock;
 
 /// Where a name of a flow's destination came from.
 enum class NameSource : std::uint8_t {
@@ -64,6 +63,8 @@ struct Flow {
   Endpoint source;                ///< the client, as the capture saw it
   Endpoint original_destination;  ///< where the client meant to go
   Clock::time_point started;
+  /// When whoever wants its upstream waits no longer: a way out gives up then, or before.
+  Clock::time_point dial_by = Clock::time_point::max();
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
   FlowHost host = {};
@@ -71,6 +72,11 @@ struct Flow {
   Endpoint received_at = {};       ///< of a plain listener: its own address, that was dialled
   /// Null: no PROXY header told source and destination.
   std::shared_ptr<const Announcement> announced = {};
+
+  /// How long a step of dialling for it may take that has `most_ms` otherwise.
+  [[nodiscard]] std::uint32_t dial_ms(std::uint32_t most_ms) const {
+    return dial_by == Clock::time_point::max() ? most_ms : std::min(ms_until(dial_by), most_ms);
+  }
 };
 
 class NameResolver;  // flow/name_resolver.h

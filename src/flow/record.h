@@ -56,7 +56,7 @@ struct HttpResponse {
   std::string reason;
   std::uint64_t body_bytes = 0;  ///< without the framing of chunks
   BodyEnd body_end = BodyEnd::complete;
-  std::uint32_t elapsed_ms = 0;  ///< since its request's head was seen
+  std::uint64_t elapsed_ms = 0;  ///< since its request's head was seen
 };
 
 /// A TLS client hello was seen and, where it is in clear, the server's choice.
@@ -85,7 +85,7 @@ struct FlowEnd {
   std::uint64_t bytes_down = 0;
   std::uint64_t datagrams_up = 0;  ///< UDP only
   std::uint64_t datagrams_down = 0;
-  std::uint32_t elapsed_ms = 0;
+  std::uint64_t elapsed_ms = 0;
 };
 
 /// Where stages report what they saw. Called on a worker's thread; must not block it.

@@ -15,7 +15,9 @@
 #include "kernel/capabilities.h"
 #include "kernel/netns.h"
 #include "kernel/nft.h"
+#include "kernel/packet_queue.h"
 #include "kernel/policy_route.h"
+#include "kernel/queue_rule.h"
 #include "kernel/tun.h"
 #include "net/socket.h"
 
@@ -137,6 +139,35 @@ Result<void> tun_device(Place place) {
   return {};
 }
 
+constexpr std::string_view kSynOnly = "tcp flags & (fin | syn | rst | ack) == syn";
+
+Result<void> queue_expression(Place place) {
+  const std::string rule = fmt::format("{} {}", kSynOnly, queue_statement({}));
+  return load_rule(place, "probe_queue", kMangle, rule);
+}
+
+/// In the process's own namespace too: nothing leads to the chain, and the table goes with the
+/// process.
+Result<void> queue_target(Place /*place*/) {
+  auto table = SHUNT_TRY(NftTable::create("probe_nfqueue", "  chain hold {\n  }\n"));
+  const std::array<ChainQueueRule, 1> rules{{{.chain = "hold", .rule = {}}}};
+  return append_queue_targets(table.context(), table.name(), rules);
+}
+
+Result<void> packet_queue(Place /*place*/) {
+  const std::uint16_t number = SHUNT_TRY(free_queues(1));
+  auto socket = SHUNT_TRY(PacketQueue::make_socket());
+  static_cast<void>(SHUNT_TRY(
+      PacketQueue::create(std::move(socket), {.number = number, .most_packets = 1, .bytes = 64})));
+  return {};
+}
+
+Result<void> reject_early(Place place) {
+  SHUNT_CHECK(load_rule(place, "probe_reject_in", kMangle, "reject with icmpx host-unreachable"));
+  return load_rule(place, "probe_reject_out", "filter hook output priority mangle",
+                   "meta l4proto tcp reject with tcp reset");
+}
+
 Result<void> nothing(Place /*place*/) { return {}; }  // to have got there is the proof
 
 // In the order of FeatureId, without user_namespace, which is tried by itself.
@@ -154,6 +185,12 @@ constexpr std::array<Probe, static_cast<std::size_t>(FeatureId::count) - 1> kPro
     {"policy-routing", policy_routing, "a kernel with CONFIG_IP_MULTIPLE_TABLES"},
     {"transparent-socket", transparent_socket, ""},
     {"tun-device", tun_device, ""},
+    {"queue-expression", queue_expression, "sudo modprobe nft_queue (CONFIG_NFT_QUEUE)"},
+    {"queue-target", queue_target,
+     "sudo modprobe xt_NFQUEUE (CONFIG_NETFILTER_XT_TARGET_NFQUEUE, CONFIG_NFT_COMPAT)"},
+    {"packet-queue", packet_queue,
+     "sudo modprobe nfnetlink_queue (CONFIG_NETFILTER_NETLINK_QUEUE)"},
+    {"early-reject", reject_early, "sudo modprobe nft_reject_inet (CONFIG_NFT_REJECT)"},
 }};
 
 constexpr std::size_t kFields = 3;

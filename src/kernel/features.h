@@ -28,6 +28,10 @@ enum class FeatureId : std::uint8_t {
   policy_routing,
   transparent_socket,
   tun_device,
+  queue_expression,  ///< `queue` in an owner's table
+  queue_target,      ///< the same by the target of iptables
+  packet_queue,      ///< a queue may be bound
+  early_reject,      ///< `reject` before the routing decision
   count,
 };
 

@@ -12,6 +12,27 @@ constexpr std::uint32_t kAllBits = 0xffff'ffff;
 
 }  // namespace
 
+std::string HoldMarks::match(std::uint32_t value) const {
+  return fmt::format("meta mark & {:#010x} == {:#010x}", mask, value);
+}
+
+// The fourth bit tells them from all others, the four above it are the number of a worker.
+HoldMarks Marks::hold() const {
+  const std::uint32_t one = forwarded;
+  const std::uint32_t fourth = mask & one << 3;
+  if (fourth == 0) return {};
+  const std::uint32_t workers = mask / one >> 4;
+  return {.mask = one * 0xf,
+          .held = fourth,
+          .own = own,
+          .reset = fourth | one,
+          .host_unreachable = fourth | one * 2,
+          .network_unreachable = fourth | one * 3,
+          .missed = fourth | one * 4,
+          .worker_unit = workers == 0 ? 0 : one << 4,
+          .most_workers = workers + 1};
+}
+
 std::string Marks::match(std::uint32_t value, std::string_view what) const {
   const std::uint32_t looked_at = value == egress ? mask & ~third_bit() : mask;
   return fmt::format("{} mark & {:#010x} == {:#010x}", what, looked_at, value);

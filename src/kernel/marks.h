@@ -17,6 +17,30 @@
 
 namespace shunt {
 
+/// Values of the packet mark for connections that are held until their server has answered
+/// (capture/hold.h). All 0 where there is no room for them.
+struct HoldMarks {
+  std::uint32_t mask = 0;   ///< what tells these values apart
+  std::uint32_t held = 0;   ///< is to be captured, and may be waiting; the verdict lets it in
+  std::uint32_t own = 0;    ///< Marks::own: what `held` becomes when it is routed to a listener
+  std::uint32_t reset = 0;  ///< verdicts: refuse it, with a reset
+  std::uint32_t host_unreachable = 0;     ///< or with an ICMP error
+  std::uint32_t network_unreachable = 0;  ///< the same
+  std::uint32_t missed =
+      0;  ///< a later segment whose socket was not found, and is to be tried again
+  /// `held` plus so many of these leads to the listener of one worker (listeners.h).
+  std::uint32_t worker_unit = 0;
+  unsigned most_workers = 0;
+
+  [[nodiscard]] bool exist() const { return held != 0; }
+  [[nodiscard]] std::uint32_t held_for(unsigned worker) const {
+    return held + worker * worker_unit;
+  }
+  /// nft: "meta mark & 0x0f000000 == 0x08000000".
+  [[nodiscard]] std::string match(std::uint32_t value) const;
+  bool operator==(const HoldMarks&) const = default;
+};
+
 struct Marks {
   std::uint32_t mask = 0;       ///< the bits that are shunt's; all others are left as they are
   std::uint32_t forwarded = 0;  ///< captured while being forwarded; also its connection mark
@@ -32,6 +56,9 @@ struct Marks {
   [[nodiscard]] std::uint32_t own_reply() const {
     return third_bit() == 0 ? 0 : forwarded | third_bit();
   }
+
+  /// For held connections: none in a mask of less than four bits.
+  [[nodiscard]] HoldMarks hold() const;
 
   /// nft: "meta mark & 0xff000000 == 0x01000000"; `what` is "meta" or "ct".
   [[nodiscard]] std::string match(std::uint32_t value, std::string_view what = "meta") const;

@@ -10,6 +10,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "net/unique_fd.h"
@@ -51,6 +52,9 @@ class NetlinkSocket {
 
   /// `protocol` is NETLINK_ROUTE or NETLINK_NETFILTER. Close-on-exec.
   static Result<NetlinkSocket> open(int protocol);
+  /// One that was opened elsewhere, by open().
+  static NetlinkSocket adopt(UniqueFd fd) { return NetlinkSocket(std::move(fd)); }
+  [[nodiscard]] UniqueFd release() && { return std::move(fd_); }
   /// Joins a multicast group (RTNLGRP_*); read with receive().
   Result<void> join(unsigned group);
 

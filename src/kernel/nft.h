@@ -36,6 +36,8 @@ class NftContext {
   Result<std::string> run(std::string_view commands);
   /// The same, asking the kernel but committing nothing (`nft -c`).
   Result<void> check(std::string_view commands);
+  /// The netlink socket: what it sends counts as the owner's. -1 in a forked child.
+  [[nodiscard]] int fd() const { return socket_.get(); }
 
  private:
   struct Free {
@@ -72,11 +74,11 @@ class NftTable {
   [[nodiscard]] const std::string& name() const { return name_; }
   /// Further commands by the owner, one transaction (`add element inet NAME …`).
   Result<std::string> run(std::string_view commands) { return context_.run(commands); }
+  /// For what nft has no words for (kernel/queue_rule.h).
+  [[nodiscard]] NftContext& context() { return context_; }
   /// Puts another body in the place of the one it has, in one transaction: no packet meets neither
   /// or both, and on failure everything is as it was. Counters begin anew.
   Result<void> replace(std::string_view body);
-  /// Gives the table up: a persistent one stays when this goes. An owned one goes all the same.
-  void leave_in_place() { name_.clear(); }
   /// Deletes it now and says whether that worked.
   Result<void> remove();
 

@@ -147,8 +147,12 @@ SocketAddress::SocketAddress(const Endpoint& endpoint, Family for_family) {
   }
 }
 
+std::size_t AddressHash::operator()(const Address& address) const {
+  return std::hash<std::string_view>{}(address.bytes());
+}
+
 std::size_t EndpointHash::operator()(const Endpoint& endpoint) const {
-  const std::size_t address = std::hash<std::string_view>{}(endpoint.address.bytes());
+  const std::size_t address = AddressHash{}(endpoint.address);
   return address ^ (endpoint.port * 0x9e3779b97f4a7c15ULL);
 }
 

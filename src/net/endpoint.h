@@ -73,6 +73,10 @@ class SocketAddress {
   socklen_t size_ = 0;
 };
 
+struct AddressHash {
+  std::size_t operator()(const Address& address) const;
+};
+
 struct EndpointHash {
   std::size_t operator()(const Endpoint& endpoint) const;
 };

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {

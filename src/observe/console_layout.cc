@@ -7,12 +7,17 @@
 #include <ctime>
 
 #include "base/limits.h"
+#include "dns/message.h"
 #include "observe/colour.h"
 #include "observe/shown.h"
 #include "observe/tokens.h"
 
 namespace shunt {
 namespace {
+
+bool is_datagram_query(const Flow& flow) {
+  return flow.protocol == Protocol::udp && flow.original_destination.port == dns::kPort;
+}
 
 constexpr std::chrono::seconds kSilence{1};
 constexpr std::size_t kTimeColumns = 8;
@@ -46,7 +51,8 @@ void ConsoleLayout::append(LogLine line, std::string& out) {
   if (!line.via.empty()) memo.via = line.via;
   switch (line.kind) {
     case LogLine::Kind::start:
-      if (silent_.size() < limits::kLogFlows) {
+      // One of DNS over UDP ends soon, and its closing line says all that there is to say.
+      if (silent_.size() < limits::kLogFlows && !is_datagram_query(line.flow)) {
         silent_.push_back({.flow = line.flow, .due = line.flow.started + kSilence});
       }
       return;

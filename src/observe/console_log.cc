@@ -35,7 +35,7 @@ std::string body_text(std::uint64_t bytes) {
 }
 
 /// "310ms"
-std::string tight_duration(std::uint32_t ms) {
+std::string tight_duration(std::uint64_t ms) {
   std::string text = format_duration_ms(ms);
   std::erase(text, ' ');
   return text;

@@ -38,6 +38,7 @@ std::string_view failure_token(ConnectReason reason) {
     case ConnectReason::cancelled: return "cancelled";
     case ConnectReason::rejected_by_rule: return "rejected_by_rule";
     case ConnectReason::dropped_by_rule: return "dropped_by_rule";
+    case ConnectReason::client_gone: return "client_gone";
     case ConnectReason::bad_proxy_header: return "bad_proxy_header";
   }
   return "unknown";

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -82,6 +83,75 @@ bool term_covers(const Term& wide, const Term& narrow) {
   return wide.negated ? values_cover(narrow, wide) : values_cover(wide, narrow);
 }
 
+bool ranges_meet(const Value& a, const Value& b) { return a.low <= b.high && b.low <= a.high; }
+
+bool values_meet(TermKey key, const Value& a, const Value& b) {
+  if (a.form == ValueForm::range && b.form == ValueForm::range) return ranges_meet(a, b);
+  const auto comparable = [](const Value& value) {
+    return value.form == ValueForm::exact || value.form == ValueForm::beginning ||
+           value.form == ValueForm::subdomains || value.form == ValueForm::network;
+  };
+  if (!comparable(a) || !comparable(b)) return true;  // who knows
+  return value_covers(key, a, b) || value_covers(key, b, a);
+}
+
+/// Whether some value may satisfy both terms. A process has two names, a container a name and an
+/// ID.
+bool can_both_match(const Term& a, const Term& b) {
+  constexpr std::size_t kMostPairs = 100'000;
+  if (a.key != b.key || a.key == TermKey::process || a.key == TermKey::container) return true;
+  if (a.values.size() * b.values.size() > kMostPairs) return true;  // who knows
+  return std::ranges::any_of(a.values, [&](const Value& one) {
+    return std::ranges::any_of(b.values,
+                               [&](const Value& other) { return values_meet(a.key, one, other); });
+  });
+}
+
+/// What a flow may still be after each of a rule's terms.
+class Possible {
+ public:
+  /// False where `term` leaves nothing.
+  bool with(const Term& term) {
+    const bool network = term.key == TermKey::to || term.key == TermKey::client;
+    v4_ = v4_ && (!network || has_family(term, true));
+    v6_ = v6_ && (!network || has_family(term, false));
+    own_ = own_ && term.key != TermKey::interface;
+    forwarded_ = forwarded_ && !(term.key >= TermKey::process && term.key <= TermKey::container);
+    const bool of_http = term.key == TermKey::method || term.key == TermKey::path;
+    http_ = http_ && (term.key != TermKey::app || names(term, {"http"}));
+    needs_http_ = needs_http_ || of_http;
+    tcp_ = tcp_ && has_protocol(term, "tcp", {"http", "tls", "ssh", "dns", "other"});
+    udp_ = udp_ && !of_http && has_protocol(term, "udp", {"quic", "dns", "other"});
+    return (v4_ || v6_) && (own_ || forwarded_) && (tcp_ || udp_) && (http_ || !needs_http_);
+  }
+
+ private:
+  static bool has_family(const Term& term, bool v4) {
+    return std::ranges::any_of(term.values, [v4](const Value& value) {
+      return value.form == ValueForm::list || value.network.address.is_v4() == v4;
+    });
+  }
+  static bool names(const Term& term, std::initializer_list<std::string_view> words) {
+    return std::ranges::any_of(term.values, [&](const Value& value) {
+      return std::ranges::find(words, value.text) != words.end();
+    });
+  }
+  static bool has_protocol(const Term& term, std::string_view protocol,
+                           std::initializer_list<std::string_view> apps) {
+    if (term.key == TermKey::proto) return names(term, {protocol});
+    return term.key != TermKey::app || names(term, apps);
+  }
+
+  bool v4_ = true;
+  bool v6_ = true;
+  bool own_ = true;
+  bool forwarded_ = true;
+  bool tcp_ = true;
+  bool udp_ = true;
+  bool http_ = true;
+  bool needs_http_ = false;
+};
+
 class Checker {
  public:
   explicit Checker(const Ruleset& rules) : rules_(rules), compiled_(rules.compiled()) {}
@@ -91,6 +161,7 @@ class Checker {
   void check_rule(std::uint32_t number);
   void check_duplicates(std::uint32_t number);
   void check_possible(std::uint32_t number);
+  void check_paths(std::uint32_t number);
   [[nodiscard]] bool spares(std::uint32_t earlier, std::uint32_t later) const;
   std::optional<std::uint32_t> covering(std::uint32_t number);
   std::optional<std::uint32_t> first_covering(std::uint32_t number,
@@ -170,35 +241,41 @@ void Checker::check_duplicates(std::uint32_t number) {
   }
 }
 
-/// Two terms of one key that no value satisfies both; terms of senders and of interfaces.
+/// Two terms of one key that no value satisfies both; terms of senders and of interfaces; terms of
+/// what only one protocol has.
 void Checker::check_possible(std::uint32_t number) {
-  const std::vector<Term>& terms = rules_.rule(number).terms;
-  const auto family = [](const Term& term, bool v4) {
-    return std::ranges::any_of(term.values, [v4](const Value& value) {
-      return value.form == ValueForm::list || value.network.address.is_v4() == v4;
-    });
-  };
-  bool v4 = true;
-  bool v6 = true;
-  bool own = true;
-  bool forwarded = true;
-  for (const Term& term : terms) {
+  Possible possible;
+  std::vector<const Term*> earlier;
+  for (const Term& term : rules_.rule(number).terms) {
     if (term.negated) continue;
-    const bool network = term.key == TermKey::to || term.key == TermKey::client;
-    v4 = v4 && (!network || family(term, true));
-    v6 = v6 && (!network || family(term, false));
-    own = own && term.key != TermKey::interface;
-    forwarded = forwarded && !(term.key >= TermKey::process && term.key <= TermKey::container);
-    if ((v4 || v6) && (own || forwarded)) continue;
-    add(Finding::Kind::never_matches, number, term.key_span,
-        "with this term the rule can never match");
-    return;
+    const bool fits = possible.with(term) && std::ranges::all_of(earlier, [&](const Term* other) {
+                        return can_both_match(*other, term);
+                      });
+    if (!fits) {
+      return add(Finding::Kind::never_matches, number, term.key_span,
+                 "with this term the rule can never match");
+    }
+    earlier.push_back(&term);
+  }
+}
+
+/// A path is compared without its query.
+void Checker::check_paths(std::uint32_t number) {
+  for (const Term& term : rules_.rule(number).terms) {
+    if (term.key != TermKey::path) continue;
+    for (const Value& value : term.values) {
+      const bool text = value.form == ValueForm::exact || value.form == ValueForm::beginning;
+      if (!text || !value.text.contains('?')) continue;
+      add(Finding::Kind::never_matches, number, value.span,
+          "this matches no path: the query, from the \"?\" on, is never compared");
+    }
   }
 }
 
 void Checker::check_rule(std::uint32_t number) {
   check_duplicates(number);
   check_possible(number);
+  check_paths(number);
   if (comparisons_ > kComparisons) return;
   const auto earlier = covering(number);
   if (earlier) {

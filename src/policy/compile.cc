@@ -186,6 +186,7 @@ Parsed<std::uint16_t> RulesetBuilder::way_out(const ActionStep& step) const {
 
 Parsed<Verdict> RulesetBuilder::verdict_of(const Rule& rule) const {
   Verdict verdict;
+  verdict.connect = rule.connect;
   for (const ActionStep& step : rule.steps) {
     const bool first = &step == &rule.steps.front();
     if (step.name == kReject || step.name == kDrop) {
@@ -245,9 +246,14 @@ Parsed<std::uint32_t> RulesetBuilder::payload_of(const Term& term, std::uint32_t
 Parsed<void> RulesetBuilder::check_database(const Term& term) const {
   const auto& database = term.key == TermKey::asn ? out_.systems : out_.countries;
   if (database != nullptr || !mistakes_.empty()) return {};  // it may be one of those
-  auto mistake = mistake_at(term.key_span, fmt::format("\"{}\" needs an address database, and none "
-                                                       "is configured",
-                                                       key_name(term.key)));
+  const std::string_view key = term.key == TermKey::asn ? "asn-db" : "country-db";
+  auto mistake = mistake_at(
+      term.key_span,
+      fmt::format("\"{}\" needs an address database, and none is configured", key_name(term.key)));
+  mistake.error().help = fmt::format(
+      "in the configuration of `shunt serve`: [rules] {} = \"FILE.mmdb\"; run and gateway take "
+      "none",
+      key);
   mistake.error().number = error_number::kAddressDatabase;
   return mistake;
 }

@@ -145,7 +145,9 @@ Answer Evaluation::about_plain_facts(const CompiledTerm& term, std::uint32_t id)
     case TermKey::to: return yes_or_no(std::ranges::binary_search(lookups_.destinations, id));
     case TermKey::client: return yes_or_no(std::ranges::binary_search(lookups_.clients, id));
     case TermKey::port: return in_ranges(facts_.destination.port);
-    case TermKey::client_port: return in_ranges(facts_.client.port);
+    case TermKey::client_port:
+      if (facts_.client.port == 0) return Answer::never;  // no flow has it: it was not told
+      return in_ranges(facts_.client.port);
     case TermKey::time: return in_ranges(facts_.minute_of_week);
     case TermKey::proto:
       return yes_or_no((term.payload >> static_cast<unsigned>(facts_.protocol) & 1U) != 0);

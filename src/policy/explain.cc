@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "policy/compiled.h"
 #include "policy/evaluate.h"
@@ -71,7 +73,8 @@ std::string seen(TermKey key, const CompiledRules& rules, const Facts& facts) {
     case TermKey::to: return facts.destination.address.text();
     case TermKey::client: return facts.client.address.text();
     case TermKey::port: return fmt::format("{}", facts.destination.port);
-    case TermKey::client_port: return fmt::format("{}", facts.client.port);
+    case TermKey::client_port:
+      return facts.client.port == 0 ? "not known" : fmt::format("{}", facts.client.port);
     case TermKey::proto: return facts.protocol == Protocol::tcp ? "tcp" : "udp";
     case TermKey::app:
       return facts.app.state == FactState::known ? std::string(app_protocol_name(facts.app.app))
@@ -80,12 +83,18 @@ std::string seen(TermKey key, const CompiledRules& rules, const Facts& facts) {
     case TermKey::path: return seen_http(key, facts.http);
     case TermKey::interface:
       if (!facts.interface) return "not known";
-      return facts.interface->empty() ? "none, it is this machine's own" : *facts.interface;
+      return facts.interface->empty() ? "none: it is this machine's own" : *facts.interface;
     case TermKey::country:
     case TermKey::asn: return seen_place(key, rules, facts.destination.address);
     case TermKey::time: return seen_time(facts.minute_of_week);
     default: return seen_process(key, facts.process);
   }
+}
+
+/// A real flow has it, but whoever asks did not say it.
+bool is_untold(TermKey key, const Facts& facts) {
+  if (key == TermKey::interface) return !facts.interface;
+  return key == TermKey::client_port && facts.client.port == 0;
 }
 
 class Explainer {
@@ -112,9 +121,10 @@ RuleExplanation Explainer::rule(std::uint32_t number) {
     const std::uint32_t id = compiled.first_term + i;
     Needs needs;
     const Answer answer = evaluation_.answer(set_.compiled().terms[id], id, needs);
-    if (answer == Answer::yes || (answer == Answer::unknown && out.needs.any())) continue;
     const Term& term = written.terms[i];
-    out.outcome = answer == Answer::unknown ? Outcome::undecided : Outcome::not_matched;
+    const bool open = answer == Answer::unknown || is_untold(term.key, facts_);
+    if (answer == Answer::yes || (open && out.outcome == Outcome::undecided)) continue;
+    out.outcome = open ? Outcome::undecided : Outcome::not_matched;
     out.term = written.text.substr(term.span.first, term.span.length);
     out.seen = seen(term.key, set_.compiled(), facts_);
     out.needs = answer == Answer::unknown ? needs : Needs{};
@@ -132,11 +142,15 @@ std::string needs_text(Needs needs) {
       {Needs::kHttp, "the HTTP request"},
       {Needs::kProcess, "the process"},
       {Needs::kVerification, "a proof of the host name"}};
-  std::string out;
+  std::vector<std::string_view> words;
   for (const auto& [need, text] : kTexts) {
     if (!needs.has(need)) continue;
-    if (!out.empty()) out += ", ";
-    out += text;
+    words.push_back(text);
+  }
+  std::string out;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i != 0) out += i + 1 == words.size() ? " and " : ", ";
+    out += words[i];
   }
   return out;
 }

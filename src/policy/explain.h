@@ -15,7 +15,7 @@ struct RuleExplanation {
   enum class Outcome : std::uint8_t {
     matched,
     not_matched,
-    undecided,  ///< would match, or not, by a fact that is not there yet
+    undecided,  ///< would match, or not, by a fact that is not there yet, or was not told
   };
   std::uint32_t rule = 0;  ///< from 1
   Outcome outcome = Outcome::not_matched;
@@ -24,7 +24,7 @@ struct RuleExplanation {
   std::string term = {};  ///< as it was written: "port 80,443"
   /// What the flow has in its place: "port 22", "no name". Escape before printing.
   std::string seen = {};
-  Needs needs = {};  ///< undecided: of that term
+  Needs needs = {};  ///< undecided: of that term; none: who asks did not say it
 };
 
 struct Explanation {
@@ -33,7 +33,7 @@ struct Explanation {
   std::vector<RuleExplanation> rules;
 };
 
-/// "the host name, the process".
+/// "the host name, the protocol and the process".
 [[nodiscard]] std::string needs_text(Needs needs);
 
 [[nodiscard]] Explanation explain(const Ruleset& rules, const Facts& facts,

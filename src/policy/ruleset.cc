@@ -20,14 +20,16 @@ bool Ruleset::outdated() const {
 
 std::string Ruleset::verdict_text(std::uint32_t number) const {
   const Verdict& verdict = verdicts_[number];
-  if (verdict.kind == Verdict::Kind::reject) return std::string(kReject);
-  if (verdict.kind == Verdict::Kind::drop) return std::string(kDrop);
   std::string text;
+  if (verdict.kind == Verdict::Kind::reject) text = kReject;
+  if (verdict.kind == Verdict::Kind::drop) text = kDrop;
   for (const std::uint16_t way : verdict.ways) {
     if (!text.empty()) text += " else ";
     text += ways_out_[way];
   }
   if (verdict.drop_if_all_fail) text += " else drop";
+  if (verdict.connect == ConnectMode::early) text += " connect early";
+  if (verdict.connect == ConnectMode::honest) text += " connect honest";
   return text;
 }
 

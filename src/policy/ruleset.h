@@ -50,7 +50,8 @@ struct Verdict {
     carry,   ///< by the first of `ways` that takes it before any byte was sent
   };
   Kind kind = Kind::carry;
-  bool drop_if_all_fail = false;    ///< `else drop`; otherwise the client is told why it failed
+  bool drop_if_all_fail = false;  ///< `else drop`; otherwise the client is told why it failed
+  ConnectMode connect = ConnectMode::automatic;
   std::vector<std::uint16_t> ways;  ///< indexes of Ruleset::ways_out()
 
   [[nodiscard]] bool denies() const { return kind != Kind::carry; }

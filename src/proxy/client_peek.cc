@@ -23,8 +23,7 @@ ClientPeek::~ClientPeek() {
 Task<bool> ClientPeek::learn_more(Facts& facts) {
   if (slot_ != nullptr && !over_) {
     slot_->clear(Slot::kReadable);
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline_ - Clock::now());
-    const auto left_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
+    const std::uint32_t left_ms = ms_until(deadline_);
     Wake wake = Wake::timeout;
     if (left_ms > 0) wake = co_await resources_.loop.readable(*slot_, left_ms);
     if (wake == Wake::ready) {

@@ -14,6 +14,7 @@
 #include "proxy/dns_service.h"
 #include "proxy/flow_name.h"
 #include "proxy/refusal.h"
+#include "proxy/unread.h"
 #include "rule/values.h"
 #include "sniff/first_facts.h"
 
@@ -45,7 +46,9 @@ class Decider {
   Task<Gathered> gather(Needs needs);
   Task<Gathered> see_first_bytes();
   Task<Gathered> begin_looking();
-  Task<> name_for_way_out();
+  Task<Gathered> let_in();
+  Task<Gathered> name_for_way_out();
+  [[nodiscard]] Decision strictest_if_unread(const Decision& decision);
 
   const DecideContext& context_;
   Captured& captured_;
@@ -65,13 +68,36 @@ Task<Gathered> Decider::run() {
     decision = decide(rules, out_.facts, wait_);
   }
   decision = strictest(rules, out_.facts, decision, other_names_);
+  decision = strictest(rules, out_.facts, decision, rivals(out_.facts));
+  decision = strictest_if_unread(decision);
   out_.rule = decision.rule;
   out_.policy->hit(decision.rule);
   if (decision.name_mismatch) note_mismatch(captured_.flow, out_.facts.name);
   const WayOut* way_out = out_.way_out();
-  if (way_out != nullptr && way_out->wants_name()) co_await name_for_way_out();
+  const ConnectMode mode = out_.connect_mode();
+  Gathered gathered;
+  if (mode == ConnectMode::early) gathered = co_await let_in();
+  const bool held = captured_.client->peekable_fd() < 0;
+  const bool wants_name =
+      way_out != nullptr && way_out->wants_name() && !(held && mode == ConnectMode::honest);
+  if (gathered && wants_name) gathered = co_await name_for_way_out();
+  if (!gathered) co_return gathered;
   captured_.flow.host = host_of(out_.facts.name);
   co_return Gathered{};
+}
+
+Decision Decider::strictest_if_unread(const Decision& decision) {
+  if (!out_.facts.app.unread) return decision;
+  const Ruleset& rules = out_.policy->rules();
+  if (out_.facts.process.state == FactState::unknown) {
+    out_.facts.process = process_of(captured_.flow, rules, context_.processes);
+  }
+  const Decision strict = strictest_of_unread(rules, out_.facts, decision);
+  const bool denied = rules.verdict(strict.rule).denies();
+  if (denied && !rules.verdict(decision.rule).denies()) {
+    note_unread(captured_.flow, *out_.facts.app.unread, strict.rule);
+  }
+  return strict;
 }
 
 // Each call settles something, so that the loop around it ends.
@@ -88,7 +114,7 @@ Task<Gathered> Decider::gather(Needs needs) {
   }
   // All other facts are settled by then: decide() asks for this one last.
   const bool verified =
-      co_await verify_name(context_.names, context_.relay.loop, out_.facts, left_ms(deadline_));
+      co_await verify_name(context_.names, context_.relay.loop, out_.facts, ms_until(deadline_));
   if (!verified) wait_ = Wait::over;
   co_return Gathered{};
 }
@@ -113,24 +139,41 @@ Task<Gathered> Decider::see_first_bytes() {
   co_return Gathered{};
 }
 
-// A held client says nothing before it is let in. From then on it is one that was accepted.
-Task<Gathered> Decider::begin_looking() {
-  if (captured_.client->peekable_fd() < 0) {
-    auto admitted = co_await captured_.client->admit();
-    if (!admitted) co_return std::unexpected(std::move(admitted).error());
-    captured_.client = accepted_client(*std::move(admitted));
-  }
-  peek_.emplace(context_.relay, captured_.client->peekable_fd(), left_ms(deadline_));
+// From then on it is one that was accepted.
+Task<Gathered> Decider::let_in() {
+  if (captured_.client->peekable_fd() >= 0) co_return Gathered{};
+  auto admitted = co_await captured_.client->admit();
+  if (!admitted) co_return std::unexpected(std::move(admitted).error());
+  captured_.client = accepted_client(*std::move(admitted));
   co_return Gathered{};
 }
 
-// No held client is let in for that: it is told the true outcome of a dial by its address.
-Task<> Decider::name_for_way_out() {
-  if (server_first() || captured_.client->peekable_fd() < 0) co_return;
-  while (out_.facts.name.state == FactState::unknown) (void)co_await see_first_bytes();
+// A held client says nothing before it is let in.
+Task<Gathered> Decider::begin_looking() {
+  const auto admitted = co_await let_in();
+  if (!admitted) co_return admitted;
+  peek_.emplace(context_.relay, captured_.client->peekable_fd(), ms_until(deadline_));
+  co_return Gathered{};
+}
+
+// Where the server speaks first the address has to do.
+Task<Gathered> Decider::name_for_way_out() {
+  Gathered seen;
+  while (seen && !server_first() && out_.facts.name.state == FactState::unknown) {
+    seen = co_await see_first_bytes();
+  }
+  co_return seen;
 }
 
 }  // namespace
+
+ConnectMode DecidedFlow::connect_mode() const {
+  const ConnectMode by_rule = verdict().connect;
+  const WayOut* carrier = way_out();
+  if (carrier == nullptr || by_rule == ConnectMode::early) return by_rule;
+  const ConnectMode by_way_out = carrier->connect_mode();
+  return by_way_out == ConnectMode::automatic ? by_rule : by_way_out;
+}
 
 Hints DecidedFlow::hints() const {
   // What DNS said of an address is no reason to let a proxy look the name up anew.
@@ -171,9 +214,7 @@ Task<std::expected<DecidedFlow, ConnectFailure>> decide_flow(const DecideContext
   out.facts = plain_facts(captured.flow);
   out.by_first_bytes = out.facts.name.source == NameSource::proxy_header;
   if (context.dns != nullptr) (void)context.dns->name_destination(out.facts);
-  if (const int fd = captured.client->peekable_fd(); fd >= 0 && rules.uses(TermKey::interface)) {
-    out.facts.interface = arrival_interface(fd);
-  }
+  if (rules.uses(TermKey::interface)) out.facts.interface = captured.client->arrival_interface();
   Decider decider(context, captured, out);
   const auto decided = co_await decider.run();
   if (!decided) co_return std::unexpected(decided.error());

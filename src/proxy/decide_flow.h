@@ -4,8 +4,9 @@
 //
 //   process         looked up at once, on the worker: a query of the kernel where rules ask for
 //                   users only, else a look at the descriptors of all processes (some 10 us each)
-//   first bytes     awaited for sniff_wait_ms in all, never where the server speaks first; a held
-//                   client is let in for them, and can then only be turned away by a reset
+//   first bytes     awaited for sniff_wait_ms in all, never where the server speaks first, for the
+//                   rules or for a way out that sends names; a held client is let in for them, and
+//                   can then only be turned away by a reset
 //   verification    a lookup of the name (proxy/name_verifier.h), within the same time
 //
 // A flow that gives no name of its own goes by the one that DNS gave its address (dns/memory.h).
@@ -53,6 +54,8 @@ struct DecidedFlow {
   /// Null where the verdict denies; lives as long as `policy`.
   [[nodiscard]] const WayOut* way_out() const { return policy->carrier(rule, facts.destination); }
   [[nodiscard]] Hints hints() const;
+  /// What the rule or its way out says; early if one of them does.
+  [[nodiscard]] ConnectMode connect_mode() const;
 };
 
 /// The facts that are there from the beginning.

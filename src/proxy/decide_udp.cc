@@ -7,6 +7,7 @@
 #include "policy/decide.h"
 #include "proxy/decide_flow.h"
 #include "proxy/flow_name.h"
+#include "proxy/unread.h"
 #include "sniff/first_facts.h"
 
 namespace shunt {
@@ -78,16 +79,22 @@ Task<> decide_session(UdpDecideContext context, UdpSession& session) {
     if (decision.needs.has(Needs::kProcess)) {
       session.facts.process = process_of(session.flow, session.policy->rules(), context.processes);
     } else if (decision.needs.first_bytes()) {
-      co_await await_hello(context.loop, session, left_ms(deadline));
+      co_await await_hello(context.loop, session, ms_until(deadline));
       other_names = adopt_remembered_name(context.names, session.facts);
     } else if (!co_await verify_name(context.names, context.loop, session.facts,
-                                     left_ms(deadline))) {
+                                     ms_until(deadline))) {
       wait = Wait::over;
     }
     if (is_over(session)) co_return;
     decision = decide(session.policy->rules(), session.facts, wait);
   }
-  settle(session, strictest(session.policy->rules(), session.facts, decision, other_names));
+  const Ruleset& rules = session.policy->rules();
+  decision = strictest(rules, session.facts, decision, other_names);
+  const Decision strict = strictest_of_unread(rules, session.facts, decision);
+  if (strict.rule != decision.rule) {
+    note_unread(session.flow, *session.facts.app.unread, strict.rule);
+  }
+  settle(session, strict);
 }
 
 void wake_decision(EventLoop& loop, UdpSession& session) {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/dns_exchange.h"
 
+#include <sys/random.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
+#include <memory>
+#include <span>
 #include <utility>
 
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "egress/stream_io.h"
 
 namespace shunt {
@@ -17,14 +20,28 @@ using Answer = std::optional<std::string>;
 
 constexpr std::size_t kReadBytes = 2048;
 
+/// One for each worker's thread, whatever number of questions waits; never held across a co_await.
+std::span<char> scratch() {
+  thread_local const auto bytes = std::make_unique<char[]>(limits::kUdpDatagramBytes);
+  return {bytes.get(), limits::kUdpDatagramBytes};
+}
+
+/// An id that nobody foretells who does not see the question (RFC 5452 section 9.2): a client knows
+/// its own, and could send false answers from elsewhere that are kept for all.
+std::uint16_t random_id() {
+  std::uint16_t id = 0;
+  (void)::getrandom(&id, sizeof id, 0);
+  return id;
+}
+
 /// The next datagram that is the relay's; nothing when the time is over, or the socket failed.
 Task<Answer> receive_datagram(EventLoop& loop, UdpUpstream& upstream, Deadline deadline) {
-  std::string buffer(limits::kUdpDatagramBytes, '\0');
   for (;;) {
     const auto left = deadline.left_ms();
     if (left == 0) co_return std::nullopt;
     const Wake wake = co_await loop.readable(upstream.socket.slot(), left);
     if (wake != Wake::ready) co_return std::nullopt;
+    const std::span<char> buffer = scratch();
     const auto count = ::recv(upstream.socket.fd(), buffer.data(), buffer.size(), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno != EAGAIN) co_return std::nullopt;  // ICMP says that nobody listens
@@ -41,6 +58,7 @@ Task<Answer> ask_by_stream(EventLoop& loop, const WayOut& way_out, const Flow& f
                            DnsQuestion question, Deadline deadline) {
   Flow stream = flow;
   stream.protocol = Protocol::tcp;
+  stream.dial_by = deadline.at();
   const Hints hints;
   auto upstream = co_await way_out.connect(loop, stream, hints);
   if (!upstream) co_return std::nullopt;
@@ -76,19 +94,24 @@ Task<Answer> ask_by_datagram(EventLoop& loop, const WayOut& way_out, const Flow&
                              DnsQuestion question, Deadline deadline) {
   Flow datagrams = flow;
   datagrams.protocol = Protocol::udp;
+  datagrams.dial_by = deadline.at();
   auto upstream = co_await way_out.associate(loop, datagrams);
   if (!upstream) co_return std::nullopt;
-  const std::string request = upstream->header + std::string(question.bytes);
+  const std::uint16_t id = random_id();
+  std::string message(question.bytes);
+  dns::set_id(message, id);
+  const std::string request = upstream->header + message;
   if (::send(upstream->socket.fd(), request.data(), request.size(), MSG_NOSIGNAL) < 0) {
     co_return std::nullopt;
   }
   for (;;) {
     auto answer = co_await receive_datagram(loop, *upstream, deadline);
     if (!answer) co_return std::nullopt;
-    const bool ours = answer->size() >= dns::kHeaderBytes &&
-                      dns::id_of(*answer) == question.query.id &&
+    const bool ours = answer->size() >= dns::kHeaderBytes && dns::id_of(*answer) == id &&
                       answer_to(*answer, question.query.question);
-    if (ours) co_return answer;
+    if (!ours) continue;
+    dns::set_id(*answer, question.query.id);
+    co_return answer;
   }
 }
 

@@ -29,7 +29,8 @@ struct DnsQuestion {
 /// way out carries no UDP or the answer was truncated. Nothing: there was no answer in time.
 Task<std::optional<std::string>> ask_once(EventLoop& loop, const WayOut& way_out, const Flow& flow,
                                           DnsQuestion question, Deadline deadline);
-/// By a datagram only; an answer may be truncated.
+/// By a datagram only; an answer may be truncated. It goes up with an unpredictable id of its own;
+/// the answer has the query's again.
 Task<std::optional<std::string>> ask_by_datagram(EventLoop& loop, const WayOut& way_out,
                                                  const Flow& flow, DnsQuestion question,
                                                  Deadline deadline);

@@ -2,11 +2,13 @@
 #include "proxy/dns_service.h"
 
 #include <algorithm>
+#include <coroutine>
 #include <utility>
 
 #include "base/counters.h"
 #include "base/escape.h"
 #include "base/limits.h"
+#include "dns/edns.h"
 #include "dns/limits.h"
 #include "egress/sendable_name.h"
 
@@ -53,6 +55,20 @@ struct DnsService::Asked {
   bool fits = false;
 };
 
+/// A question to the own server, and all who have it.
+struct DnsService::SharedQuestion {
+  std::optional<std::string> answer;  ///< without EDNS
+  bool done = false;
+  std::vector<std::coroutine_handle<>> waiting;
+
+  struct Answered {
+    SharedQuestion& shared;
+    bool await_ready() const { return shared.done; }
+    void await_suspend(std::coroutine_handle<> handle) { shared.waiting.push_back(handle); }
+    void await_resume() const {}
+  };
+};
+
 DnsService::DnsService(EventLoop& loop, const DnsSettings& settings, const CurrentPolicy& policy,
                        FlowLog& log, DnsSurroundings around)
     : loop_(loop), settings_(settings), policy_(policy), log_(log), around_(std::move(around)) {
@@ -78,6 +94,8 @@ Task<std::optional<std::string>> DnsService::answer(DnsRequest request) {
   std::string answer;
   if (query->opcode != 0) {
     answer = dns::make_answer(request.bytes, *query, Rcode::not_implemented);
+  } else if (query->edns && query->edns->version != 0) {
+    answer = dns::make_answer(request.bytes, *query, Rcode::no_error);  // which says BADVERS
   } else if (query->question.dns_class != dns::kInternet) {
     answer = dns::make_answer(request.bytes, *query, Rcode::refused);
   } else if (!asked.fits) {
@@ -131,7 +149,7 @@ void DnsService::remember(const DnsRequest& request, std::string_view bytes) con
 }
 
 bool DnsService::fakes(const std::string& name) const {
-  return !is_local_name(name) && !matches_name(settings_.real, name) && sendable_name(name) == name;
+  return !is_local_name(name) && !settings_.real->match(name) && sendable_name(name) == name;
 }
 
 /// Empty: it is not for fake addresses to answer.
@@ -185,11 +203,49 @@ Task<std::optional<std::string>> DnsService::ask_clients_server(const DnsRequest
                               Deadline(limits::kDnsTimeoutMs));
 }
 
+/// Equal questions at the same time are one: each more would be another chance for a false answer
+/// (RFC 5452 section 5). Whoever asks it first waits for the server, with a deadline; the others
+/// wait for that.
 Task<std::optional<std::string>> DnsService::ask_own_server(std::shared_ptr<const Policy> policy,
                                                             DnsQuestion question) {
   if (auto known = cache_.find(question.bytes, question.query, Clock::now())) {
-    co_return known;
+    co_return dns::with_edns_for(*std::move(known), question.query);
   }
+  const auto bytes = dns::forwarded_query(0, question.query);
+  if (!bytes) co_return std::nullopt;
+  const auto [place, first] = shared_.try_emplace(*bytes);
+  if (first) place->second = std::make_shared<SharedQuestion>();
+  const std::shared_ptr<SharedQuestion> shared = place->second;
+  if (first) {
+    co_await ask_for_all(std::move(policy), *bytes, *shared);
+  } else {
+    co_await SharedQuestion::Answered{*shared};
+  }
+  if (!shared->answer) co_return std::nullopt;
+  co_return dns::with_edns_for(*shared->answer, question.query);
+}
+
+Task<> DnsService::ask_for_all(std::shared_ptr<const Policy> policy, const std::string& bytes,
+                               SharedQuestion& shared) {
+  if (const auto query = dns::parse(bytes)) {
+    auto answer = co_await ask_server(std::move(policy), {.bytes = bytes, .query = *query});
+    const auto parsed = answer ? dns::parse(*answer) : std::nullopt;
+    // What OPT adds to the rcode speaks of EDNS between the two, not of the question.
+    if (parsed && !(parsed->edns && parsed->edns->high_rcode != 0)) {
+      shared.answer = dns::without_edns(*std::move(answer));
+      cache_.store(*query, *shared.answer, *parsed, Clock::now());
+    }
+  }
+  shared_.erase(bytes);
+  shared.done = true;
+  for (const std::coroutine_handle<> waiting : shared.waiting) {
+    loop_.post([waiting] { waiting.resume(); });
+  }
+}
+
+Task<std::optional<std::string>> DnsService::ask_server(std::shared_ptr<const Policy> policy,
+                                                        DnsQuestion question) {
+  const Deadline deadline(limits::kDnsTimeoutMs);
   std::optional<std::string> answer;
   const WayOut* way_out = policy->for_dns();
   const bool by_datagram = settings_.server->transport == DnsServerAddress::Transport::udp &&
@@ -198,16 +254,10 @@ Task<std::optional<std::string>> DnsService::ask_own_server(std::shared_ptr<cons
     Flow flow;
     flow.protocol = Protocol::udp;
     flow.original_destination = settings_.server->endpoint;
-    answer =
-        co_await ask_by_datagram(loop_, *way_out, flow, question, Deadline(limits::kDnsTimeoutMs));
+    answer = co_await ask_by_datagram(loop_, *way_out, flow, question, deadline);
   }
   const bool truncated = answer && dns::parse(*answer)->truncated;
-  if (truncated || !by_datagram) answer = co_await stream_->ask(policy, question);
-  if (answer) {
-    if (const auto parsed = dns::parse(*answer)) {
-      cache_.store(question.query, *answer, *parsed, Clock::now());
-    }
-  }
+  if (truncated || !by_datagram) answer = co_await stream_->ask(policy, question, deadline);
   co_return answer;
 }
 

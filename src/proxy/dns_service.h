@@ -31,6 +31,7 @@
 #include "dns/fake_pool.h"
 #include "dns/memory.h"
 #include "dns/message.h"
+#include "dns/real_names.h"
 #include "egress/own_addresses.h"
 #include "egress/tls_client.h"
 #include "flow/facts.h"
@@ -49,7 +50,7 @@ struct DnsSettings {
   std::shared_ptr<const TlsClient> tls;  ///< for Transport::tls
   std::shared_ptr<FakePool> pool;        ///< null: not fake-ip
   std::shared_ptr<FakeFile> file;        ///< may be null; goes after the last use of the pool
-  std::vector<std::string> real;         ///< names that are never faked
+  std::shared_ptr<RealNames> real;       ///< names that are never faked; not null
   /// Clients are the processes of one command of this machine's user, not of a network around.
   bool own_clients = false;
 };
@@ -122,6 +123,11 @@ class DnsService final : public NameResolver {
   class Found;
   Task<> look_up(std::string name, std::uint16_t type, std::shared_ptr<Lookup> lookup);
   [[nodiscard]] bool may_dial(const Address& address, const Flow& flow) const;
+  struct SharedQuestion;
+  Task<> ask_for_all(std::shared_ptr<const Policy> policy, const std::string& bytes,
+                     SharedQuestion& shared);
+  Task<std::optional<std::string>> ask_server(std::shared_ptr<const Policy> policy,
+                                              DnsQuestion question);
 
   EventLoop& loop_;
   const DnsSettings& settings_;
@@ -131,11 +137,8 @@ class DnsService final : public NameResolver {
   OwnAddresses own_addresses_;
   AnswerCache cache_;
   std::optional<DnsStream> stream_;  ///< to the server, also for what a datagram is too short for
-  struct AddressHash {
-    std::size_t operator()(const Address& address) const {
-      return std::hash<std::string_view>()(address.bytes());
-    }
-  };
+  /// To the own server and not answered yet, by their dns::forwarded_query() with the id 0.
+  std::unordered_map<std::string, std::shared_ptr<SharedQuestion>> shared_;
   std::unordered_map<Address, std::size_t, AddressHash> under_way_;  ///< queries of each client
   std::size_t all_under_way_ = 0;
 };

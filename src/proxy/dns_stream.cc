@@ -2,6 +2,9 @@
 #include "proxy/dns_stream.h"
 
 #include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <utility>
 
 #include "base/escape.h"
@@ -15,7 +18,20 @@ namespace {
 constexpr std::size_t kReadBytes = 16 * 1024;
 constexpr std::size_t kMostReceived = 2 + dns::kLongestMessage + kReadBytes;
 
-RateLimitedLog unreachable;
+constexpr std::chrono::milliseconds kPause{limits::kDnsPauseMs};
+/// A question that had less time than this says nothing of its connection.
+constexpr std::chrono::milliseconds kTelling{limits::kDnsTimeoutMs / 2};
+
+/// Once a minute, whichever workers notice it.
+bool worth_a_line() {
+  constexpr std::int64_t kPauseMs = 60'000;
+  static std::atomic<std::int64_t> next_ms = 0;
+  const auto now =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch())
+          .count();
+  std::int64_t due = next_ms.load();
+  return now >= due && next_ms.compare_exchange_strong(due, now + kPauseMs);
+}
 
 }  // namespace
 
@@ -90,8 +106,7 @@ DnsStream::DnsStream(EventLoop& loop, const Endpoint& server, std::shared_ptr<co
 DnsStream::~DnsStream() = default;
 
 Task<std::optional<std::string>> DnsStream::ask(std::shared_ptr<const Policy> policy,
-                                                DnsQuestion question) {
-  const Deadline deadline(limits::kDnsTimeoutMs);
+                                                DnsQuestion question, Deadline deadline) {
   for (int attempt = 0; attempt < 2; ++attempt) {
     const Shared asked = connection(policy);
     if (asked == nullptr) co_return std::nullopt;
@@ -113,18 +128,31 @@ Task<std::optional<std::string>> DnsStream::ask(std::shared_ptr<const Policy> po
       dns::set_id(*waiting->answer, question.query.id);
       co_return std::move(waiting->answer);
     }
-    if (!waiting->lost && asked->heard < begun) close(*asked);  // dead, though nobody said so
+    if (!waiting->lost) waited_in_vain(*asked, begun);
     if (!waiting->lost || !asked->opened) co_return std::nullopt;
   }
   co_return std::nullopt;
 }
 
-/// Null where none may be opened now.
+/// A connection on which nothing comes is dead, though nobody said so. One that is not opened yet
+/// ends by itself, by Flow::dial_by; the questions of the next moments do not wait for that.
+void DnsStream::waited_in_vain(Connection& connection, Clock::time_point begun) {
+  const auto now = Clock::now();
+  if (now - begun < kTelling) return;
+  if (!connection.opened) {
+    not_before_ = now + kPause;
+  } else if (connection.heard < begun) {
+    close(connection);
+  }
+}
+
+/// Null where none may be opened now, or the one that is being opened seems to lead nowhere.
 DnsStream::Shared DnsStream::connection(std::shared_ptr<const Policy> policy) {
+  if (Clock::now() < not_before_) return nullptr;
   const bool usable = current_ != nullptr && !current_->closed && current_->policy == policy &&
                       current_->waiting.size() < limits::kDnsQueries;
   if (usable) return current_;
-  if (draining_ || loop_.cancelled() || Clock::now() < not_before_) return nullptr;
+  if (draining_ || loop_.cancelled()) return nullptr;
   current_ = std::make_shared<Connection>(std::move(policy));
   start_(run(current_));
   return current_;
@@ -149,25 +177,30 @@ Task<bool> DnsStream::open(Connection& connection) {
     Flow flow;
     flow.original_destination = server_;
     flow.started = Clock::now();
+    flow.dial_by = flow.started + std::chrono::milliseconds(limits::kDnsTimeoutMs);
     const Hints hints;
     auto upstream = co_await way_out->connect(loop_, flow, hints);
     if (upstream && tls_ != nullptr) {
-      auto done = co_await tls_->handshake(loop_, *upstream, Deadline(limits::kDnsConnectMs));
+      const Deadline deadline(flow.dial_ms(limits::kDnsConnectMs));
+      auto done = co_await tls_->handshake(loop_, *upstream, deadline);
       if (!done) upstream = std::unexpected(std::move(done).error());
     }
     if (upstream) {
       connection.received = std::move(upstream->early_data);
       connection.upstream = std::move(*upstream);
       connection.opened = true;
+      not_before_ = {};
       co_return true;
     }
     failure = std::move(upstream).error();
   }
-  not_before_ = Clock::now() + std::chrono::milliseconds(limits::kDnsPauseMs);
+  not_before_ = Clock::now() + kPause;
   if (failure.reason != ConnectReason::cancelled) {
-    unreachable.warn("no answers to DNS: " + server_.text() + ": " +
-                     (failure.detail.empty() ? std::string(reason_text(failure.reason))
-                                             : escaped(failure.detail)));
+    if (worth_a_line()) {
+      log(LogLevel::warning, "no answers to DNS: " + server_.text() + ": " +
+                                 (failure.detail.empty() ? std::string(reason_text(failure.reason))
+                                                         : escaped(failure.detail)));
+    }
   }
   co_return false;
 }

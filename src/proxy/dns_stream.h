@@ -4,8 +4,9 @@
 // order. Ids on the connection are its own. When it closes, questions that it leaves without an
 // answer are asked once more over a new one.
 //
-// A server that could not be reached gets no new connection for limits::kDnsPauseMs: questions fail
-// at once then, which clients are told, instead of one after the other running into a timeout.
+// Opening one takes limits::kDnsTimeoutMs at most, and at any time one is being opened. A server
+// that could not be reached gets no new connection for limits::kDnsPauseMs: questions fail at once
+// then, which clients are told, instead of one after the other running into a timeout.
 #pragma once
 
 #include <cstdint>
@@ -32,9 +33,10 @@ class DnsStream {
   DnsStream(const DnsStream&) = delete;
   DnsStream& operator=(const DnsStream&) = delete;
 
-  /// The answer with the query's own id. Nothing: there is none in limits::kDnsTimeoutMs. `policy`
-  /// says which way out leads there; a new one is a new connection. The question outlives the task.
-  Task<std::optional<std::string>> ask(std::shared_ptr<const Policy> policy, DnsQuestion question);
+  /// The answer with the query's own id. Nothing: there is none in time. `policy` says which way
+  /// out leads there; a new one is a new connection. The question outlives the task.
+  Task<std::optional<std::string>> ask(std::shared_ptr<const Policy> policy, DnsQuestion question,
+                                       Deadline deadline);
   /// Opens no connection any more; one without questions closes.
   void drain();
 
@@ -51,6 +53,7 @@ class DnsStream {
   Task<> write_questions(Connection& connection);
   void take_answers(Connection& connection);
   void close(Connection& connection);
+  void waited_in_vain(Connection& connection, Clock::time_point begun);
 
   EventLoop& loop_;
   Endpoint server_;

@@ -5,10 +5,9 @@
 // for each number of items.
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <list>
 #include <memory>
-#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -16,12 +15,6 @@
 #include "net/endpoint.h"
 
 namespace shunt {
-
-struct AddressHash {
-  std::size_t operator()(const Address& address) const {
-    return std::hash<std::string_view>{}(address.bytes());
-  }
-};
 
 /// Of one thread. Item has a member `FairShares<Item>::Share share`.
 template <class Item>

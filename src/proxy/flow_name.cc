@@ -9,11 +9,6 @@
 
 namespace shunt {
 
-std::uint32_t left_ms(Clock::time_point deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-  return static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
-}
-
 bool NameEvidence::ties(const std::string& name, const Address& address) const {
   if (memory != nullptr && memory->ties(name, address)) return true;
   return lookups != nullptr && lookups->known(name, address).value_or(false);
@@ -75,6 +70,14 @@ Decision strictest(const Ruleset& rules, Facts& facts, Decision decision,
     decision = strict;
   }
   return decision;
+}
+
+std::vector<NameFact> rivals(const Facts& facts) {
+  std::vector<NameFact> names;
+  for (const std::string& name : facts.rival_names) {
+    names.push_back({.state = FactState::known, .name = name, .source = NameSource::http_host});
+  }
+  return names;
 }
 
 FlowHost host_of(const NameFact& name) {

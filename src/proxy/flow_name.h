@@ -2,7 +2,6 @@
 // The name of a flow's destination, for those who decide (decide_flow.h, decide_udp.h).
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -16,9 +15,6 @@
 #include "proxy/name_verifier.h"
 
 namespace shunt {
-
-/// Milliseconds until then, 0 when it is over.
-[[nodiscard]] std::uint32_t left_ms(Clock::time_point deadline);
 
 /// What ties names to addresses, beside what clients say. Outlives every flow.
 struct NameEvidence {
@@ -42,6 +38,9 @@ std::vector<NameFact> adopt_remembered_name(const NameEvidence& evidence, Facts&
 /// is the flow. `decision` is the one by facts.name, which then is the name that was denied.
 [[nodiscard]] Decision strictest(const Ruleset& rules, Facts& facts, Decision decision,
                                  const std::vector<NameFact>& others);
+
+/// The names that a request gave side by side, as others of the flow: each may deny.
+[[nodiscard]] std::vector<NameFact> rivals(const Facts& facts);
 
 /// For the log.
 [[nodiscard]] FlowHost host_of(const NameFact& name);

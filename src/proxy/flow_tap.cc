@@ -54,7 +54,7 @@ class FlowTap final : public Tap {
     if (side == Side::upstream) {
       over_ = true;
     } else if (first == kTlsHandshakeRecord) {
-      protocol_ = std::make_unique<TlsTap>(flow_, log_);
+      protocol_ = std::make_unique<TlsTap>(flow_, log_, std::move(guard_));
     } else {
       follow_http();
     }

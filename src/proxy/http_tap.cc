@@ -10,12 +10,6 @@
 namespace shunt {
 namespace {
 
-std::uint32_t elapsed_ms(Clock::time_point since) {
-  using std::chrono::milliseconds;
-  return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<milliseconds>(Clock::now() - since).count());
-}
-
 Answers kind_of(std::string_view method) {
   if (method == "HEAD") return Answers::head;
   return method == "CONNECT" ? Answers::connect : Answers::other;
@@ -112,7 +106,8 @@ void HttpTap::take_request(const HttpHead& head) {
                          .method = std::string(head.method),
                          .target = std::string(head.target),
                          .host = std::string(head.host)};
-  log_.http_request(flow_, request);
+  const bool refused = guard_ != nullptr && guard_->refuses(request.number);
+  log_.http_request(refused ? guard_->refused() : flow_, request);
   shorten(request.target);
   shorten(request.host);
   unanswered_.push_back({.request = std::move(request),
@@ -144,7 +139,7 @@ void HttpTap::end_response(BodyEnd body_end) {
                              .reason = std::move(answered.reason),
                              .body_bytes = responses_.body_bytes(),
                              .body_end = body_end,
-                             .elapsed_ms = elapsed_ms(answered.seen)});
+                             .elapsed_ms = ms_since(answered.seen)});
   unanswered_.erase(unanswered_.begin());
   if (!unanswered_.empty()) return;
   std::vector<Unanswered>().swap(unanswered_);  // a quiet connection keeps nothing

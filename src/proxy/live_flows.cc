@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/live_flows.h"
 
-#include <utility>
-
 #include "policy/decide.h"
 
 namespace shunt {
@@ -11,7 +9,7 @@ LiveFlows::Entry::Entry(LiveFlows& flows, const DecidedFlow& decided)
     : flows_(flows), decided_(decided), next_(flows.first_) {
   if (next_ != nullptr) next_->previous_ = this;
   flows.first_ = this;
-  const Policy* changed = flows.changed_.get();
+  const auto changed = flows.changed_.lock();
   if (changed != nullptr && changed->newer_than(*decided.policy) &&
       verdict_changes(*decided.policy, decided.rule, decided.facts, *changed)) {
     ender.end(EndReason::rules_changed);
@@ -24,14 +22,14 @@ LiveFlows::Entry::~Entry() {
 }
 
 // Ending a relay wakes it in the loop's next turn: no entry goes while this walks over them.
-void LiveFlows::end_changed(std::shared_ptr<const Policy> policy) {
+void LiveFlows::end_changed(const std::shared_ptr<const Policy>& policy) {
   for (Entry* entry = first_; entry != nullptr; entry = entry->next_) {
     const DecidedFlow& decided = entry->decided_;
     if (verdict_changes(*decided.policy, decided.rule, decided.facts, *policy)) {
       entry->ender.end(EndReason::rules_changed);
     }
   }
-  changed_ = std::move(policy);
+  changed_ = policy;
 }
 
 bool verdict_changes(const Policy& old_policy, std::uint32_t old_rule, const Facts& facts,

@@ -31,11 +31,13 @@ class LiveFlows {
   };
 
   /// Ends what `policy` decides otherwise, by the facts that are known of each flow.
-  void end_changed(std::shared_ptr<const Policy> policy);
+  void end_changed(const std::shared_ptr<const Policy>& policy);
 
  private:
   Entry* first_ = nullptr;
-  std::shared_ptr<const Policy> changed_;  // what end_changed() was last given
+  // What end_changed() was last given, until no flow is decided by it any more: kept alive, it
+  // would keep its ways out and what the kernel has for them.
+  std::weak_ptr<const Policy> changed_;
 };
 
 /// Whether the verdict on a flow is another one under `policy`, with what is known of it. Not where

@@ -51,7 +51,7 @@ Result<std::shared_ptr<const DnsSettings>> make_dns(const DnsConfig& config,
   if (config.mode == DnsMode::system) return nullptr;
   auto settings = std::make_shared<DnsSettings>();
   settings->mode = config.mode;
-  settings->real = config.real;
+  settings->real = std::make_shared<RealNames>(config.real);
   settings->own_clients = own_clients;
   if (!config.server.empty()) {
     settings->server = parse_dns_server(config.server);

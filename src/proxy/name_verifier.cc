@@ -8,13 +8,15 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include "base/counters.h"
 #include "base/limits.h"
+#include "base/log.h"
+#include "base/thread.h"
 #include "flow/flow.h"
+#include "net/resolved.h"
 
 namespace shunt {
 namespace {
@@ -61,6 +63,7 @@ struct NameVerifier::State {
   bool ask(const std::shared_ptr<State>& self, const std::string& name,
            const std::shared_ptr<Waiter>& waiter);
   bool make_room();
+  void start_another(const std::shared_ptr<State>& self);
   void give_up(const std::string& name, const std::shared_ptr<Waiter>& waiter);
   static void work(const std::shared_ptr<State>& state);
   void settle(const std::string& name, std::vector<Address> addresses);
@@ -90,7 +93,18 @@ bool NameVerifier::State::make_room() {
   return true;
 }
 
-/// With the mutex held. False: nothing is asked for, too many wait.
+/// With the mutex held. Where the kernel has no thread left, those that there are go on alone.
+void NameVerifier::State::start_another(const std::shared_ptr<State>& self) {
+  auto thread = start_thread([self] { work(self); });
+  if (thread) {
+    ++threads;
+    return thread->detach();
+  }
+  static RateLimitedLog trouble;
+  trouble.warn("verifying a name: " + thread.error().text());
+}
+
+/// With the mutex held. False: nothing is asked for; too many wait, or no thread can be had.
 bool NameVerifier::State::ask(const std::shared_ptr<State>& self, const std::string& name,
                               const std::shared_ptr<Waiter>& waiter) {
   auto found = entries.find(name);
@@ -100,12 +114,13 @@ bool NameVerifier::State::ask(const std::shared_ptr<State>& self, const std::str
       count(Counter::name_lookups_left_out);
       return false;
     }
+    if (idle_threads == 0 && threads < limits::kVerifierThreads) start_another(self);
+    if (threads == 0) {  // nobody would ever answer
+      count(Counter::name_lookups_left_out);
+      return false;
+    }
     found = entries.insert_or_assign(name, Entry{}).first;
     queue.push_back(name);
-    if (idle_threads == 0 && threads < limits::kVerifierThreads) {
-      ++threads;
-      std::thread([self] { work(self); }).detach();
-    }
     changed.notify_one();
   }
   found->second.waiters.push_back(waiter);
@@ -212,13 +227,8 @@ std::vector<Address> NameVerifier::system_resolver(const std::string& name) {
   addrinfo* found = nullptr;
   if (::getaddrinfo(name.c_str(), nullptr, &wanted, &found) != 0) return {};
   std::vector<Address> addresses;
-  for (const addrinfo* each = found; each != nullptr; each = each->ai_next) {
-    if (addresses.size() >= limits::kAddressesOfName) break;
-    sockaddr_storage storage{};
-    std::copy_n(reinterpret_cast<const char*>(each->ai_addr),
-                std::min<std::size_t>(each->ai_addrlen, sizeof storage),
-                reinterpret_cast<char*>(&storage));
-    if (const auto endpoint = Endpoint::from(storage)) addresses.push_back(endpoint->address);
+  for (const Endpoint& each : resolved_endpoints(found, limits::kAddressesOfName)) {
+    addresses.push_back(each.address);
   }
   ::freeaddrinfo(found);
   return addresses;

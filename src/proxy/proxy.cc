@@ -25,7 +25,8 @@ class RunningProxy final : public Proxy {
  public:
   explicit RunningProxy(ProxyOptions options)
       : options_(std::move(options)),
-        budget_(spare_descriptors(kFdsPerWorker * static_cast<int>(options_.workers.size()))),
+        budget_(spare_descriptors(kFdsPerWorker * static_cast<int>(options_.workers.size()) +
+                                  options_.other_descriptors)),
         policy_(std::move(options_.policy)),
         shared_{.options = options_,
                 .policy = policy_,

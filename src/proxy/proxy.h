@@ -40,6 +40,7 @@ struct ProxyOptions {
   std::vector<Address> trusted_resolvers;  ///< whose answers tie names to addresses (dns/memory.h)
   UdpNat udp;
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
+  int other_descriptors = 0;  ///< that others in the process will open: not for flows
 };
 
 class Proxy {

@@ -7,6 +7,7 @@
 #include "base/counters.h"
 #include "base/limits.h"
 #include "policy/decide.h"
+#include "policy/unread.h"
 #include "sniff/first_facts.h"
 
 namespace shunt {
@@ -30,6 +31,13 @@ auto QuicGuard::see(std::string_view datagram, const Decided& decided) -> std::o
   return objection;
 }
 
+auto QuicGuard::objection_to_unread(const Decided& decided) -> std::optional<Objection> {
+  const std::uint32_t denial =
+      denial_of_unread(decided.policy.rules(), decided.facts, AppProtocol::quic, decided.rule);
+  if (denial == 0) return std::nullopt;
+  return Objection{.rule = denial, .name = {}};
+}
+
 // A name that was never looked up is the client's word alone: there is no time for it now.
 auto QuicGuard::judge(const QuicHelloReader& reader, const Decided& decided) const
     -> std::optional<Objection> {
@@ -37,6 +45,7 @@ auto QuicGuard::judge(const QuicHelloReader& reader, const Decided& decided) con
   facts.app = {.state = FactState::known, .app = AppProtocol::quic};
   facts.name = {};
   learn_quic_hello(reader, facts);
+  if (facts.app.unread) return objection_to_unread(decided);
   const NameFact& first = decided.facts.name;
   // A hello without a name leaves the one that the client had looked the address up by.
   if (facts.name.state != FactState::known && first.source == NameSource::dns_memory) {

@@ -41,6 +41,7 @@ class QuicGuard {
     std::string id;
     QuicHelloReader reader;
   };
+  [[nodiscard]] static std::optional<Objection> objection_to_unread(const Decided& decided);
   [[nodiscard]] std::optional<Objection> judge(const QuicHelloReader& reader,
                                                const Decided& decided) const;
 

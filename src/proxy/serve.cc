@@ -18,12 +18,6 @@
 namespace shunt {
 namespace {
 
-std::uint32_t elapsed_ms(const Flow& flow) {
-  const auto elapsed = Clock::now() - flow.started;
-  return static_cast<std::uint32_t>(
-      std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count());
-}
-
 void count_refusal(ConnectReason reason) {
   switch (reason) {
     case ConnectReason::loop: return count(Counter::loops_refused);
@@ -36,9 +30,9 @@ void count_refusal(ConnectReason reason) {
 
 void record_refused(ServeContext& context, const Flow& flow, const ConnectFailure& failure) {
   count_refusal(failure.reason);
-  context.log.flow_end(
-      flow,
-      FlowEnd{.reason = EndReason::refused, .failure = failure, .elapsed_ms = elapsed_ms(flow)});
+  context.log.flow_end(flow, FlowEnd{.reason = EndReason::refused,
+                                     .failure = failure,
+                                     .elapsed_ms = ms_since(flow.started)});
 }
 
 void turn_away(ServeContext& context, Captured& captured, const ConnectFailure& failure) {
@@ -61,6 +55,7 @@ void deny(ServeContext& context, Captured& captured, const Verdict& verdict) {
 /// No way out could carry it.
 void fail(ServeContext& context, Captured& captured, const Verdict& verdict,
           const ConnectFailure& failure) {
+  if (!failure.via.empty()) captured.flow.way_out = failure.via;
   verdict.drop_if_all_fail ? drop(context, captured, failure)
                            : turn_away(context, captured, failure);
 }
@@ -72,7 +67,7 @@ bool teaches_names(const Flow& flow, const DecidedFlow& decided) {
 }
 
 std::unique_ptr<Tap> tap_for(ServeContext& context, const Flow& flow, const DecidedFlow& decided) {
-  auto guard = RequestGuard::create(decided);
+  auto guard = RequestGuard::create(decided, flow);
   std::unique_ptr<Tap> tap;
   if (context.observe_content || guard != nullptr) {
     tap = make_flow_tap(flow, context.log, std::move(guard));
@@ -87,7 +82,7 @@ void record(ServeContext& context, const Flow& flow, const Outcome& outcome) {
                                      .failure = std::nullopt,
                                      .bytes_up = outcome.bytes_up,
                                      .bytes_down = outcome.bytes_down,
-                                     .elapsed_ms = elapsed_ms(flow)});
+                                     .elapsed_ms = ms_since(flow.started)});
 }
 
 /// Where the destination is a fake address that stands for no name.
@@ -103,7 +98,7 @@ Task<> answer_queries(ServeContext& context, Captured& captured, const DecidedFl
   captured.flow.way_out = DnsService::kName;
   FlowEnd end = co_await serve_dns(context.relay.loop, *decided.dns, captured, decided);
   if (end.failure) co_return record_refused(context, captured.flow, *end.failure);
-  end.elapsed_ms = elapsed_ms(captured.flow);
+  end.elapsed_ms = ms_since(captured.flow.started);
   context.log.flow_end(captured.flow, end);
 }
 

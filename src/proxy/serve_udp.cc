@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "base/udp_limits.h"
 #include "capture/plain_listeners.h"
 #include "dns/message.h"
 #include "net/socket.h"

@@ -23,10 +23,13 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "base/limits.h"
+#include "base/udp_limits.h"
 #include "capture/capture.h"
 #include "flow/process_finder.h"
 #include "flow/record.h"
@@ -39,7 +42,6 @@
 #include "proxy/fd_budget.h"
 #include "proxy/loop_guard.h"
 #include "proxy/policy.h"
-#include "proxy/udp_limits.h"
 #include "proxy/udp_mapping.h"
 #include "proxy/udp_replies.h"
 #include "proxy/udp_table.h"
@@ -144,6 +146,7 @@ class UdpServer {
   void ask(UdpSession& session);
   void answer_queued(UdpSession& session);
   Task<> answer(Session session, std::string query);
+  void send_answer(UdpSession& session, std::string_view answer);
 
   // The life of a session.
   struct Route {

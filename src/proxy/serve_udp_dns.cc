@@ -36,19 +36,22 @@ Task<> UdpServer::answer(Session session, std::string query) {
   ++session->questions;
   const auto answer = co_await options_.dns->answer(
       {.bytes = query, .flow = session->flow, .carrier = carrier, .policy = session->policy});
-  const bool last = --session->questions == 0;
-  if (!answer || session->state != UdpSession::State::answering) co_return;
-  const Datagram datagram{.payload = *answer, .tos = 0};
-  const SendOutcome outcome = replies_.send({.source = session->flow.original_destination,
-                                             .client = session->flow.source,
+  session->awaiting = --session->questions > 0;
+  if (session->state != UdpSession::State::answering) co_return;
+  if (answer) send_answer(*session, *answer);
+  renew(*session);
+}
+
+void UdpServer::send_answer(UdpSession& session, std::string_view answer) {
+  const Datagram datagram{.payload = answer, .tos = 0};
+  const SendOutcome outcome = replies_.send({.source = session.flow.original_destination,
+                                             .client = session.flow.source,
                                              .fragment = true},
                                             {&datagram, 1});
-  session->replied = true;
-  session->awaiting = !last;
-  session->datagrams_down += outcome.datagrams;
-  session->bytes_down += outcome.bytes;
+  session.replied = true;
+  session.datagrams_down += outcome.datagrams;
+  session.bytes_down += outcome.bytes;
   if (outcome.datagrams == 0) count(Counter::udp_datagrams_dropped);
-  renew(*session);
 }
 
 }  // namespace shunt

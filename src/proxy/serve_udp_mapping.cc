@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 #include "net/udp_errors.h"
 #include "proxy/dial_flow.h"

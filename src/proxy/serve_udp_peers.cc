@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "base/udp_limits.h"
 #include "net/udp_errors.h"
 #include "proxy/decide_flow.h"
 #include "proxy/serve_udp.h"

@@ -4,71 +4,22 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "base/udp_limits.h"
 #include "dns/limits.h"
 #include "net/socket.h"
 #include "proxy/dns_service.h"
 #include "proxy/serve_udp.h"
+#include "proxy/udp_failure.h"
 #include "sniff/first_facts.h"
 #include "sniff/tls.h"
 
 namespace shunt {
 namespace {
 
-constexpr std::uint16_t kDnsPort = 53;
 constexpr std::uint16_t kNtpPort = 123;
-
-/// What a client that sent directly would have been told; nothing where the fault is ours.
-std::optional<Undeliverable> undeliverable(ConnectReason reason) {
-  switch (reason) {
-    case ConnectReason::refused:
-    case ConnectReason::rejected_by_rule:
-    case ConnectReason::unsupported: return Undeliverable::port;
-    case ConnectReason::host_unreachable:
-    case ConnectReason::timed_out:
-    case ConnectReason::reset:
-    case ConnectReason::proxy_error: return Undeliverable::host;
-    case ConnectReason::network_unreachable: return Undeliverable::network;
-    case ConnectReason::denied: return Undeliverable::prohibited;
-    case ConnectReason::loop:
-    case ConnectReason::no_destination:
-    case ConnectReason::dropped_by_rule:
-    case ConnectReason::bad_proxy_header:
-    case ConnectReason::resources:
-    case ConnectReason::cancelled: return std::nullopt;
-  }
-  return std::nullopt;
-}
-
-Counter counter_of(ConnectReason reason) {
-  switch (reason) {
-    case ConnectReason::rejected_by_rule: return Counter::flows_rejected;
-    case ConnectReason::dropped_by_rule: return Counter::flows_dropped;
-    default: return Counter::flows_refused;
-  }
-}
 
 ConnectFailure failure_of(ConnectReason reason) {
   return {.reason = reason, .os_error = 0, .detail = {}};
-}
-
-/// Asking again cannot help.
-bool is_permanent(ConnectReason reason) {
-  return reason == ConnectReason::unsupported || reason == ConnectReason::rejected_by_rule ||
-         reason == ConnectReason::dropped_by_rule;
-}
-
-/// The ICMP error behind an errno of a connected socket (icmp_err_convert in net/ipv4/icmp.c and
-/// icmpv6_err_convert in net/ipv6/icmp.c); nothing for the others.
-std::optional<Undeliverable> undeliverable_from_errno(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-    case ENOPROTOOPT: return Undeliverable::port;
-    case EHOSTUNREACH: return Undeliverable::host;
-    case ENETUNREACH: return Undeliverable::network;
-    case EACCES: return Undeliverable::prohibited;
-    case EMSGSIZE: return Undeliverable::too_big;
-    default: return std::nullopt;
-  }
 }
 
 /// Datagrams are sent to a name only where their destination stands for one.
@@ -81,7 +32,7 @@ Hints hints_of(const NameFact& name, DnsService* dns) {
 
 bool UdpServer::is_query(const Flow& flow) {
   const std::uint16_t port = flow.original_destination.port;
-  return port == kDnsPort || port == kNtpPort;
+  return port == dns::kPort || port == kNtpPort;
 }
 
 // What a session is: decide it, find the way out, send what has waited for it by a mapping.
@@ -132,6 +83,8 @@ Task<std::expected<UdpServer::Route, ConnectFailure>> UdpServer::decide(UdpSessi
 }
 
 void UdpServer::refuse_as_decided(UdpSession& session, const ConnectFailure& failure) {
+  if (!failure.via.empty()) session.flow.way_out = failure.via;
+  warn_of_lost_names(session.flow, failure);
   const Verdict& verdict = session.policy->rules().verdict(session.flow.rule);
   refuse(session, failure, verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
 }
@@ -238,7 +191,7 @@ void UdpServer::report(const UdpSession& session, Undeliverable what, std::uint3
 // They are answered as the one that caused this was (forward()).
 void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell tell) {
   if (failure.reason == ConnectReason::cancelled) return end(session, EndReason::shutdown);
-  count(counter_of(failure.reason));
+  count(counter_of_refusal(failure.reason));
   log_end(session, EndReason::refused, &failure);
   const bool waiting = !session.queued.empty();
   release(session);
@@ -269,15 +222,13 @@ void UdpServer::log_hello(UdpSession& session) const {
 void UdpServer::log_end(const UdpSession& session, EndReason reason,
                         const ConnectFailure* failure) {
   if (options_.log == nullptr || !session.started) return;
-  const auto elapsed = Clock::now() - session.flow.started;
   FlowEnd last{.reason = reason,
                .failure = std::nullopt,
                .bytes_up = session.bytes_up,
                .bytes_down = session.bytes_down,
                .datagrams_up = session.datagrams_up,
                .datagrams_down = session.datagrams_down,
-               .elapsed_ms = static_cast<std::uint32_t>(
-                   std::chrono::duration_cast<std::chrono::milliseconds>(elapsed).count())};
+               .elapsed_ms = ms_since(session.flow.started)};
   if (failure != nullptr) last.failure = *failure;
   options_.log->flow_end(session.flow, last);
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/tls_tap.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace shunt {
 
 void TlsTap::observe(Side side, std::string_view bytes) {
+  if (side == Side::client && guard_ != nullptr) guard_->see(bytes);
   if (!reader_) return;
   if (side == Side::client) {
     if (!hello_) observe_client(bytes);
@@ -17,10 +19,17 @@ void TlsTap::observe(Side side, std::string_view bytes) {
 }
 
 void TlsTap::skip(Side side, std::uint64_t count) {
-  if (count != 0 && uninteresting(side) == 0) finish();
+  if (count != 0 && unfollowed(side) == 0) finish();
 }
 
 std::uint64_t TlsTap::uninteresting(Side side) const {
+  const std::uint64_t unguarded =
+      side == Side::client && guard_ != nullptr ? guard_->uninteresting() : kEverything;
+  return std::min(unfollowed(side), unguarded);
+}
+
+/// What need not be seen for the log's sake.
+std::uint64_t TlsTap::unfollowed(Side side) const {
   if (!reader_) return kEverything;
   return side == Side::client && hello_ ? kEverything : 0;
 }
@@ -63,7 +72,8 @@ void TlsTap::observe_upstream(std::string_view bytes) {
 }
 
 void TlsTap::report() {
-  log_.tls_hello(flow_, *hello_);
+  const bool refused = guard_ != nullptr && guard_->objects();
+  log_.tls_hello(refused ? guard_->refused() : flow_, *hello_);
   hello_.reset();
 }
 

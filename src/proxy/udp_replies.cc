@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "base/counters.h"
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {

@@ -22,6 +22,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "base/udp_limits.h"
 #include "capture/capture.h"
 #include "net/event_loop.h"
 #include "net/raw_udp.h"

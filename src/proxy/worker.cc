@@ -49,11 +49,12 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
   worker->flows_->on_end = [raw = worker.get()] {
     if (raw->idle()) raw->shared_.idle_changed();
   };
+  if (listeners.hold) worker->hold(*std::move(listeners.hold));
   for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
   for (const PlainSocket& plain : listeners.plain_tcp) tune_relayed_tcp(plain.fd.get());
   worker->listeners_ = std::move(listeners.tcp);
   worker->plain_listeners_ = std::move(listeners.plain_tcp);
-  worker->tasks_ = static_cast<int>(worker->listeners_.size() + worker->plain_listeners_.size());
+  worker->tasks_ += static_cast<int>(worker->listeners_.size() + worker->plain_listeners_.size());
   if (shared.options.reply_sockets == nullptr) listeners.udp.clear();
   if (!listeners.udp.empty() || !listeners.plain_udp.empty()) {
     worker->udp_ =
@@ -62,6 +63,18 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
     ++worker->tasks_;
   }
   return worker;
+}
+
+void Worker::hold(Hold hold) {
+  HeldConnections::Callbacks callbacks{
+      .take_room = [this] { return shared_.budget.take(limits::kFdsPerFlow); },
+      .start =
+          [this](Captured captured) {
+            captured.flow.id = ++next_flow_id_;
+            flows_->start(std::move(captured));
+          }};
+  held_ = std::make_unique<HeldConnections>(*loop_, std::move(hold), std::move(callbacks));
+  ++tasks_;
 }
 
 ServeContext Worker::serve_context() {
@@ -123,6 +136,7 @@ void Worker::run() {
   for (PlainSocket& plain : plain_listeners_) {
     begin_accepting(std::move(plain.fd), std::move(plain.listener));
   }
+  if (held_ != nullptr) spawn(counted(held_->run()));
   if (udp_ != nullptr) spawn(serve_udp());
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
@@ -143,6 +157,7 @@ void Worker::close_listeners() {
     closing_ = true;
     for (Slot* slot : accepting_) loop_->cancel(*slot);
     accepting_.clear();
+    if (held_ != nullptr) held_->close();
     dropped_->close();
     if (dns_ != nullptr) dns_->drain();
     if (udp_ != nullptr) udp_->drain();
@@ -167,7 +182,9 @@ void Worker::cancel() {
 }
 
 Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
-  if (!shared_.budget.take(limits::kFdsPerFlow)) {
+  // A flow that waits for its client has room for it already.
+  const bool has_room = shared_.budget.take(limits::kFdsPerFlow);
+  if (!has_room && (held_ == nullptr || held_->awaited() == 0)) {
     relay_->pipes.shrink();
     count(Counter::accepts_paused);
     accept_trouble.warn("all descriptors are in use: new connections wait (RLIMIT_NOFILE)");
@@ -179,7 +196,7 @@ Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
                         SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd.valid()) {
     const int error = errno;
-    shared_.budget.give_back(limits::kFdsPerFlow);
+    if (has_room) shared_.budget.give_back(limits::kFdsPerFlow);
     if (error == EAGAIN) return Accepted::none;
     if (!out_of_resources(error)) return Accepted::one;  // ECONNABORTED and such: the next one
     count(Counter::accepts_paused);
@@ -198,7 +215,16 @@ Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
     introduce(acceptor.plain, captured);
   } else if (auto destination = original_destination(fd.get(), shared_.options.method)) {
     captured.flow.original_destination = *destination;
+    if (held_ != nullptr && held_->claim(captured.flow.source, *destination, fd)) {
+      if (has_room) shared_.budget.give_back(limits::kFdsPerFlow);
+      return Accepted::one;
+    }
   }  // Without one the flow is refused: port 0 is no place to connect to.
+  if (!has_room) {
+    reset_on_close(fd.get());
+    count(Counter::descriptors_short);
+    return Accepted::one;
+  }
   captured.client = accepted_client(std::move(fd));
   flows_->start(std::move(captured));
   return Accepted::one;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capture/capture.h"
+#include "capture/held_connections.h"
 #include "net/event_loop.h"
 #include "proxy/dns_service.h"
 #include "proxy/flow_set.h"
@@ -66,6 +67,7 @@ class Worker {
   /// One connection of the backlog.
   enum class Accepted { one, none, no_room };
   Accepted accept_one(const Acceptor& acceptor);
+  void hold(Hold hold);
   void started_task() { tasks_.fetch_add(1); }
   void ended_task();
 
@@ -75,6 +77,7 @@ class Worker {
   LiveFlows live_;
   std::unique_ptr<DnsService> dns_;  ///< null: queries of DNS are flows as others
   std::unique_ptr<DroppedClients> dropped_;
+  std::unique_ptr<HeldConnections> held_;  ///< null: clients are let in first
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors
   std::vector<PlainSocket> plain_listeners_;  ///< the same

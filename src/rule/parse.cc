@@ -20,6 +20,7 @@ constexpr std::string_view kBlanks = " \t";
 constexpr std::string_view kArrow = "->";
 constexpr std::string_view kElse = "else";
 constexpr std::string_view kNot = "not";
+constexpr std::string_view kConnect = "connect";
 
 struct Word {
   std::string_view text;
@@ -210,8 +211,23 @@ std::unexpected<RuleMistake> unknown_term(const Word& word) {
                                              "one term",
                                              word.text));
   }
+  // What other programs call them.
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kOtherNames = {
+      {{"protocol", "proto"},
+       {"interface", "in"},
+       {"iface", "in"},
+       {"src", "client"},
+       {"source", "client"},
+       {"from", "client"},
+       {"dst", "to"},
+       {"destination", "to"},
+       {"domain", "host"},
+       {"dport", "port"}}};
+  const auto* const other =
+      std::ranges::find(kOtherNames, word.text, &decltype(kOtherNames)::value_type::first);
   return mistake_at(word.span, fmt::format("unknown term \"{}\"", word.text),
-                    std::string(closest_word(word.text, key_names())));
+                    other == kOtherNames.end() ? std::string(closest_word(word.text, key_names()))
+                                               : std::string(other->second));
 }
 
 Parsed<Term> read_term(Reader& reader) {
@@ -276,6 +292,32 @@ Parsed<ActionStep> read_step(Reader& reader, const Rule& rule) {
   return ActionStep{.name = std::string(word.text), .span = word.span};
 }
 
+/// What follows `connect`, to the end of the rule.
+Parsed<void> read_connect(Reader& reader, Rule& rule) {
+  reader.skip_blanks();
+  const Word word = reader.bare();
+  rule.connect = connect_mode_of(word.text);
+  constexpr std::array<std::string_view, 2> kModes = {"early", "honest"};
+  if (rule.connect == ConnectMode::automatic) {
+    return mistake_at({word.span.first, std::max(word.span.length, 1U)},
+                      "\"connect\" is followed by \"early\" or \"honest\"",
+                      std::string(closest_word(word.text, kModes)));
+  }
+  reader.skip_blanks();
+  if (reader.at_end()) return {};
+  return mistake_at(reader.here(), fmt::format("nothing can come after \"connect {}\"", word.text));
+}
+
+std::unexpected<RuleMistake> unexpected_behind(const std::string& action, const Word& word) {
+  constexpr std::array kWords = {kElse, kConnect};
+  const TextSpan span{word.span.first, std::max(word.span.length, 1U)};
+  if (action == kReject || action == kDrop) {
+    return mistake_at(span, fmt::format("nothing can come after \"{}\"", action));
+  }
+  return mistake_at(span, "nothing but \"else\" or \"connect\" can follow a way out",
+                    std::string(closest_word(word.text, kWords)));
+}
+
 Parsed<void> read_action(Reader& reader, Rule& rule) {
   if (reader.at_end()) {
     auto mistake = mistake_at(reader.here(), "the action is missing");
@@ -294,10 +336,8 @@ Parsed<void> read_action(Reader& reader, Rule& rule) {
     if (reader.at_end()) return {};
     const Word word = reader.bare();
     if (word.text == kElse) continue;
-    constexpr std::array kWords = {kElse};
-    return mistake_at({word.span.first, std::max(word.span.length, 1U)},
-                      "nothing but \"else\" can follow a way out",
-                      std::string(closest_word(word.text, kWords)));
+    if (word.text == kConnect) return read_connect(reader, rule);
+    return unexpected_behind(rule.steps.back().name, word);
   }
 }
 
@@ -320,7 +360,10 @@ Parsed<Rule> parse_rule(std::string_view text) {
   Reader reader(text);
   auto terms = read_terms(reader);
   if (!terms) return std::unexpected(std::move(terms).error());
-  Rule rule{.text = std::string(text), .terms = *std::move(terms), .steps = {}};
+  Rule rule{.text = std::string(text),
+            .terms = *std::move(terms),
+            .steps = {},
+            .connect = ConnectMode::automatic};
   if (auto action = read_action(reader, rule); !action) {
     return std::unexpected(std::move(action).error());
   }

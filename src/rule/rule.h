@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "flow/admission.h"
 #include "net/network.h"
 
 namespace shunt {
@@ -85,6 +86,7 @@ struct Rule {
   std::string text;  ///< as it was written
   std::vector<Term> terms;
   std::vector<ActionStep> steps;  ///< the first, then what each `else` names
+  ConnectMode connect = ConnectMode::automatic;
 };
 
 inline constexpr std::string_view kDirect = "direct";

@@ -2,6 +2,7 @@
 #include "rule/values.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <net/if.h>
 
 #include <algorithm>
@@ -58,12 +59,22 @@ bool takes_list(TermKey key) {
   return key == TermKey::host || key == TermKey::to || key == TermKey::client;
 }
 
+/// "10.0.0", "10.0.0.1-10.0.0.9", "10.*": meant as addresses.
+bool looks_like_address(std::string_view text) {
+  return !text.empty() && text.front() >= '0' && text.front() <= '9' &&
+         text.find_first_not_of("0123456789.-/*") == std::string_view::npos;
+}
+
 Parsed<Value> network_value(TermKey key, const RawValue& raw) {
   const auto network = Network::parse(raw.text);
   if (!network) {
     auto mistake =
         mistake_at(raw.span, fmt::format("\"{}\" is no address and no CIDR block", raw.text));
-    if (key == TermKey::to && host_name(raw.text)) {
+    if (looks_like_address(raw.text)) {
+      mistake.error().help =
+          "a network is written as 10.0.0.0/8 or 2001:db8::/32, a single "
+          "address in full; several are separated by commas";
+    } else if (key == TermKey::to && host_name(raw.text)) {
       mistake.error().help = fmt::format("for a name: host {}", raw.text);
     }
     return mistake;
@@ -116,7 +127,9 @@ Parsed<Value> app_value(const RawValue& raw) {
   if (std::ranges::find(kAppProtocolNames, raw.text) != kAppProtocolNames.end()) {
     return value_of(raw, ValueForm::exact, raw.text);
   }
-  return mistake_at(raw.span, fmt::format("unknown application protocol \"{}\"", raw.text),
+  return mistake_at(raw.span,
+                    fmt::format("unknown application protocol \"{}\": {}", raw.text,
+                                fmt::join(kAppProtocolNames, ", ")),
                     std::string(closest_word(raw.text, kAppProtocolNames)));
 }
 

@@ -8,6 +8,7 @@
 #include "flow/facts.h"
 #include "sniff/http1_head.h"
 #include "sniff/quic.h"
+#include "sniff/tls.h"
 
 namespace shunt {
 
@@ -17,6 +18,8 @@ void learn_first_bytes(std::string_view bytes, Facts& facts);
 void learn_first_datagram(std::string_view payload, Facts& facts);
 /// Of a flow of QUIC: its client hello, as far as it was read.
 void learn_quic_hello(const QuicHelloReader& reader, Facts& facts);
+/// Of a hello of TLS that came late, as far as it was read. The name is not verified.
+void learn_tls_hello(const TlsHelloReader& reader, Facts& facts);
 /// Of a later request on the same connection. The name is not verified.
 void learn_request(const HttpHead& head, Facts& facts);
 

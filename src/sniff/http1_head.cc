@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/limits.h"
+
 namespace shunt {
 namespace {
 
@@ -132,12 +134,16 @@ bool same_host(std::string_view a, std::string_view b) {
 }
 
 /// The target's goes before the field's (RFC 9112 section 3.2.2), but not every server heeds that.
-void take_host(std::string_view value, HttpHead& head, bool seen) {
+/// False where there are more than two.
+bool take_host(std::string_view value, HttpHead& head, bool seen) {
   if (head.host.empty() && !seen) {
     head.host = value;
   } else if (seen || (!value.empty() && !same_host(head.host, value))) {
+    if (head.several_hosts && !same_host(head.other_host, value)) return false;
     head.several_hosts = true;
+    head.other_host = value;
   }
+  return true;
 }
 
 /// A space before the colon and folded lines are ways to smuggle a length past somebody: faults.
@@ -148,7 +154,7 @@ bool take_field(std::string_view line, HttpHead& head, bool& host_seen) {
   if (value.find_first_of(std::string_view("\r\0", 2)) != std::string_view::npos) return false;
   value = trim(value);
   if (same_ignoring_case(name, "host")) {
-    take_host(value, head, host_seen);
+    if (!take_host(value, head, host_seen)) return false;
     host_seen = true;
   } else if (same_ignoring_case(name, "content-length")) {
     take_content_length(value, head);
@@ -156,6 +162,13 @@ bool take_field(std::string_view line, HttpHead& head, bool& host_seen) {
     take_transfer_encoding(value, head);
   }
   return true;
+}
+
+/// "HTTP/1.1", "HTTP/2.0" and whatever else servers make of it.
+bool is_like_version(std::string_view word) {
+  constexpr std::string_view kName = "http/";
+  return word.size() > kName.size() && same_ignoring_case(word.substr(0, kName.size()), kName) &&
+         is_digit(word[kName.size()]);
 }
 
 }  // namespace
@@ -188,6 +201,29 @@ bool may_start_http_line(HttpKind kind, std::string_view start) {
   const std::size_t method_end = start.find(' ');
   if (method_end == std::string_view::npos && start.size() >= kHttpLineStartBytes) return false;
   return is_token(start.substr(0, method_end));
+}
+
+HttpLikeness http_likeness(std::string_view bytes) {
+  constexpr std::string_view kBlanks = " \t";
+  const bool full = bytes.size() >= limits::kHttpHeadBytes;
+  const std::size_t start = bytes.find_first_not_of(" \t\r\n");
+  if (start == std::string_view::npos) return full ? HttpLikeness::no : HttpLikeness::maybe;
+  bytes.remove_prefix(start);
+  const std::size_t line_end = bytes.find('\n');
+  std::string_view line = bytes.substr(0, line_end);
+  const std::string_view method = line.substr(0, line.find_first_of(kBlanks));
+  const bool whole_method = method.size() < line.size();
+  if (line_end != std::string_view::npos && line.ends_with('\r')) line.remove_suffix(1);
+  if (line.contains('\0') || !is_token(method.substr(0, line.size()))) return HttpLikeness::no;
+  if (line_end == std::string_view::npos) {
+    if (!full) return HttpLikeness::maybe;
+    return whole_method ? HttpLikeness::yes : HttpLikeness::no;
+  }
+  line = trim(line);
+  const std::size_t last_blank = line.find_last_of(kBlanks);
+  const bool versioned =
+      last_blank != std::string_view::npos && is_like_version(line.substr(last_blank + 1));
+  return versioned ? HttpLikeness::yes : HttpLikeness::no;
 }
 
 std::string_view host_without_port(std::string_view host) {

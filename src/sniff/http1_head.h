@@ -15,8 +15,9 @@ struct HttpHead {
   std::string_view method;  ///< requests only
   std::string_view target;
   std::string_view host;  ///< of an absolute target, else of the Host field, as it stands there
-  bool several_hosts = false;  ///< several Host fields, or one that differs from the target's
-  int status = 0;              ///< responses only
+  bool several_hosts = false;   ///< several Host fields, or one that differs from the target's
+  std::string_view other_host;  ///< the other one of these
+  int status = 0;               ///< responses only
   std::string_view reason;
   int minor_version = 1;
   /// What the fields say of the body's length.
@@ -36,6 +37,11 @@ struct HttpHead {
 /// far.
 [[nodiscard]] bool may_start_http_line(HttpKind kind, std::string_view start);
 inline constexpr std::size_t kHttpLineStartBytes = 33;  ///< the longest method taken, and a space
+
+/// Whether bytes are such as a lenient server may take for a request, well formed or not: a word, a
+/// blank, and at the end of the line a version. `maybe`: the line is not complete.
+enum class HttpLikeness : std::uint8_t { no, maybe, yes };
+[[nodiscard]] HttpLikeness http_likeness(std::string_view bytes);
 
 /// The host of "host", "host:port" or "[v6]:port".
 [[nodiscard]] std::string_view host_without_port(std::string_view host);

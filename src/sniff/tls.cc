@@ -80,9 +80,9 @@ void TlsHelloReader::take_header_byte(char byte) {
   const auto value = static_cast<std::uint8_t>(byte);
   bool fits = true;
   switch (header_at_++) {
+    // The minor version may be anything (RFC 8446 section 5.1).
     case 0: fits = value == kHandshakeRecord; break;
     case 1: fits = value == 3; break;
-    case 2: fits = value <= 4; break;
     case 3: fits = value <= kRecordBytes >> 8; break;
     default: break;
   }

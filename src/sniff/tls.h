@@ -24,6 +24,7 @@ class TlsHelloReader {
   State feed(std::string_view bytes);
   /// The message's body, when complete; valid while this lives.
   [[nodiscard]] std::string_view body() const;
+  [[nodiscard]] State state() const { return state_; }
 
  private:
   void feed_record(std::string_view part);

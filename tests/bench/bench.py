@@ -184,11 +184,56 @@ def table(method: str, seconds: float, rounds: int, connections: int) -> list[st
     return lines
 
 
+HONEST_HEADER = """| metric | let in first | held | rate, ratio | p50, more | CPU, more |
+|---|---|---|---|---|---|"""
+
+
+def one_round(bench: Bench, metric: Metric) -> dict:
+    before = cpu_seconds(bench.gateway.pid)
+    said = bench.load(CAPTURED, metric.arguments)
+    said["cpu_us"] = (cpu_seconds(bench.gateway.pid) - before) * 1e6 / said["total_operations"]
+    return said
+
+
+def honest_row(metric: Metric, early: list[dict], honest: list[dict]) -> str:
+    def more(key: str, unit: str) -> str:
+        return f"{spread([h[key] - e[key] for e, h in zip(early, honest)])} {unit}"
+
+    rates = [statistics.median(said[metric.value] for said in said_by)
+             for said_by in (early, honest)]
+    cells = [metric.name, *(f"{rate:,.1f} {metric.unit}" for rate in rates),
+             spread([h[metric.value] / e[metric.value] for e, h in zip(early, honest)]),
+             more("p50_us", "µs"), more("cpu_us", "µs/op")]
+    errors = sum(said["errors"] for said in early + honest)
+    return "| " + " | ".join(cells) + " |" + (f" ({errors} errors)" if errors else "")
+
+
+def connect_modes(seconds: float, rounds: int) -> list[str]:
+    """Clients that are held until their server has answered against clients that are let in first:
+    two gateways that are up at once, in turned order; each difference is taken within a round."""
+    lines = [HONEST_HEADER]
+    with Lab() as one, Lab() as other:
+        benches = {"early": Bench(one, seconds, "--connect", "early"),
+                   "honest": Bench(other, seconds, "--connect", "honest")}
+        for metric in METRICS:
+            if metric.arguments[0] != "connect":
+                continue
+            said: dict[str, list[dict]] = {mode: [] for mode in benches}
+            for number in range(rounds):
+                for mode in list(benches)[::1 if number % 2 == 0 else -1]:
+                    said[mode].append(one_round(benches[mode], metric))
+            lines.append(honest_row(metric, said["early"], said["honest"]))
+            print(lines[-1], flush=True)
+    return lines
+
+
 def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
     print("TPROXY", flush=True)
     tproxy = table("tproxy", seconds, rounds, connections)
     print("REDIRECT", flush=True)
     redirect = table("redirect", seconds, rounds, connections)
+    print("HONEST CONNECT", flush=True)
+    honest = connect_modes(seconds, 2 * rounds)
     plain, shunted = start_up(runs)
     with_shunt, without = statistics.median(shunted), statistics.median(plain)
     start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
@@ -205,6 +250,9 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
         "are shunt to direct of the same round, median [min–max]. A p50 ratio of 1.9 means that",
         "an exchange takes 1.9 times as long.",
         "", "## Gateway, TPROXY", "", *tproxy, "", "## Gateway, REDIRECT", "", *redirect, "",
+        "## Honest connect", "",
+        "Clients that wait until their server has answered, against `connect = \"early\"`, by two",
+        f"gateways in turn, {2 * rounds} rounds.", "", *honest, "",
         "## Start-up of `shunt run`", "", start, ""])
 
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "dns/answer_cache.h"
+#include "dns/edns.h"
 #include "dns/message.h"
 #include "dns/name.h"
 
@@ -42,6 +44,23 @@ void check_answer(std::string_view query_bytes, const dns::Message& query) {
   check(dns::first_framed(dns::framed(bytes)) == bytes);
 }
 
+/// As the question of a client, and as the answer of a server.
+void check_forwarding(std::string_view bytes, const dns::Message& message) {
+  const auto forwarded = dns::forwarded_query(7, message);
+  const auto query = forwarded ? dns::parse(*forwarded) : std::nullopt;
+  check(query && query->question == message.question && !query->response);
+  check(query->edns.has_value() == message.edns.has_value());
+  check(dns::forwarded_query(7, *query) == forwarded);
+  const std::string plain = dns::without_edns(std::string(bytes));
+  const auto answer = dns::parse(plain);
+  check(answer && !answer->edns && answer->question == message.question);
+  check(answer->answers.size() == message.answers.size());
+  const std::string given = answer_for(dns::with_edns_for(plain, *query), *forwarded, *query);
+  const auto for_client = dns::parse(given);
+  check(for_client && for_client->id == 7 && for_client->question == message.question);
+  check(for_client->answers.size() == message.answers.size());
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -60,6 +79,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_name(message->question.name);
   for (const dns::Record& record : message->answers) check_name(record.owner);
   check_answer(bytes, *message);
+  check_forwarding(bytes, *message);
   std::string aged(bytes);
   dns::age(aged, 3600);
   const auto older = dns::parse(aged);

@@ -33,6 +33,7 @@ from pathlib import Path
 import pytest
 
 import shunt
+from leaks import MACHINE
 from netlab import Host, Lab
 
 _REEXECUTED = "SHUNT_TESTS_IN_USER_NAMESPACE"
@@ -128,6 +129,12 @@ def no_system_call_is_refused():
     yield
     refused = [line for process in shunt.Process.started for line in process.refused_calls()]
     assert refused == [], "add it to the list in src/kernel/syscall_filter.cc, if it is in order"
+
+
+@pytest.fixture(autouse=True)
+def machine_is_free_again():
+    yield
+    MACHINE.leave()
 
 
 @pytest.fixture

@@ -8,11 +8,18 @@
 After an orderly stop and after `shunt down` the difference must be empty. After SIGKILL it may hold
 only what shunt says remains: inert tagged ip rules, raised sysctls, and, for --on-exit closed, one
 persistent table. after_kill() checks just that.
+
+Cgroups and eBPF are the machine's and not the host's: tests that run at the same time see each
+other's. So whoever makes such things is alone (MACHINE.change()) between the looks of others, which
+the first look of a test begins and its end (conftest.py) closes.
 """
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
+import tempfile
 from dataclasses import dataclass
 
 from netlab import Host
@@ -51,12 +58,41 @@ _VOLATILE = re.compile(r"\s+expires -?\d+sec|\s+valid_lft \S+|\s+preferred_lft \
 _FADING = re.compile(r"TIME-WAIT|FIN-WAIT|CLOSE-WAIT|LAST-ACK|CLOSING|SYN-")
 
 
+class _Machine:
+    """What no network namespace holds, of which many may look and one may change it: flock(2)."""
+
+    def __init__(self) -> None:
+        self._path = os.path.join(tempfile.gettempdir(), f"shunt-tests-{os.getuid()}.lock")
+        self._fd: int | None = None
+
+    def look(self) -> None:
+        self._take(fcntl.LOCK_SH)
+
+    def change(self) -> None:
+        self._take(fcntl.LOCK_EX)
+
+    def leave(self) -> None:
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # a forked child has the descriptor, too
+            os.close(self._fd)
+            self._fd = None
+
+    def _take(self, how: int) -> None:
+        if self._fd is None:  # who changes it may look as well
+            self._fd = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, how)
+
+
+MACHINE = _Machine()
+
+
 @dataclass(frozen=True)
 class KernelState:
     lines: dict[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, host: Host) -> KernelState:
+        MACHINE.look()
         found: dict[str, list[str]] = {}
         name = ""
         for line in host.run(["sh", "-c", _SCRIPT], check=False, timeout=30).out.splitlines():
@@ -138,7 +174,6 @@ def _may_stay(line: str) -> bool:
 
 def descriptors(pid: int) -> dict[str, int]:
     """How many descriptors of each kind a process holds: socket, pipe, anon_inode:[eventpoll], …"""
-    import os
     counts: dict[str, int] = {}
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
@@ -163,6 +198,5 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    import os
     fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,9 +4,11 @@ of tests about ids, truncation and types that it does not ask for.
 """
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import struct
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +106,44 @@ class Unbound:
         self.process = host.spawn(["unbound", "-d", "-p", "-c", "/run/unbound.conf"])
         wait_until(lambda: listening(host, 853) or self.process.poll() is not None, "unbound")
         assert self.process.poll() is None
+
+
+class OptionsServer:
+    """Answers A queries over UDP with one address, and each query with EDNS with an OPT record that
+    holds an NSID, a cookie and a subnet, whoever asked for them. Keeps the queries."""
+
+    OPTIONS = (b"\0\x03\0\x06server" b"\0\x0a\0\x10clientsaltserver"
+               b"\0\x08\0\x07\0\x01\x18\x10\xc0\x00\x02")
+
+    def __init__(self, host: Host, address: str, answer: str) -> None:
+        self.queries: list[bytes] = []
+        self._data = ipaddress.ip_address(answer).packed
+        self._socket = host.socket(family_of(address), socket.SOCK_DGRAM)
+        self._socket.bind((address, 53))
+        threading.Thread(target=self._serve, daemon=True).start()
+        host.on_close(self._close)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # the end of the test
+            while True:
+                message, peer = self._socket.recvfrom(65536)
+                if not message:  # shutdown()
+                    return
+                self.queries.append(message)
+                self._socket.sendto(self._answer(message), peer)
+
+    def _answer(self, message: bytes) -> bytes:
+        end = _name_end(message, 12) + 4
+        edns = message[11]
+        head = message[:2] + struct.pack(">5H", 0x8180, 1, 1, 0, edns)
+        record = struct.pack(">3HIH", 0xc00c, 1, 1, 300, len(self._data)) + self._data
+        opt = b"\0" + struct.pack(">HHIH", 41, 4096, 0, len(self.OPTIONS)) + self.OPTIONS
+        return head + message[12:end] + record + (opt if edns else b"")
+
+    def _close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
 
 
 class CountedQueries:

@@ -156,6 +156,13 @@ def with_ports(rules: str, shift: int) -> str:
                   lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
 
 
+def chains(ruleset: str) -> list[str]:
+    """Of what nft lists, without the rules that queue: nft may have no text for them, and a plan
+    has a comment then."""
+    ruleset = re.sub(r"^\t\tqueue .*\n", "", ruleset, flags=re.M)
+    return sorted(re.findall(r"^\tchain .*?^\t}$", ruleset, re.M | re.S))
+
+
 # What the traffic log says of a connection's end, apart from how the lines are spelt.
 
 

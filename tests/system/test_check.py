@@ -134,6 +134,39 @@ match = [
     assert explain(host, config, "203.0.113.7")["captured"] is False
 
 
+def test_explain_knows_where_a_client_arrives(host):
+    config = write(host, "in.toml", "version = 1\ncapture.lan = ['lan0']\n"
+                                    "rules.match = ['in lan0 port 443 -> reject']\n")
+    assert explain(host, config, "203.0.113.10", "--client", "192.168.77.2")["rule"] == 1
+    done = shunt(host, "explain", "-c", config, "203.0.113.10", "--client", "x", check=False)
+    assert done.code == 2
+    assert "  --> shunt explain --client x\n                             ^\n" in done.err
+    done = shunt(host, "explain", "-c", config, "203.0.113.10", "--client", "192.168.77.2",
+                 "--process", "curl", check=False)
+    assert done.code == 2 and "never known here" in done.err
+
+
+def test_check_refuses_what_serve_would(host):
+    path = write(host, "check.toml", "version = 1\n[via.g]\ngroup = 'failover'\n"
+                                     "members = ['direct']\n"
+                                     "check = { target = 'tcp://203.0.113.10' }\n"
+                                     "[via.reject]\nmark = 1\n[dns]\nmode = 'fake-ip'\n"
+                                     "[capture]\nmethod = 'redirect'\n")
+    done = shunt(host, "check", path, check=False)
+    assert done.code == 3
+    assert "the port is missing\n  --> /run/check.toml:5:20\n" in done.err
+    assert "a word of the rules' own\n  --> /run/check.toml:6:6\n" in done.err
+    assert "/run/check.toml:11:10\n" in done.err and "doctor" not in done.err
+
+
+def test_a_rule_is_printed_as_it_was_written(host):
+    rule = r'path ~"^/re[0-9]+\.x$" -> reject'
+    done = shunt(host, "explain", "192.0.2.1:80", "--rule", rule)
+    assert r'path ~"^/re[0-9]+\.x$"' in done.out and r"\\" not in done.out
+    done = shunt(host, "explain", "192.0.2.1", "--rule", "-> reject", check=False)
+    assert "--rule='-> reject'" in done.err
+
+
 def test_explain_takes_rules_without_a_file(host):
     done = shunt(host, "explain", "192.0.2.1:25", "--rule", "port 25 -> reject")
     assert "rule 1" in done.out and "reject" in done.out and "captured" not in done.out

@@ -15,7 +15,7 @@ import pytest
 import peers
 from leaks import KernelState
 from netlab import Host, Lab, family_of, wait_until
-from shunt import Gateway, flow_ends, shunt, with_ports
+from shunt import Gateway, chains, flow_ends, shunt, with_ports
 
 METHODS = pytest.mark.parametrize("method", ["tproxy", "redirect"])
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
@@ -343,10 +343,6 @@ def test_plan_prints_what_is_installed(lab):
     copied = lab.evil.run(["nft", "list", "ruleset"]).out
     assert chains(copied) == chains(installed)
     assert gateway.stop() == 0
-
-
-def chains(ruleset: str) -> list[str]:
-    return sorted(re.findall(r"^\tchain .*?^\t}$", ruleset, re.M | re.S))
 
 
 def test_a_read_only_proc_costs_only_the_forwarding(binary):

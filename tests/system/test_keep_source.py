@@ -13,7 +13,7 @@ from daemons import Nginx
 from leaks import KernelState
 from netlab import Host, Lab, family_of, needs, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes, free_port
-from shunt import read_log, shunt, with_ports
+from shunt import chains, read_log, shunt, with_ports
 from test_serve import CONFIG, LOG, Serve, configure, reach, reload
 
 KEEP = "[via.clear]\nkeep-source = true\n"
@@ -239,7 +239,7 @@ def test_answers_that_go_astray_are_told_with_the_remedy(lab):
     configure(lab, [], KEEP + "connect-timeout = \"1s\"\n", default="clear")
     serve = Serve(lab)
     for _ in range(2):
-        assert reach(lab, server.port, lab.server.v4, timeout=20) in {"refused", "reset"}
+        assert reach(lab, server.port, lab.server.v4) == "silence"
     said = serve.wait_said("keeps clients' addresses")
     assert all(word in said for word in ("\"clear\"", f"{lab.server.v4}:{server.port}",
                                          lab.client.v4, "192.168.77.0/24", Lab.WAN[4])), said
@@ -249,7 +249,7 @@ def test_answers_that_go_astray_are_told_with_the_remedy(lab):
 def test_a_server_that_answers_nobody_is_no_stray(lab):
     configure(lab, [], KEEP + "connect-timeout = \"1s\"\n", default="clear")
     serve = Serve(lab)
-    assert reach(lab, 80, Lab.BLACKHOLE[4], timeout=20) in {"refused", "reset"}
+    assert reach(lab, 80, Lab.BLACKHOLE[4]) == "silence"
     assert not serve.said("keeps clients' addresses")
 
 
@@ -386,8 +386,7 @@ def test_plan_prints_the_return_path_as_it_is_installed(lab):
     table = re.search(r"^table .*?^}$", planned, re.M | re.S)[0]
     lab.evil.nft(with_ports(table.replace("  flags owner\n", ""), int(real_port) - int(port)))
     copied = lab.evil.run(["nft", "list", "ruleset"]).out
-    chain = re.compile(r"^\tchain .*?^\t}$", re.M | re.S)
-    assert sorted(chain.findall(copied)) == sorted(chain.findall(installed))
+    assert chains(copied) == chains(installed)
     assert serve.stop() == 0
     assert KernelState.of(lab.gateway).added_and_removed(before) == []
 

@@ -260,13 +260,13 @@ def ask_by_udp(lab: Lab, port: int) -> None:
 
 
 def test_nobody_looks_into_the_service(binary):
+    if SANITIZED:
+        pytest.skip("needs unsanitized: sanitizers read the process's own maps, so it is left open")
     with Lab() as lab:
         configure(lab, [], head=SERVICE_HEAD)
         service = Service(lab)
         look = ["cat", f"/proc/{service.pid}/maps"]
         same_user = lab.gateway.run(look, user=UNPRIVILEGED, check=False)
-        if SANITIZED:
-            return
         assert same_user.code != 0 and "Permission denied" in same_user.err
         assert os.stat(f"/proc/{service.pid}/fd").st_uid == 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from netlab import Lab, family_of, needs_users
+from netlab import Lab, family_of, needs_users, wait_until
 from peers import TcpServer, UdpEcho, banner, echo_bytes, free_port
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import ROOT, Gateway, flow_ends, read_log, shunt
@@ -143,6 +143,9 @@ def test_the_next_way_out_carries_what_the_first_cannot(lab, version):
     end = flow_ends(gateway.log_path, lambda end: end.entry.get("rule") == 1)
     assert (end.reason, end.entry["way_out"]) == ("closed", "direct")
     assert ask(lab, far, server.port, request("b.example")) == "reset"  # via alone
+    assert ask(lab, far, free_port(), request("a.example")) == "reset"
+    refused = gateway.wait_log(lambda entry: entry.get("failure") == "refused")
+    assert refused["way_out"] == "direct"  # tried last
     assert gateway.stop() == 0
 
 
@@ -220,6 +223,140 @@ def test_a_later_request_for_a_denied_host_does_not_pass(lab, method):
         assert exchange(sock, request("denied.example")) == "reset"
     end = flow_ends(gateway.log_path, lambda end: end.reason == "host_changed")
     assert end.bytes_up == len(request("fine.example") + request("also-fine.example"))
+    assert gateway.stop() == 0
+
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+def answer_requests(sock: socket.socket, _accepted: object) -> None:
+    while sock.recv(10_000):
+        sock.sendall(NO_CONTENT)
+
+
+def test_a_later_request_is_logged_with_the_rule_that_it_came_under(lab):
+    server = TcpServer(lab.server, answer_requests)
+    gateway = gateway_with(lab, "host denied.example -> reject")
+    with lab.client.connect((Lab.FAR[4], server.port)) as sock:
+        sock.sendall(request("fine.example"))
+        assert sock.recv(len(NO_CONTENT), socket.MSG_WAITALL) == NO_CONTENT
+        assert exchange(sock, request("denied.example")) == "reset"
+    flow_ends(gateway.log_path, lambda end: end.reason == "host_changed")
+    said = [(entry["host"], entry["way_out"], entry.get("rule"))
+            for entry in gateway.log() if entry["event"] == "http_request"]
+    assert said == [("fine.example", "direct", None), ("denied.example", "reject", 1)]
+    assert gateway.stop() == 0
+
+
+@METHODS
+def test_a_later_request_that_cannot_be_followed_does_not_pass(lab, method):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, "host denied.example -> reject", options=("--method", method))
+    first = request("fine.example")
+    odd = [b"GET  / HTTP/1.1\r\nHost: denied.example\r\n\r\n",
+           b"GET / HTTP/1.1 \r\nHost: denied.example\r\n\r\n",
+           b"GET / HTTP/1.1\r\nno colon\r\nHost: denied.example\r\n\r\n",
+           b"GET / HTTP/1.1\r\nX(Y): x\r\nHost: denied.example\r\n\r\n",
+           b"GET / HTTP/1.1\r\nX: " + 17_000 * b"x" + b"\r\nHost: denied.example\r\n\r\n"]
+    for later in odd:
+        with lab.client.connect((Lab.FAR[4], server.port)) as sock:
+            port = sock.getsockname()[1]
+            assert exchange(sock, first) == "answer"
+            assert exchange(sock, later) == "reset", later[:60]
+        end = flow_ends(gateway.log_path,
+                        lambda end, port=port: end.entry["client_port"] == port)
+        assert end.reason == "host_changed", later[:60]
+        # Of a head that comes in pieces the first pass, but never all of it.
+        assert end.bytes_up == len(first) or len(later) > 10_000, later[:60]
+        assert end.bytes_up < len(first) + len(later), later[:60]
+    assert gateway.stop() == 0
+
+
+def padded_hello(name: str) -> bytes:
+    """Of more than 16 KiB, the name behind the padding; OpenSSL takes it."""
+    def with_length(size: int, data: bytes) -> bytes:
+        return len(data).to_bytes(size, "big") + data
+
+    def extension(kind: int, data: bytes) -> bytes:
+        return kind.to_bytes(2, "big") + with_length(2, data)
+
+    server_name = extension(0, with_length(2, b"\0" + with_length(2, name.encode())))
+    extensions = extension(21, bytes(17_000)) + server_name
+    body = (b"\3\3" + bytes(32) + b"\0" + with_length(2, b"\x13\x01") + b"\1\0"
+            + with_length(2, extensions))
+    message = b"\1" + with_length(3, body)
+    return b"".join(b"\x16\3\1" + with_length(2, message[at:at + 16_000])
+                    for at in range(0, len(message), 16_000))
+
+
+def unreadable(name: str) -> list[bytes]:
+    """What servers take and shunt does not follow."""
+    host = f"Host: {name}\r\n\r\n".encode()
+    return [b"GET  / HTTP/1.1\r\n" + host,
+            b"GET / HTTP/1.1 \r\n" + host,
+            b"GET / HTTP/1.1\r\nno colon\r\n" + host,
+            b"GET / HTTP/1.1\r\nX(Y): x\r\n" + host,
+            b"GET / HTTP/1.1\r\nX: " + 17_000 * b"x" + b"\r\n" + host,
+            33 * b"A" + b" / HTTP/1.1\r\n" + host,
+            padded_hello(name)]
+
+
+@METHODS
+def test_what_cannot_be_read_does_not_pass_where_a_rule_denies_by_name(lab, method):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, f"port {free_port()} host x.example -> reject",
+                           "host denied.example -> reject", options=("--method", method))
+    pieces = unreadable("denied.example")
+    for piece in pieces:
+        assert ask(lab, Lab.FAR[4], server.port, piece) == "reset", piece[:60]
+    assert not server.accepted
+    gateway.wait_said("in a way that cannot be read")
+    gateway.wait_log(lambda _: len(ends_of(gateway)) == len(pieces))
+    assert {(end["rule"], end["failure"]) for end in ends_of(gateway)} == {(2, "rejected_by_rule")}
+    for piece in (b"EHLO denied.example\r\n", b"PING\r\n", b"SET denied.example HTTP\r\n",
+                  b"NICK x\r\nUSER x 0 * :HTTP/1.1\r\n"):
+        assert ask(lab, Lab.FAR[4], server.port, piece) == "answer", piece
+    assert gateway.stop() == 0
+
+
+def ends_of(gateway: Gateway) -> list[dict]:
+    return [entry for entry in gateway.log() if entry["event"] == "end"]
+
+
+def test_what_cannot_be_read_passes_where_no_rule_denies_by_name(lab):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, f"port {free_port()} host denied.example -> reject",
+                           "host fine.example -> direct")
+    for piece in unreadable("denied.example"):
+        assert ask(lab, Lab.FAR[4], server.port, piece) == "answer", piece[:60]
+    assert gateway.stop() == 0
+
+
+def test_each_of_two_hosts_of_a_request_denies(lab):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, "host denied.example -> reject")
+    for scheme in ("HTTP", "https", "ftp"):
+        piece = f"GET {scheme}://DENIED.example/ HTTP/1.1\r\nHost: x.example\r\n\r\n".encode()
+        assert ask(lab, Lab.FAR[4], server.port, piece) == "reset"
+        with lab.client.connect((Lab.FAR[4], server.port)) as sock:
+            assert exchange(sock, request("fine.example")) == "answer"
+            assert exchange(sock, piece) == "reset"
+    assert gateway.stop() == 0
+
+
+def test_a_hello_that_comes_late_is_held_to_denials(lab):
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = gateway_with(lab, "host denied.example -> reject", options=("--sniff-wait", "50ms"))
+    for name, outcome in (("denied.example", "reset"), ("fine.example", "answer")):
+        hello = client_hello(name)
+        for number, before in enumerate((0, 100), len(server.accepted) + 1):
+            with lab.client.connect((Lab.FAR[4], server.port)) as sock:
+                sock.sendall(hello[:before])
+                wait_until(lambda number=number: len(server.accepted) == number, "the dial")
+                assert sock.recv(before, socket.MSG_WAITALL) == hello[:before]
+                assert exchange(sock, hello[before:]) == outcome, (name, before)
+    late = gateway.wait_log(lambda entry: entry["event"] == "tls")
+    assert (late["server_name"], late["rule"], late["way_out"]) == ("denied.example", 1, "reject")
     assert gateway.stop() == 0
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from leaks import MACHINE
 from netlab import Lab, needs, needs_tun, wait_until
 from shunt import Process, shunt
 
@@ -72,6 +73,7 @@ class Reader:
 @pytest.fixture
 def cgroup(request):
     """A cgroup of the test's own."""
+    MACHINE.change()
     path = CGROUPS / f"shunt-test-{os.getpid()}-{id(request):x}"
     try:
         path.mkdir()

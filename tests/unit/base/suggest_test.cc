@@ -15,6 +15,7 @@ constexpr std::array<std::string_view, 6> kWords = {"interface", "host", "method
 TEST(Suggest, slips_of_the_finger_are_recognised) {
   EXPECT_EQ(closest_word("interfce", kWords), "interface");
   EXPECT_EQ(closest_word("jsno", kWords), "json");
+  EXPECT_EQ(closest_word("JSON", kWords), "json");
   EXPECT_EQ(closest_word("metod", kWords), "method");
   EXPECT_EQ(closest_word("hosts", kWords), "host");
 }

@@ -37,6 +37,15 @@ TEST(Units, counts_are_whole_numbers_that_fit) {
   }
 }
 
+TEST(Units, durations_as_they_are_typed) {
+  EXPECT_EQ(typed_duration(0), "0s");
+  EXPECT_EQ(typed_duration(200), "200ms");
+  EXPECT_EQ(typed_duration(60'000), "1m");
+  EXPECT_EQ(typed_duration(61'000), "61s");
+  EXPECT_EQ(typed_duration(172'800'000), "2d");
+  EXPECT_EQ(typed_duration(4'294'967'295U), "49d");
+}
+
 TEST(Units, bytes_are_short_and_never_reach_a_thousand) {
   EXPECT_EQ(format_bytes(0), "0");
   EXPECT_EQ(format_bytes(999), "999");

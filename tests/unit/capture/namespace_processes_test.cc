@@ -73,10 +73,11 @@ TEST(NamespaceProcesses, flow_without_a_socket_is_the_commands_when_it_is_alone)
 
 TEST(NamespaceProcesses, flow_without_a_socket_may_be_anybodys_once_there_was_a_child) {
   const Command with_child([] {
-    if (::fork() == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      for (;;) ::pause();
-    }
+    const pid_t parent = ::getpid();
+    if (::fork() != 0) return;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (::getppid() == parent) ::pause();  // it may be dead already
+    ::_exit(0);
   });
   EXPECT_FALSE(whose_is_a_flow_without_socket(with_child.pid()).has_value());
   const Command widowed(have_a_child);

@@ -186,6 +186,18 @@ TEST_F(ApplyProxyHeader, no_header_leads_to_this_machine) {
   }
 }
 
+TEST_F(ApplyProxyHeader, a_source_that_can_be_nobodys_is_no_client) {
+  listener_.to = Endpoint::parse("198.51.100.9:80");
+  for (const char* source : {"0.0.0.0:40000", "[::]:40000", "[::ffff:0.0.0.0]:40000",
+                             "224.0.0.1:40000", "[ff02::1]:40000", "192.0.2.1:0"}) {
+    Flow flow = flow_;
+    const auto applied = apply_proxy_header(listener_, between(source, "198.51.100.2:80"), flow);
+    ASSERT_FALSE(applied) << source;
+    EXPECT_EQ(applied.error().reason, ConnectReason::bad_proxy_header);
+    EXPECT_EQ(flow.announced, nullptr);
+  }
+}
+
 TEST_F(ApplyProxyHeader, a_header_without_addresses_changes_nothing) {
   Header local;
   local.local = true;

@@ -108,14 +108,72 @@ TEST(ExplainFlow, says_what_is_waited_for_and_what_holds_otherwise) {
                     {.destination = "203.0.113.7", .client = "192.168.1.50"}),
             "flow      tcp 203.0.113.7:443 from 192.168.1.50\n"
             "captured  yes: because\n"
-            "decided   by shunt, when the host name is known, or after 300 ms; the client is let "
+            "decided   by shunt, once it knows the host name, or after 300 ms; the client is let "
             "in first\n"
             "otherwise rule 3\n"
             "action    wan2 else direct\n"
             "\n"
-            "  rule 1  no   client 10.0.0.0/8: the flow has 192.168.1.50\n"
+            "  rule 1  no   client 10.0.0.0/8: it is 192.168.1.50\n"
             "  rule 2  ?    host *.corp.example: waits for the host name\n"
             "  rule 3  yes  port 443 -> wan2 else direct\n");
+}
+
+TEST(ExplainFlow, what_nobody_told_is_neither_yes_nor_no) {
+  const FlowQuestion client{.destination = "203.0.113.7", .client = "192.168.1.50"};
+  const std::string in = text_of({"in lan0 port 443 -> reject"}, client);
+  EXPECT_THAT(in, HasSubstr("otherwise no rule matches: the default\n"));
+  EXPECT_THAT(in, HasSubstr("  rule 1  ?    in lan0: not told (--in IFACE)\n"));
+  const std::string port = text_of({"client-port 40000 -> direct"}, client);
+  EXPECT_THAT(port, HasSubstr("  rule 1  ?    client-port 40000: not told (--client-port PORT)\n"));
+  EXPECT_THAT(port, Not(HasSubstr("in the kernel")));
+  FlowQuestion with_port = client;
+  with_port.client_port = 40'000;
+  EXPECT_THAT(text_of({"client-port 40000 -> reject"}, with_port), HasSubstr("by        rule 1\n"));
+  EXPECT_THAT(text_of({"port 443 client-port 1 -> reject"}, with_port),
+              HasSubstr("client-port 1: it is 40000\n"));
+  EXPECT_THAT(text_of({"not client-port 1 port 80 -> reject"}, client), HasSubstr("rule 1  no"));
+}
+
+TEST(ExplainFlow, a_client_arrives_where_its_network_is) {
+  GatewayOptions capture;
+  capture.interfaces = {"lan0", "lan1"};
+  const std::vector<InterfaceAddress> addresses{
+      {.interface = "lan0", .address = *Address::parse("192.168.0.1"), .prefix_length = 16},
+      {.interface = "lan1", .address = *Address::parse("192.168.77.1"), .prefix_length = 24}};
+  const auto arrives = [&](const char* client, const char* in = "") {
+    Facts flow = facts({.destination = "203.0.113.7", .client = client, .interface = in});
+    infer_interface(flow, capture, addresses);
+    return flow.interface.value_or("?");
+  };
+  EXPECT_EQ(arrives("192.168.77.2"), "lan1");
+  EXPECT_EQ(arrives("192.168.5.5"), "lan0");
+  EXPECT_EQ(arrives("10.0.0.1"), "?");
+  EXPECT_EQ(arrives("192.168.77.2", "lan0"), "lan0");
+  capture.interfaces = {"lan1"};
+  EXPECT_EQ(arrives("10.0.0.1"), "lan1");
+}
+
+TEST(ExplainFlow, a_clients_process_is_never_known_here) {
+  const auto asked =
+      facts_of({.destination = "203.0.113.7", .client = "192.168.1.50", .process = "curl"});
+  ASSERT_FALSE(asked);
+  EXPECT_THAT(asked.error().message, HasSubstr("never known here"));
+}
+
+TEST(ExplainFlow, a_header_that_leads_to_this_machine_goes_nowhere) {
+  const PlainListener free{.name = "free", .addresses = {}};
+  const auto rules = rules_of({});
+  const Facts known = facts({.destination = "127.0.0.1:80", .client = "192.0.2.1"});
+  const FlowAnswer answer = explain_flow(*rules, known, arrival_at(free, known));
+  EXPECT_THAT(explain_text({.rules = *rules, .facts = known, .answer = answer}),
+              HasSubstr("goes      nowhere: it is reset, no rule is asked\n"));
+}
+
+TEST(ExplainFlow, speaks_of_datagrams_where_there_are_some) {
+  EXPECT_THAT(
+      text_of({"host a.example app quic method GET -> reject"},
+              {.destination = "203.0.113.7", .client = "192.0.2.1", .protocol = Protocol::udp}),
+      HasSubstr("or after 300 ms; its datagrams wait meanwhile\n"));
 }
 
 TEST(ExplainFlow, says_what_the_kernel_decides) {

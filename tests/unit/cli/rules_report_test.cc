@@ -38,7 +38,7 @@ TEST(RulesReport, has_a_line_for_each_rule_and_the_default_last) {
       rule_lines(*two, {hits(900, 0, false), hits(12, 7, true), hits(0, 0, false)}, false, 1, 9999);
   EXPECT_THAT(lines,
               ElementsAre("          12            7  1970-01-02 00:00:00  1: port 22 -> direct",
-                          "           0            -  1970-01-02 00:00:00  2: path ~\"\\\\x1b\" -> "
+                          "           0            -  1970-01-02 00:00:00  2: path ~\"\\x1b\" -> "
                           "drop",
                           "         900            -  1970-01-02 00:00:00  default: reject"));
 }

@@ -53,7 +53,8 @@ TEST(DnsConfig, ranges_are_blocks_that_addresses_can_be_given_from) {
 
 TEST(DnsConfig, real_names_are_names) {
   EXPECT_TRUE(check_dns({.mode = DnsMode::fake_ip, .real = {"a.example", "*.b.example"}}));
-  for (const char* text : {"", "*.", "a..b", "a."}) {
+  for (const char* text : {"", "*.", "a..b", "a.", "*", "*.*.corp", "b\xc3\xbc.example", "~x",
+                           "192.168.1.1", "*.192.168.1.1"}) {
     EXPECT_FALSE(check_dns({.mode = DnsMode::fake_ip, .real = {text}})) << text;
   }
 }

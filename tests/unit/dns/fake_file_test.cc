@@ -4,11 +4,17 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
 
 namespace shunt {
 namespace {
@@ -125,6 +131,91 @@ TEST_F(FakeFileOnDisk, says_what_an_address_stands_for_while_it_is_written) {
   EXPECT_FALSE(look_up_fake(path(), *Address::parse("192.0.2.1"))->has_value());
   std::ofstream(path()) << "something else\n";
   EXPECT_FALSE(look_up_fake(path(), first));
+}
+
+/// Until it goes no file grows beyond so many bytes: a full disk, for this process.
+class FullDisk {
+ public:
+  explicit FullDisk(std::size_t bytes) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit small{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  }
+  ~FullDisk() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(FakeFileOnDisk, a_full_disk_leaves_whole_lines_and_what_it_lost_follows) {
+  FakePool first = pool();
+  auto file = FakeFile::open(path(), first, {.pause_ms = 0});
+  ASSERT_TRUE(file) << file.error().text();
+  for (int i = 1; i <= 300; ++i) first.give(fmt::format("host{}.example", i), Family::ipv4, kNow);
+  const std::string before = text();  // longer than what is said below
+  testing::internal::CaptureStderr();
+  {
+    const FullDisk disk(before.size() + 5);  // part of a line fits
+    first.give("b.example", Family::ipv4, kNow);
+    first.give("c.example", Family::ipv4, kNow);
+    EXPECT_EQ(text(), before);
+  }
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("File too large"), std::string::npos);
+  first.give("d.example", Family::ipv4, kNow);
+  EXPECT_EQ(text(), before + "301 b.example\n302 c.example\n303 d.example\n");
+  EXPECT_FALSE(std::filesystem::exists(path() + ".new"));
+}
+
+TEST_F(FakeFileOnDisk, what_a_full_disk_lost_is_written_at_an_orderly_end) {
+  FakePool first = pool();
+  auto file = FakeFile::open(path(), first);
+  ASSERT_TRUE(file) << file.error().text();
+  testing::internal::CaptureStderr();
+  {
+    const FullDisk disk(text().size() + 5);
+    first.give("a.example", Family::ipv4, kNow);
+  }
+  testing::internal::GetCapturedStderr();
+  file->reset();
+  EXPECT_EQ(text(), std::string(kTitle) + "1 a.example\n");
+}
+
+TEST_F(FakeFileOnDisk, at_its_limit_it_is_written_anew_and_says_what_places_mean_now) {
+  FakePool first(*Network::parse("198.18.0.0/29"));  // six places
+  auto file =
+      FakeFile::open(path(), first, {.bytes = std::string(kTitle).size() + 200, .pause_ms = 0});
+  ASSERT_TRUE(file) << file.error().text();
+  auto now = kNow;
+  for (int i = 0; i < 100; ++i) {
+    now += std::chrono::hours(1);  // so that each takes the place of another
+    ASSERT_TRUE(first.give(fmt::format("host{}.example", i), Family::ipv4, now));
+    const auto known = parse_fake_file(text(), "198.18.0.0/29");
+    ASSERT_TRUE(known) << text();
+    ASSERT_EQ(*known, first.assignments()) << i;
+    ASSERT_LE(text().size(), std::string(kTitle).size() + 200);
+  }
+}
+
+TEST_F(FakeFileOnDisk, threads_that_give_at_the_same_time_write_whole_lines) {
+  FakePool first = pool();
+  const auto file = FakeFile::open(path(), first, {.bytes = 20'000, .pause_ms = 0});
+  ASSERT_TRUE(file) << file.error().text();
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&first, thread] {
+        for (int i = 0; i < 200; ++i) {
+          first.give(fmt::format("host{}-{}.example", thread, i), Family::ipv4, kNow);
+        }
+      });
+    }
+  }
+  const auto known = parse_fake_file(text(), kRanges);
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->size(), 800U);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <thread>
 
+#include "unit/support/no_threads.h"
+
 namespace shunt {
 namespace {
 
@@ -44,6 +46,19 @@ TEST(AddressBook, a_new_look_finds_where_the_name_has_gone) {
   book.look_again();
   EXPECT_TRUE(wait_until([&] { return book.current()->front() == kNew; }));
   EXPECT_EQ(before->front(), kOld);  // whoever holds the old ones keeps them
+}
+
+TEST(AddressBook, without_a_thread_the_addresses_stay_and_the_next_look_is_made) {
+  asked = 0;
+  const AddressBook book("proxy.shunt.example", 1080, {kOld}, moved);
+  {
+    const test::NoThreads none;
+    book.look_again();
+    EXPECT_FALSE(book.looking());
+  }
+  EXPECT_EQ(asked, 0);
+  book.look_again();
+  EXPECT_TRUE(wait_until([&] { return book.current()->front() == kNew; }));
 }
 
 TEST(AddressBook, names_are_not_asked_for_again_and_again) {

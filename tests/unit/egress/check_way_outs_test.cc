@@ -5,10 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "base/error_numbers.h"
+#include "egress/way_out_cycles.h"
 #include "egress/way_out_spec.h"
 
 namespace shunt {
@@ -72,6 +74,40 @@ TEST(CheckWayOuts, contradictions_name_their_key) {
                  "tcp:// or http://");
 }
 
+TEST(CheckWayOuts, a_word_of_the_rules_is_no_name) {
+  for (const char* name : {"reject", "drop", "else"}) {
+    expect_mistake({.name = name}, "a word of the rules' own");
+  }
+}
+
+TEST(CheckWayOuts, a_credential_is_a_plain_file_name) {
+  const std::string proxy = "socks5://127.0.0.1:1080";
+  for (const char* name : {"../x", "/x", ".."}) {
+    expect_mistake({.name = "a", .proxy = proxy, .user = "u", .credential = name},
+                   "credential: not a plain file name", error_number::kPasswordFile);
+  }
+}
+
+TEST(CheckWayOuts, targets_of_checks_are_read_as_they_will_be_used) {
+  const auto group = [](const char* target) {
+    return WayOutSpec{.name = "g",
+                      .group = GroupKind::failover,
+                      .members = {"direct"},
+                      .check = CheckSpec{.target = target}};
+  };
+  for (const char* good : {"tcp://192.0.2.1:443", "tcp://[2001:db8::1]:443", "http://192.0.2.1",
+                           "http://host:8080/a?b", "http://[2001:db8::1]/"}) {
+    EXPECT_TRUE(way_out_mistakes(std::vector{group(good)}, 0).empty()) << good;
+  }
+  for (const char* bad :
+       {"192.0.2.1:1", "tcp://203.0.113.10", "tcp://203.0.113.10:0", "tcp://h:80/x", "http://[::1",
+        "http://u:p@h/", "http://", "http://h/a b", "http://h:0/"}) {
+    const auto found = way_out_mistakes(std::vector{group(bad)}, 0);
+    ASSERT_EQ(found.size(), 1U) << bad;
+    EXPECT_THAT(found.front().message, HasSubstr("check.target: ")) << bad;
+  }
+}
+
 TEST(CheckWayOuts, keep_source_excludes_what_leaves_nothing_to_keep) {
   const std::string proxy = "socks5://127.0.0.1:1080";
   const WayOutSpec clear{.name = "clear", .keep_source = KeptEnd::address};
@@ -94,6 +130,11 @@ TEST(CheckWayOuts, keep_source_excludes_what_leaves_nothing_to_keep) {
     spec = clear;
     spec.keep_source_from = {*Network::parse(network)};
     expect_mistake(spec, "holds no client's address");
+  }
+  for (const char* network : {"0.0.0.0/1", "0.0.0.0/7", "0.0.0.0/0", "::/0", "10.0.0.0/8"}) {
+    spec = clear;
+    spec.keep_source_from = {*Network::parse(network)};
+    EXPECT_TRUE(make_ways_out(std::vector{spec}, {}).has_value()) << network;
   }
   const Error hop = mistake({clear, {.name = "b", .proxy = proxy, .via = {"clear"}}});
   EXPECT_NE(hop.message.find("\"clear\" keeps clients' addresses"), std::string::npos);
@@ -145,6 +186,28 @@ TEST(CheckWayOuts, a_way_out_through_itself_is_shown_as_a_circle) {
       {{.name = "a", .via = {"b"}}, {.name = "b", .group = GroupKind::failover, .members = {"a"}}});
   EXPECT_EQ(error.number, error_number::kWayOutCycle);
   EXPECT_NE(error.message.find("\"a\" -> \"b\" -> \"a\""), std::string::npos) << error.message;
+}
+
+/// Groups that each have the next one as their member, the last one "direct".
+std::vector<WayOutSpec> groups_in_a_row(std::size_t count) {
+  std::vector<WayOutSpec> specs;
+  for (std::size_t i = 0; i < count; ++i) {
+    specs.push_back({.name = std::to_string(i),
+                     .group = GroupKind::failover,
+                     .members = {i + 1 < count ? std::to_string(i + 1) : "direct"}});
+  }
+  return specs;
+}
+
+TEST(CheckWayOuts, the_depth_is_bounded_in_whatever_order_they_are_declared) {
+  for (const bool from_the_bottom : {false, true}) {
+    auto deep = groups_in_a_row(kDeepestWayOut);
+    auto too_deep = groups_in_a_row(kDeepestWayOut + 1);
+    if (from_the_bottom) std::ranges::reverse(deep);
+    if (from_the_bottom) std::ranges::reverse(too_deep);
+    EXPECT_TRUE(make_ways_out(deep, {}).has_value());
+    EXPECT_NE(mistake(too_deep).message.find("more than 32 ways out"), std::string::npos);
+  }
 }
 
 TEST(CheckWayOuts, the_error_says_where_its_key_stands) {

@@ -91,6 +91,18 @@ TEST(Group, what_the_destination_answers_is_the_answer) {
   EXPECT_EQ(trio.group->status()[0].failures_in_a_row, 0U);
 }
 
+TEST(Group, a_failure_names_who_was_tried_last) {
+  Trio trio(GroupKind::failover);
+  for (const auto& member : {trio.a, trio.b, trio.c}) member->answer = ConnectReason::timed_out;
+  const Flow flow = flow_to(*Endpoint::parse("192.0.2.7:80"));
+  const auto nobody = trio.stage.run(trio.group->connect(trio.stage.loop(), flow, {}));
+  ASSERT_FALSE(nobody.has_value());
+  EXPECT_EQ(nobody.error().via, "eu (oslo)");
+  const auto datagrams = trio.stage.run(trio.group->associate(trio.stage.loop(), flow));
+  ASSERT_FALSE(datagrams.has_value());
+  EXPECT_EQ(datagrams.error().via, "eu (rome)");  // the third carries none
+}
+
 TEST(Group, a_stop_ends_the_search) {
   Trio trio(GroupKind::failover);
   trio.a->answer = ConnectReason::cancelled;

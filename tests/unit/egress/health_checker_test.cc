@@ -16,6 +16,7 @@
 #include "egress/http_connect.h"
 #include "egress/socks5.h"
 #include "net/socket.h"
+#include "unit/support/no_threads.h"
 
 namespace shunt {
 namespace {
@@ -77,7 +78,8 @@ bool becomes(const Group& group, bool dead) {
 std::unique_ptr<HealthChecker> checker_of(const std::shared_ptr<const Group>& group) {
   auto checker = HealthChecker::create(std::span(&group, 1));
   EXPECT_TRUE(checker.has_value());
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   return std::move(*checker);
 }
 
@@ -103,7 +105,8 @@ TEST(HealthChecker, a_status_out_of_the_range_is_death) {
   const std::shared_ptr<const Group> groups[] = {alive, dead, odd};
   const auto checker = HealthChecker::create(groups);
   ASSERT_TRUE(checker.has_value());
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   EXPECT_TRUE(becomes(*alive, false));
   EXPECT_TRUE(becomes(*dead, true));
   EXPECT_TRUE(becomes(*odd, true));
@@ -118,15 +121,18 @@ TEST(HealthChecker, a_silent_server_is_death_after_the_timeout) {
   EXPECT_TRUE(becomes(*group, true));
 }
 
-/// Connects when it is told to, and else gives up only when the test is long over.
+/// Connects when it is told to, and else tries for as long as it may.
 class Slow : public WayOut {
  public:
   std::string_view name() const override { return "slow"; }
   bool wants_name() const override { return false; }
   bool carries_udp() const override { return false; }
-  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow&,
+  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints&) const override {
-    if (!alive) (void)co_await loop.sleep(60'000);
+    ++trying;
+    if (!alive) (void)co_await loop.sleep(flow.dial_ms(60'000));
+    --trying;
+    ++tried;
     if (!alive) co_return std::unexpected(failure_from_errno(ETIMEDOUT));
     co_return Upstream{.socket = {}, .reported = {}, .early_data = {}};
   }
@@ -136,20 +142,47 @@ class Slow : public WayOut {
   }
 
   std::atomic<bool> alive = false;
+  mutable std::atomic<int> trying = 0;
+  mutable std::atomic<int> tried = 0;
 };
 
-TEST(HealthChecker, a_look_that_takes_its_time_does_not_keep_the_next_one_waiting) {
+TEST(HealthChecker, a_look_is_over_with_its_timeout_however_long_the_member_would_try) {
   const auto slow = std::make_shared<Slow>();
   const auto group = Group::create("eu", GroupKind::failover, {{"paris", slow}},
                                    CheckSpec{.target = "tcp://192.0.2.1:443",
                                              .lowest_status = 200,
                                              .highest_status = 299,
-                                             .interval_ms = 1'000,
-                                             .timeout_ms = 5});
+                                             .interval_ms = 100,
+                                             .timeout_ms = 50});
   const auto checker = checker_of(group);
   EXPECT_TRUE(becomes(*group, true));
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (slow->tried < 4 && std::chrono::steady_clock::now() < deadline) {
+    EXPECT_LE(slow->trying, 1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_GE(slow->tried, 4);
   slow->alive = true;
   EXPECT_TRUE(becomes(*group, false));
+}
+
+TEST(HealthChecker, without_a_thread_it_does_not_start_and_says_so) {
+  const auto group = group_of_one("tcp://192.0.2.1:443");
+  const auto checker = HealthChecker::create(std::span(&group, 1));
+  ASSERT_TRUE(checker.has_value());
+  const test::NoThreads none;
+  const auto started = (*checker)->start();
+  ASSERT_FALSE(started.has_value());
+  EXPECT_EQ(started.error().os_error, EAGAIN);
+}
+
+TEST(HealthChecker, the_host_of_a_target_is_told_as_it_is_written) {
+  const auto host_of = [](const char* target) { return check_host({.target = target}); };
+  EXPECT_EQ(host_of("tcp://a.example:443"), "a.example");
+  EXPECT_EQ(host_of("http://b.example/alive"), "b.example");
+  EXPECT_EQ(host_of("http://[2001:db8::1]:8080/"), "2001:db8::1");
+  EXPECT_EQ(host_of(""), std::nullopt);
+  EXPECT_EQ(host_of("a.example"), std::nullopt);
 }
 
 TEST(HealthChecker, an_unknown_name_is_an_error_that_says_where_it_stands) {
@@ -204,7 +237,8 @@ TEST(HealthChecker, a_proxy_that_takes_the_password_is_alive_and_one_that_refuse
   const std::shared_ptr<const Group> groups[] = {alive, wrong, unknown};
   const auto checker = HealthChecker::create(groups);
   ASSERT_TRUE(checker.has_value());
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   EXPECT_TRUE(becomes(*alive, false));
   EXPECT_TRUE(becomes(*wrong, true));
   EXPECT_TRUE(becomes(*unknown, true));
@@ -242,7 +276,8 @@ TEST(HealthChecker, asks_nobody_before_it_is_started) {
   ASSERT_TRUE(checker.has_value());
   pollfd waiting{.fd = listener.get(), .events = POLLIN, .revents = 0};
   EXPECT_EQ(::poll(&waiting, 1, 100), 0);
-  (*checker)->start();
+  EXPECT_TRUE((*checker)->start().has_value());
+  (*checker)->begin();
   EXPECT_EQ(::poll(&waiting, 1, 10'000), 1);
 }
 

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,10 @@ TEST(KeepSource, refuses_what_is_no_address_to_send_from) {
     EXPECT_EQ(failure.reason, ConnectReason::unsupported) << client;
     EXPECT_THAT(failure.detail, HasSubstr("no address to send from"));
   }
+  // Announced without an address by a PROXY header: a client all the same, and no check of shunt's.
+  Flow nobody = flow_from("0.0.0.0:1", kServer);
+  nobody.announced = std::make_shared<Announcement>();
+  EXPECT_THAT(refused(*way_out, nobody).detail, HasSubstr("0.0.0.0 is no address to send from"));
   const auto other_family = refused(*way_out, flow_from("[2001:db8::1]:1", kServer));
   EXPECT_EQ(other_family.reason, ConnectReason::unsupported);
 }

@@ -128,6 +128,36 @@ TEST(Race, few_attempts_are_under_way_at_once) {
   EXPECT_EQ(crowd.most, static_cast<int>(kMostAttempts));
 }
 
+Task<> lose(EventLoop& loop, const std::vector<Endpoint>& order, const UpstreamOptions& options) {
+  const auto won = co_await race(loop, order, options, 1'000);
+  EXPECT_FALSE(won.has_value());
+}
+
+Task<> lose_together(EventLoop& loop, const std::vector<Endpoint>& order,
+                     const UpstreamOptions& options, int count) {
+  if (count == 0) co_return;
+  co_await both(lose(loop, order, options), lose_together(loop, order, options, count - 1));
+}
+
+Task<int> run_together(EventLoop& loop, const std::vector<Endpoint>& order,
+                       const UpstreamOptions& options, int count) {
+  co_await lose_together(loop, order, options, count);
+  co_return count;
+}
+
+// Their descriptors beside the flows' own are in no budget.
+TEST(Race, few_are_under_way_at_once_and_the_others_take_turns) {
+  Stage stage;
+  const SilentAddress silent[3];
+  std::vector<Endpoint> order;
+  for (const SilentAddress& each : silent) order.push_back(each.address());
+  Crowd crowd;
+  const UpstreamOptions options{.observer = &crowd};
+  constexpr int kOthers = 10;
+  stage.run(run_together(stage.loop(), order, options, kMostRaces + kOthers));
+  EXPECT_LE(crowd.most, kMostRaces * static_cast<int>(kMostAttempts) + kOthers);
+}
+
 TEST(Race, all_refusals_are_a_refusal) {
   EXPECT_EQ(run({refusing_address(), refusing_address()}).who, "refused");
 }

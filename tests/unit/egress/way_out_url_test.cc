@@ -27,6 +27,8 @@ TEST(ProxyUrl, takes_apart_what_the_help_promises) {
        "socks5://192.0.2.1:9050"},
       {"socks5h://proxy.example", ProxyScheme::socks5h, "proxy.example", 1080,
        "socks5h://proxy.example:1080"},
+      {"SOCKS5H://proxy.example", ProxyScheme::socks5h, "proxy.example", 1080,
+       "socks5h://proxy.example:1080"},
       {"http://proxy.example/", ProxyScheme::http, "proxy.example", 8080,
        "http://proxy.example:8080"},
       {"socks5://[2001:db8::1]:1080", ProxyScheme::socks5, "2001:db8::1", 1080,

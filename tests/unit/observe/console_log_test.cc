@@ -177,12 +177,14 @@ TEST_F(Console, name_that_decided_stands_for_the_address) {
   deny({.name = "a.example", .source = NameSource::dns_memory});
   flow.protocol = Protocol::udp;
   deny({.name = "a.example", .source = NameSource::quic_sni, .ech = true});
+  deny({.name = "a.example", .source = NameSource::fake_ip});
   const auto all = lines();
   EXPECT_NE(all[0].find("✗ tls a\\x1b.example:443  rej"), std::string::npos) << all[0];
   EXPECT_NE(all[1].find("✗ http a.example:443  rej"), std::string::npos) << all[1];
   EXPECT_NE(all[2].find("✗ tcp a.example:443 (name by dns)  rej"), std::string::npos) << all[2];
   EXPECT_NE(all[3].find("✗ quic a.example:443 (ech: perhaps a cover name)  rej"), std::string::npos)
       << all[3];
+  EXPECT_NE(all[4].find("✗ udp a.example:443 (name by fake-ip)  rej"), std::string::npos) << all[4];
 }
 
 TEST_F(Console, quic_is_called_so) {
@@ -235,6 +237,20 @@ TEST_F(Console, flow_that_stays_silent_is_announced_once) {
   ASSERT_EQ(all.size(), 3U);
   EXPECT_EQ(without_time(all[0]), " curl[4711] ⇄ tcp 198.51.100.7:443  open  via direct");
   EXPECT_NE(all[2].find("⇄ tcp 198.51.100.7:443  ↑1 ↓2  3ms  closed"), std::string::npos);
+}
+
+TEST_F(Console, query_of_dns_is_shown_when_it_ends_and_not_before) {
+  start();
+  Flow query = make_flow(1);
+  query.protocol = Protocol::udp;
+  query.original_destination.port = 53;
+  query.started = Clock::now() - std::chrono::seconds(2);
+  log_->flow_start(query);
+  ASSERT_TRUE(log_->flush(kPatienceMs));
+  log_->flow_end(query, ended(1, 2, 3));
+  const auto all = lines();
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_NE(all[0].find("closed"), std::string::npos);
 }
 
 TEST_F(Console, announcement_comes_without_another_event) {

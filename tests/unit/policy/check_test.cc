@@ -97,6 +97,20 @@ TEST(Check, finds_rules_that_can_never_match) {
   EXPECT_THAT(kinds({"to 192.0.2.1 client 2001:db8::1 -> wan2"}), ElementsAre(Kind::never_matches));
   EXPECT_THAT(kinds({"in lan0 process curl -> wan2"}), ElementsAre(Kind::never_matches));
   EXPECT_THAT(kinds({"not in lan0 process curl -> wan2"}), IsEmpty());
+  for (const char* never : {"port 80 port 443 -> wan2", "to 192.0.2.0/24 to 198.51.100.1 -> wan2",
+                            "host a.example host b.example -> wan2", "proto udp method GET -> wan2",
+                            "proto udp app ssh -> wan2", "proto tcp app quic -> wan2",
+                            "app tls path /x -> wan2", "path /x?y -> wan2"}) {
+    EXPECT_THAT(kinds({never}), ElementsAre(Kind::never_matches)) << never;
+  }
+  for (const char* fine :
+       {"port 80-90 port 85 -> wan2", "to 192.0.2.0/24 to 192.0.2.7 -> wan2",
+        "host *.example host a.example -> wan2", "host a.example host ~\"b\" -> wan2",
+        "process curl process wget -> wan2", "proto udp app quic,tls -> wan2",
+        "proto tcp method GET -> wan2", "app http,tls path /x -> wan2",
+        "port 80 not port 443 -> wan2", "path ~\"[?]\" -> wan2"}) {
+    EXPECT_THAT(kinds({fine}), IsEmpty()) << fine;
+  }
 }
 
 TEST(Check, finds_values_that_are_there_already) {

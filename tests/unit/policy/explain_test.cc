@@ -31,7 +31,7 @@ TEST(Explain, says_which_term_kept_each_earlier_rule_from_matching) {
 TEST(Explain, says_what_is_not_known_yet) {
   const auto rules = compiled({"process curl host a.example -> wan2", "port 443 -> office"});
   const Explanation why = explain(*rules, flow_to(kWeb));
-  EXPECT_EQ(needs_text(why.decision.needs), "the host name, the process");
+  EXPECT_EQ(needs_text(why.decision.needs), "the host name and the process");
   ASSERT_EQ(why.rules.size(), 2U);
   EXPECT_EQ(why.rules[0].outcome, Outcome::undecided);
   EXPECT_EQ(why.rules[0].term, "process curl");
@@ -56,7 +56,7 @@ TEST(Explain, shows_what_every_kind_of_term_looked_at) {
       {"method GET", "not known"},
       {"uid 0", "not known"},
       {"unit cron", "not known"},
-      {"in lan0", "none, it is this machine's own"},
+      {"in lan0", "none: it is this machine's own"},
       {"time tue", "mon 00:00"},
   };
   for (const auto& [term, seen] : cases) {

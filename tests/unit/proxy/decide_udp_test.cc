@@ -133,6 +133,19 @@ TEST_P(DecideUdp, hello_that_stays_incomplete_costs_the_sniff_wait) {
   EXPECT_EQ(counted(Counter::sniff_waits_expired), before + 1);
 }
 
+TEST_P(DecideUdp, hello_that_cannot_be_read_is_denied_where_a_name_may_be) {
+  decide_by({"host denied.example -> reject"});
+  const std::string no_hello = quic_samples::initial(
+      {.payload = quic_samples::crypto(0, tls_samples::handshake(2, std::string(40, 'x')))});
+  start();
+  Peer client(Address::loopback(GetParam()));
+  client.send(listener, no_hello);
+  const auto [flow, end] = only_end();
+  EXPECT_EQ(end.failure->reason, ConnectReason::rejected_by_rule);
+  EXPECT_EQ(flow.rule, 1U);
+  EXPECT_EQ(way_out->dials, 0);
+}
+
 TEST_P(DecideUdp, name_permits_only_the_address_that_it_has) {
   decide_by({"host good.example,made-up.example -> direct"}, "reject");
   const auto before = counted(Counter::name_mismatches);

@@ -11,6 +11,7 @@
 #include "base/counters.h"
 #include "base/limits.h"
 #include "unit/support/loop_thread.h"
+#include "unit/support/no_threads.h"
 
 namespace shunt {
 namespace {
@@ -81,6 +82,16 @@ TEST_F(NameVerifierTest, too_many_names_at_once_are_not_verified) {
   }
   for (auto& answer : answers) EXPECT_FALSE(answer.get());
   EXPECT_GE(counted(Counter::name_lookups_left_out), before + 10);
+}
+
+TEST_F(NameVerifierTest, without_a_thread_a_name_is_not_verified_and_the_next_one_is) {
+  const auto before = counted(Counter::name_lookups_left_out);
+  {
+    const test::NoThreads none;
+    EXPECT_FALSE(verify("a.example").get());
+  }
+  EXPECT_EQ(counted(Counter::name_lookups_left_out), before + 1);
+  EXPECT_TRUE(verify("a.example").get());
 }
 
 TEST_F(NameVerifierTest, may_go_while_a_lookup_is_under_way) {

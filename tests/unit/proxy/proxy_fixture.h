@@ -119,11 +119,13 @@ class ProxyTest : public ::testing::Test {
     options.policy = std::move(policy);
     options.log = &log_;
     options.observe_content = false;
+    options.other_descriptors = other_descriptors_;
     options.sniff_wait_ms = sniff_wait_ms_;
     proxy_ = std::move(Proxy::start(std::move(options))).value();
   }
 
   std::uint32_t sniff_wait_ms_ = kDeadlineMs;
+  int other_descriptors_ = 0;
   UniqueFd server_ = listen_on_loopback();
   Endpoint front_;
   RecordingLog log_;

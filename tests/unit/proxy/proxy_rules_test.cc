@@ -6,10 +6,14 @@
 
 #include <array>
 #include <ctime>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "base/counters.h"
+#include "base/limits.h"
 #include "unit/proxy/proxy_fixture.h"
+#include "unit/sniff/tls_samples.h"
 
 namespace shunt {
 namespace {
@@ -113,6 +117,35 @@ TEST_F(ProxyRulesTest, what_cannot_be_followed_does_not_pass_behind_a_request) {
   expect_reset(client);
 }
 
+// The answer has been read: nothing is awaited, and nothing but the rules makes anybody look.
+TEST_F(ProxyRulesTest, later_request_that_cannot_be_followed_does_not_pass_a_quiet_connection) {
+  const std::string tail = " HTTP/1.1\r\nHost: b.example\r\n\r\n";
+  const std::vector<std::string> requests = {
+      "GET  /" + tail,
+      "GET / HTTP/1.1 \r\nHost: b.example\r\n\r\n",
+      "GET / HTTP/1.1\r\nno colon\r\nHost: b.example\r\n\r\n",
+      "GET / HTTP/1.1\r\nX(Y): x\r\nHost: b.example\r\n\r\n",
+      "GET / HTTP/1.1\r\nX: " + std::string(limits::kHttpHeadBytes, 'x') +
+          "\r\nHost: b.example\r\n\r\n",
+      std::string(33, 'A') + " /" + tail,
+  };
+  start(rules({"host b.example -> reject"}));
+  for (const std::string& request : requests) {
+    auto [client, upstream] = exchange(kRequestA);
+    send_all(upstream.get(), kAnswer);
+    EXPECT_EQ(receive(client.get(), kAnswer.size()), kAnswer);
+    send_all(client.get(), request);
+    expect_reset(client);
+    int error = 0;
+    EXPECT_EQ(receive_to_end(upstream.get(), &error), "") << request.substr(0, 60);
+    EXPECT_EQ(error, ECONNRESET);
+  }
+  for (const FlowEnd& end : log_.wait_for_ends(requests.size())) {
+    EXPECT_EQ(end.reason, EndReason::host_changed);
+    EXPECT_EQ(end.bytes_up, kRequestA.size());
+  }
+}
+
 TEST_F(ProxyRulesTest, tunnel_behind_an_upgrade_passes) {
   start(rules({"host b.example -> reject"}));
   auto [client, upstream] =
@@ -142,6 +175,127 @@ TEST_F(ProxyRulesTest, client_that_was_silent_and_speaks_no_http_is_left_alone) 
   const UniqueFd upstream = accept_one(server_);
   send_all(client.get(), "\x01\x02\x03 binary");
   EXPECT_EQ(receive(upstream.get(), 10), "\x01\x02\x03 binary");
+}
+
+// Requests and hellos that some servers read and shunt does not.
+std::vector<std::string> unreadable() {
+  using namespace tls_samples;  // NOLINT(google-build-using-namespace)
+  const std::string host = "Host: a.example\r\n\r\n";
+  const std::string padding = extension(21, std::string(limits::kTlsHelloBytes, 'p'));
+  return {"GET  / HTTP/1.1\r\n" + host, "GET / HTTP/1.1\r\nX(Y): x\r\n" + host,
+          std::string(33, 'A') + " / HTTP/1.1\r\n" + host,
+          "GET / HTTP/1.1\r\nX: " + std::string(limits::kHttpHeadBytes, 'x') + "\r\n" + host,
+          records(client_hello_message(padding + server_name("a.example")))};
+}
+
+TEST_F(ProxyRulesTest, what_cannot_be_read_does_not_pass_where_a_rule_denies_by_name) {
+  start(rules(
+      {"port 1 host b.example -> reject", "host c.example -> live", "host a.example -> reject"}));
+  std::size_t ends = 0;
+  for (const std::string& bytes : unreadable()) {
+    const UniqueFd client = dial(front_);
+    send_all(client.get(), bytes);
+    expect_reset(client);
+    const auto all = log_.wait_for_ends(++ends);
+    EXPECT_EQ(all.back().failure.value().reason, ConnectReason::rejected_by_rule)
+        << bytes.substr(0, 60);
+  }
+  pollfd poll{.fd = server_.get(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&poll, 1, 0), 0);
+}
+
+TEST_F(ProxyRulesTest, what_cannot_be_read_passes_where_no_rule_denies_by_name) {
+  start(rules({"port 1 host b.example -> reject", "host c.example -> live", "app ssh -> reject"}));
+  for (const std::string& bytes : unreadable()) (void)exchange(bytes);
+}
+
+TEST_F(ProxyRulesTest, rule_behind_the_one_that_decides_denies_nothing) {
+  start(rules({"client 127.0.0.0/8 app other,http,tls -> live", "host a.example -> reject"}));
+  for (const std::string& bytes : unreadable()) (void)exchange(bytes);
+}
+
+TEST_F(ProxyRulesTest, other_protocols_pass_whatever_is_denied_by_name) {
+  start(rules({"host a.example -> reject", "method POST -> reject"}));
+  for (const std::string text :
+       {"EHLO a.example\r\n", "PING\r\n", "NICK a.example\r\nUSER a 0 * :HTTP/1.1\r\n",
+        "SET a.example HTTP\r\n", "OPTIONS rtsp://a.example/ RTSP/1.0\r\n",
+        "\x01\x02\x03 binary"}) {
+    (void)exchange(text);
+  }
+}
+
+TEST_F(ProxyRulesTest, each_of_two_hosts_of_a_request_may_deny) {
+  start(rules({"host b.example -> reject"}));
+  const std::string fields = "Host: c.example\r\n\r\n";
+  for (const std::string& request :
+       std::vector<std::string>{"GET HTTP://B.example/ HTTP/1.1\r\n" + fields,
+                                "GET ftp://b.example/ HTTP/1.1\r\n" + fields,
+                                "GET http://c.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n",
+                                "GET / HTTP/1.1\r\nHost: b.example\r\n" + fields}) {
+    const UniqueFd first = dial(front_);
+    send_all(first.get(), request);
+    expect_reset(first);
+    auto [client, upstream] = exchange(kRequestA);
+    send_all(client.get(), request);
+    expect_reset(client);
+    EXPECT_EQ(receive_to_end(upstream.get()), "") << request;
+  }
+  (void)exchange("GET http://d.example/ HTTP/1.1\r\n" + fields);
+}
+
+class LateClientTest : public ProxyRulesTest {
+ protected:
+  /// Sends `first` before the sniff wait is over, and `late` behind it.
+  std::pair<UniqueFd, UniqueFd> send_late(std::string_view first, std::string_view late) {
+    UniqueFd client = dial(front_);
+    if (!first.empty()) send_all(client.get(), first);
+    UniqueFd upstream = accept_one(server_);  // by its address, when the wait is over
+    EXPECT_EQ(receive(upstream.get(), first.size()), first);
+    send_all(client.get(), late);
+    return {std::move(client), std::move(upstream)};
+  }
+};
+
+TEST_F(LateClientTest, hello_for_a_denied_host_does_not_pass) {
+  sniff_wait_ms_ = 20;
+  start(rules({"host a.example -> reject"}));
+  const std::string hello = tls_samples::client_hello("a.example", {});
+  for (const std::size_t before : {0, 1, 6, 60}) {
+    auto [client, upstream] = send_late(hello.substr(0, before), hello.substr(before));
+    expect_reset(client);
+    EXPECT_EQ(receive_to_end(upstream.get()), "") << before;
+  }
+}
+
+TEST_F(LateClientTest, hello_for_another_host_passes) {
+  sniff_wait_ms_ = 20;
+  start(rules({"host a.example -> reject"}));
+  const std::string hello = tls_samples::client_hello("b.example", {}) + "and more";
+  for (const std::size_t before : {0, 6}) {
+    auto [client, upstream] = send_late(hello.substr(0, before), hello.substr(before));
+    EXPECT_EQ(receive(upstream.get(), hello.size() - before), hello.substr(before));
+    send_all(client.get(), "records");
+    EXPECT_EQ(receive(upstream.get(), 7), "records");
+  }
+}
+
+TEST_F(LateClientTest, what_cannot_be_read_does_not_pass_where_a_rule_denies_by_name) {
+  sniff_wait_ms_ = 20;
+  start(rules({"host a.example -> reject"}));
+  for (const std::string& bytes : unreadable()) {
+    auto [client, upstream] = send_late("", bytes);
+    expect_reset(client);
+    EXPECT_EQ(receive_to_end(upstream.get()).contains("a.example"), false) << bytes.substr(0, 60);
+  }
+}
+
+TEST_F(LateClientTest, what_cannot_be_read_passes_where_no_rule_denies_by_name) {
+  sniff_wait_ms_ = 20;
+  start(rules({"host a.example -> live", "port 1 host b.example -> reject"}));
+  for (const std::string& bytes : unreadable()) {
+    auto [client, upstream] = send_late("", bytes);
+    EXPECT_EQ(receive(upstream.get(), bytes.size()), bytes) << bytes.substr(0, 60);
+  }
 }
 
 TEST_F(ProxyRulesTest, new_rules_are_for_new_flows) {

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/counters.h"
+#include "base/limits.h"
 #include "unit/proxy/proxy_fixture.h"
 
 namespace shunt {
@@ -115,6 +116,15 @@ class FewDescriptors {
  private:
   rlimit before_{};
 };
+
+TEST_F(RunningProxyTest, descriptors_of_others_are_not_for_flows) {
+  start();
+  const auto before = proxy_->flow_capacity();
+  proxy_->stop();
+  other_descriptors_ = 40;
+  start();
+  EXPECT_LE(proxy_->flow_capacity(), before - 40 / limits::kFdsPerFlow);
+}
 
 TEST_F(RunningProxyTest, flows_beyond_the_descriptors_wait_and_are_served_later) {
   constexpr int kClients = 60;

@@ -17,6 +17,7 @@ using test::LoopThread;
 
 struct Story {
   bool wants_name = false;  // the way out does, and the client may be peeked at
+  bool held = false;        // no, it may not
   std::vector<std::string> rules = {};
   std::vector<std::string> steps = {};
   std::optional<ConnectFailure> refused_with = {};
@@ -40,7 +41,10 @@ class HeldClient final : public Admission {
     story_.steps.emplace_back("drop");
     return {};
   }
-  [[nodiscard]] int peekable_fd() const override { return story_.wants_name ? fd_.get() : -1; }
+  [[nodiscard]] int peekable_fd() const override {
+    return story_.wants_name && !story_.held ? fd_.get() : -1;
+  }
+  [[nodiscard]] std::optional<std::string> arrival_interface() const override { return {}; }
 
  private:
   Story& story_;
@@ -157,12 +161,60 @@ TEST(Serve, held_client_is_refused_with_the_true_error_and_never_admitted) {
   EXPECT_EQ(log.last.value().reason, EndReason::refused);
 }
 
+TEST(Serve, held_client_is_let_in_first_where_its_rule_says_so) {
+  LoopThread thread;
+  UniqueFd closed = test::listen_on_loopback();
+  const Endpoint nobody = *local_endpoint(closed.get());
+  closed.reset();
+  auto client = test::tcp_pair();
+  Story story{.rules = {"-> reporting connect early"}};
+  EndLog log;
+  thread
+      .start<int>(
+          [&] { return serve_held(thread.loop(), story, log, nobody, std::move(client.far)); })
+      .get();
+  EXPECT_EQ(story.steps, (std::vector<std::string>{"admit", "dial", "dial failed"}));
+  int error = 0;
+  test::receive_to_end(client.near.get(), &error);
+  EXPECT_EQ(error, ECONNRESET);
+}
+
+/// What is done with a client whose way out wants names and that can only be looked at once it is
+/// let in, by a rule with `action`.
+std::vector<std::string> steps_of_held(const std::string& action) {
+  LoopThread thread;
+  const UniqueFd server = test::listen_on_loopback();
+  auto client = test::tcp_pair();
+  Story story{.wants_name = true, .held = true, .rules = {action}};
+  EndLog log;
+  test::send_all(client.near.get(), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+  auto served = thread.start<int>([&] {
+    return serve_held(thread.loop(), story, log, *local_endpoint(server.get()),
+                      std::move(client.far));
+  });
+  EXPECT_TRUE(test::wait_for(server.get(), POLLIN));
+  client.near.reset();
+  UniqueFd(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
+  served.get();
+  return story.steps;
+}
+
+TEST(Serve, held_client_is_let_in_first_for_a_way_out_that_sends_names) {
+  EXPECT_EQ(steps_of_held("-> reporting"),
+            (std::vector<std::string>{"admit", "dial a.example", "dialled"}));
+}
+
+TEST(Serve, held_client_waits_for_a_way_out_that_sends_names_where_its_rule_says_so) {
+  EXPECT_EQ(steps_of_held("-> reporting connect honest"),
+            (std::vector<std::string>{"dial", "dialled", "admit"}));
+}
+
 /// What a way out that wants names is asked to do for a client that sends `text`, then its FIN.
 std::vector<std::string> steps_after(std::string_view text, bool fin) {
   LoopThread thread;
   const UniqueFd server = test::listen_on_loopback();
   auto client = test::tcp_pair();
-  Story story{.wants_name = true, .rules = {}, .steps = {}, .refused_with = {}};
+  Story story{.wants_name = true, .held = false, .rules = {}, .steps = {}, .refused_with = {}};
   EndLog log;
   test::send_all(client.near.get(), text);
   if (fin) ::shutdown(client.near.get(), SHUT_WR);

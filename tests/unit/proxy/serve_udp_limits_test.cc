@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/counters.h"
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "unit/proxy/serve_udp_fixture.h"
 
 namespace shunt {

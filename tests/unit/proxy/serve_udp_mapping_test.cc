@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "base/counters.h"
+#include "base/udp_limits.h"
 #include "egress/direct.h"
-#include "proxy/udp_limits.h"
 #include "unit/proxy/serve_udp_fixture.h"
 
 namespace shunt {

@@ -84,6 +84,14 @@ TEST(ParseRule, reads_a_chain_of_ways_out) {
   EXPECT_EQ(rule.steps[2].name, "drop");
 }
 
+TEST(ParseRule, reads_when_a_client_is_let_in) {
+  const Rule rule = parsed("port 25 -> wan2 else direct connect early");
+  EXPECT_EQ(rule.steps.size(), 2U);
+  EXPECT_EQ(rule.connect, ConnectMode::early);
+  EXPECT_EQ(parsed("-> reject connect honest").connect, ConnectMode::honest);
+  EXPECT_EQ(parsed("-> direct").connect, ConnectMode::automatic);
+}
+
 TEST(ParseRule, takes_blanks_behind_commas_and_no_blanks_at_the_arrow) {
   EXPECT_EQ(parsed("port 80,\t443->direct").terms[0].values.size(), 2U);
 }
@@ -126,6 +134,8 @@ TEST(ParseRule, mistakes_are_pointed_at) {
   EXPECT_EQ(pointed_at("process \"curl -> direct"), "\"");
   EXPECT_EQ(pointed_at("port 80 -> direct esle drop"), "esle");
   EXPECT_EQ(mistake("port 80 -> direct esle drop").suggestion, "else");
+  EXPECT_EQ(pointed_at("-> direct connect erly"), "erly");
+  EXPECT_EQ(mistake("-> direct connect erly").suggestion, "early");
   EXPECT_EQ(pointed_at("time mon-fry 08:00-09:00 -> direct"), "mon-fry");
   EXPECT_EQ(pointed_at("time mon 8:00-09:00 -> direct"), "8:00-09:00");
 }
@@ -170,6 +180,9 @@ TEST(ParseRule, refuses_malformed_text) {
                            "-> a else a",
                            "-> reject else a",
                            "-> a b",
+                           "-> a connect",
+                           "-> a connect late",
+                           "-> a connect early else b",
                            "-> a/b",
                            "-> a -> b",
                            "port 80\n-> direct",
@@ -177,6 +190,25 @@ TEST(ParseRule, refuses_malformed_text) {
                            "cgroup system.slice -> direct"}) {
     EXPECT_FALSE(mistake(text).message.empty()) << text;
   }
+}
+
+TEST(ParseRule, suggests_what_was_meant) {
+  for (const auto& [text, term] :
+       {std::pair("protocol tcp -> direct", "proto"), std::pair("interface lan0 -> direct", "in"),
+        std::pair("src 192.0.2.1 -> direct", "client"),
+        std::pair("dst 192.0.2.1 -> direct", "to")}) {
+    EXPECT_EQ(mistake(text).suggestion, term) << text;
+  }
+  EXPECT_EQ(mistake("app smtp -> direct").message,
+            "unknown application protocol \"smtp\": http, tls, quic, dns, ssh, other");
+  for (const char* text :
+       {"to 10.0.0 -> direct", "to 10.0.0.1-10.0.0.9 -> direct", "client 10.* -> direct"}) {
+    EXPECT_THAT(mistake(text).help, HasSubstr("10.0.0.0/8")) << text;
+  }
+  EXPECT_THAT(mistake("to a.example -> direct").help, HasSubstr("host a.example"));
+  EXPECT_EQ(mistake("-> reject # x").message, "nothing can come after \"reject\"");
+  EXPECT_EQ(mistake("-> a # x").message,
+            "nothing but \"else\" or \"connect\" can follow a way out");
 }
 
 TEST(ParseRule, is_bounded) {
@@ -211,6 +243,14 @@ TEST(MistakeError, shows_the_line_of_the_file) {
             "/etc/shunt/shunt.toml:14:35\n"
             "14 |   \"client 192.168.1.50 port 80 -> wan22\",\n"
             "   |                                   ^^^^^ did you mean \"wan2\"?");
+}
+
+TEST(MistakeError, shows_the_line_as_it_was_written) {
+  const RuleMistake wrong{
+      .first = 17, .length = 4, .message = "unknown term", .suggestion = {}, .help = {}};
+  EXPECT_EQ(
+      mistake_error(wrong, "path ~\"\\.php$\"\t\t prot", {.file = "--rule", .line_text = {}}).place,
+      "--rule\n | path ~\"\\.php$\"   prot\n |                  ^^^^");
 }
 
 TEST(MistakeError, shows_the_rule_where_there_is_no_file) {

@@ -83,12 +83,20 @@ TEST(Tls, what_is_no_hello_stops_it) {
   const std::string zero_record("\x16\x03\x01\0\0", 5);
   for (const std::string& bytes :
        {std::string("GET / HTTP/1.1"), std::string("\x15\x03\x01"), std::string("\x16\x02"),
-        std::string("\x16\x03\x05"), zero_record, std::string("\x16\x03\x01\x41"),
-        std::string("\x16\x03\x01\x40\x01"), std::string("\x16\x03\x01\0\x05\x02", 6)}) {
+        zero_record, std::string("\x16\x03\x01\x41"), std::string("\x16\x03\x01\x40\x01"),
+        std::string("\x16\x03\x01\0\x05\x02", 6)}) {
     TlsHelloReader reader(TlsMessage::client_hello);
     EXPECT_EQ(reader.feed(bytes), State::stopped) << bytes;
     EXPECT_EQ(reader.feed(client_hello("a.example", {})), State::stopped);
   }
+}
+
+TEST(Tls, minor_version_of_a_record_is_ignored) {
+  std::string bytes = client_hello("www.example.com", {});
+  bytes[2] = static_cast<char>(0x99);
+  const auto hello = read_client({bytes});
+  ASSERT_TRUE(hello);
+  EXPECT_EQ(hello->server_name, "www.example.com");
 }
 
 TEST(Tls, hello_that_announces_too_much_stops_it_at_once) {
