@@ -34,6 +34,8 @@ constexpr std::array<std::string_view, kCounters> kNames = {
     "udp_mappings_evicted",
     "udp_unsolicited_filtered",
     "udp_unsolicited_evicted",
+    "udp_dials_full",
+    "udp_queue_full",
     "udp_replies_evicted",
     "udp_datagrams_dropped",
     "dns_queries_refused",

@@ -33,6 +33,8 @@ enum class Counter : std::uint8_t {
   udp_mappings_evicted,      ///< limits::kUdpMappings, kUdpMappingsPerClient or descriptors
   udp_unsolicited_filtered,  ///< from a peer that the filtering or the rules keep out
   udp_unsolicited_evicted,   ///< limits::kUdpUnsolicited
+  udp_dials_full,            ///< limits::kUdpDials or kUdpDialsPerClient
+  udp_queue_full,            ///< limits::kUdpQueuedDatagrams, kUdpQueuedBytes or …PerClient
   udp_replies_evicted,       ///< limits::kUdpReplySockets
   udp_datagrams_dropped,     ///< could not be sent on
   dns_queries_refused,       ///< limits::kDnsQueries or kDnsQueriesOfClient

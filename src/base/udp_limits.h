@@ -7,8 +7,8 @@
 
 namespace shunt::limits {
 
-inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
-inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker
+inline constexpr std::size_t kUdpSessions = 8192;           ///< of one worker
+inline constexpr std::size_t kUdpSessionsPerClient = 2048;  ///< of one worker
 inline constexpr std::size_t kUdpMappings = 4096;           ///< upstream sockets of one worker
 inline constexpr std::size_t kUdpMappingsPerClient = 1024;  ///< of one worker
 inline constexpr std::size_t kUdpUnsolicited = 64;          ///< sessions of one mapping
@@ -24,7 +24,7 @@ inline constexpr int kUdpTurnErrors = 64;             ///< of one socket, read a
 inline constexpr unsigned kUdpErrorsPerSecond = 100;  ///< ICMP errors sent to clients, a worker
 inline constexpr std::size_t kUdpDatagramBytes = 65'535;
 inline constexpr int kUdpReceiveBufferBytes = 4 * 1024 * 1024;  ///< of one worker's listener
-inline constexpr int kUdpMappingBufferBytes = 1024 * 1024;  ///< of a socket with many peers
+inline constexpr int kUdpMappingBufferBytes = 1024 * 1024;      ///< of a socket with many peers
 inline constexpr std::size_t kUdpBatch = 32;                    ///< datagrams for one recvmmsg
 inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
 inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;

@@ -97,6 +97,8 @@ std::string forwarded_chains(const CaptureSpec& spec) {
   decide.insert(decide.begin(),
                 fmt::format("meta l4proto udp fib daddr type local {} {} goto take_forwarded",
                             marks.match(marks.egress, "socket"), marks.set(marks.forwarded, "ct")));
+  // Answers to a made-up source would reach somebody who did not ask (RFC 2827).
+  decide.emplace_back("meta l4proto udp fib saddr . iif oif missing drop");
   decide.push_back(marks.set(marks.forwarded, "ct"));
   auto take = to_listener(spec, marks.set(marks.forwarded) + " ");
   take.push_back(

@@ -90,8 +90,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.closed != capture.closed, "capture.on-exit");
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
   differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
-  differs(before.udp.mapping != after.udp.mapping, "udp.mapping");
-  differs(before.udp.filtering != after.udp.filtering, "udp.filtering");
+  differs(before.udp != after.udp, "udp");
   differs(before.limits.workers != after.limits.workers, "limits.workers");
   differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
   differs(before.limits.server_first != after.limits.server_first, "limits.server-first");

@@ -195,8 +195,15 @@ class ConfigReader {
   }
 
   void read_udp(const Section& section) {
-    config_.udp = {.mapping = nat_mapping(section.text("mapping")),
-                   .filtering = nat_filtering(section.text("filtering"))};
+    UdpNat& udp = config_.udp;
+    udp.mapping = nat_mapping(section.text("mapping"));
+    udp.filtering = nat_filtering(section.text("filtering"));
+    UdpTimeouts& times = udp.timeouts;
+    times.unanswered = section.duration_ms("timeout", times.unanswered);
+    times.answered = section.duration_ms("answered-timeout", times.answered);
+    times.quic = section.duration_ms("quic-timeout", times.quic);
+    times.query = section.duration_ms("query-timeout", times.query);
+    times.mapping = section.duration_ms("mapping-timeout", times.mapping);
   }
 
   void read_limits(const Section& section) {

@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "base/udp_limits.h"
+
 namespace shunt {
 
 /// RFC 4787 section 4.1: for which of a client socket's destinations it shows the same endpoint.
@@ -23,9 +25,20 @@ enum class NatFiltering : std::uint8_t {
   address_and_port_dependent,  ///< those from endpoints that it has sent to
 };
 
+/// How long something lives without a datagram that renews it (RFC 4787 section 4.3), milliseconds.
+struct UdpTimeouts {
+  std::uint32_t unanswered = limits::kUdpUnrepliedTimeoutMs;  ///< a session
+  std::uint32_t answered = limits::kUdpRepliedTimeoutMs;      ///< a session, once it was answered
+  std::uint32_t quic = limits::kUdpQuicTimeoutMs;             ///< the same of QUIC
+  std::uint32_t query = limits::kUdpDnsTimeoutMs;             ///< DNS and NTP, after the answer
+  std::uint32_t mapping = limits::kUdpMappingTimeoutMs;       ///< since the client last sent by it
+  bool operator==(const UdpTimeouts&) const = default;
+};
+
 struct UdpNat {
   NatMapping mapping = NatMapping::endpoint_independent;
   NatFiltering filtering = NatFiltering::endpoint_independent;
+  UdpTimeouts timeouts = {};
   bool operator==(const UdpNat&) const = default;
 };
 

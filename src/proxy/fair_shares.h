@@ -25,6 +25,7 @@ class FairShares {
     Address address;
     Items items;                                  ///< the least recently used first
     std::size_t dialling = 0;                     ///< under way, of items that are gone too
+    std::size_t queued_bytes = 0;                 ///< of its items, kept by their owner
     typename std::list<Client*>::iterator place;  ///< among the clients of the same size
   };
   struct Share {

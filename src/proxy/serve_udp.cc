@@ -225,8 +225,7 @@ bool UdpServer::admissible(const Flow& flow) {
 UdpServer::Session UdpServer::admit(Arrival& arrival) {
   Flow& flow = arrival.flow;
   const Address client = flow.source.address;
-  if (dialling_ >= limits::kUdpDials ||
-      table_.shares().dials_of(client) >= limits::kUdpDialsPerClient || !make_room(client)) {
+  if (dials_full(client) || !make_room(client)) {
     count(Counter::udp_datagrams_dropped);
     return nullptr;
   }
@@ -247,6 +246,13 @@ UdpServer::Session UdpServer::admit(Arrival& arrival) {
   if (options_.log != nullptr) options_.log->flow_start(session->flow);
   start(serve(session));
   return session;
+}
+
+bool UdpServer::dials_full(const Address& client) const {
+  const bool full = dialling_ >= limits::kUdpDials ||
+                    table_.shares().dials_of(client) >= limits::kUdpDialsPerClient;
+  if (full) count(Counter::udp_dials_full);
+  return full;
 }
 
 /// What its first datagram tells of a session.
@@ -312,15 +318,30 @@ bool UdpServer::outdated(const UdpSession& session) const {
 }
 
 void UdpServer::queue(UdpSession& session, bool to_client) {
+  std::size_t& of_client = session.share.client->queued_bytes;
   for (const Datagram& datagram : datagrams_) {
+    const std::size_t bytes = datagram.payload.size();
     if (session.queued.size() >= limits::kUdpQueuedDatagrams ||
-        queued_bytes_ + datagram.payload.size() > limits::kUdpQueuedBytes) {
+        queued_bytes_ + bytes > limits::kUdpQueuedBytes ||
+        of_client + bytes > limits::kUdpQueuedBytesPerClient) {
+      count(Counter::udp_queue_full);
       count(Counter::udp_datagrams_dropped);
       continue;
     }
-    queued_bytes_ += datagram.payload.size();
+    queued_bytes_ += bytes;
+    of_client += bytes;
     session.queued.push_back({std::string(datagram.payload), datagram.tos, to_client});
   }
+}
+
+/// What has waited. While the session is in the table.
+std::vector<UdpSession::Queued> UdpServer::take_queued(UdpSession& session) {
+  auto queued = std::exchange(session.queued, {});
+  for (const auto& datagram : queued) {
+    queued_bytes_ -= datagram.payload.size();
+    session.share.client->queued_bytes -= datagram.payload.size();
+  }
+  return queued;
 }
 
 void UdpServer::send_up(UdpSession& session) {

@@ -72,10 +72,6 @@ struct UdpOptions {
   std::size_t most_mappings = limits::kUdpMappings;
   std::size_t most_mappings_per_client = limits::kUdpMappingsPerClient;
   std::size_t most_reply_sockets = limits::kUdpReplySockets;
-  std::uint32_t answered_query_timeout_ms = limits::kUdpDnsTimeoutMs;
-  std::uint32_t unreplied_timeout_ms = limits::kUdpUnrepliedTimeoutMs;
-  std::uint32_t replied_timeout_ms = limits::kUdpRepliedTimeoutMs;
-  std::uint32_t mapping_timeout_ms = limits::kUdpMappingTimeoutMs;
   std::uint32_t refused_timeout_ms = limits::kUdpRefusedTimeoutMs;
 };
 
@@ -133,6 +129,7 @@ class UdpServer {
   Session session_of_plain(Arrival& arrival);
   bool admissible(const Flow& flow);
   Session admit(Arrival& arrival);
+  bool dials_full(const Address& client) const;
   void learn(UdpSession& session, std::string_view first_datagram);
   bool make_room(const Address& client);
   /// These work on datagrams_.
@@ -141,6 +138,7 @@ class UdpServer {
   void forward(UdpSession& session);
   [[nodiscard]] bool outdated(const UdpSession& session) const;
   void queue(UdpSession& session, bool to_client);
+  std::vector<UdpSession::Queued> take_queued(UdpSession& session);
   void send_up(UdpSession& session);
   void send_failed(UdpSession& session, UdpMapping& by, int error, bool lost);
   void ask(UdpSession& session);

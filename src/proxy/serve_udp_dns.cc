@@ -21,10 +21,9 @@ void UdpServer::ask(UdpSession& session) {
 }
 
 void UdpServer::answer_queued(UdpSession& session) {
-  const auto queued = std::exchange(session.queued, {});
+  const auto queued = take_queued(session);
   datagrams_.clear();
   for (const auto& [payload, tos, to_client] : queued) {
-    queued_bytes_ -= payload.size();
     datagrams_.push_back({payload, tos});
   }
   ask(session);

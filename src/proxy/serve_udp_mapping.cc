@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Mappings (proxy/udp_mapping.h): which one a session gets, how one is opened, and how long it
-// lives. A shared one stays for mapping_timeout_ms after the client last sent by it, however short
-// its sessions were (RFC 4787 REQ-5), and what peers send alone does not prolong that (REQ-6).
+// lives. A shared one stays for UdpTimeouts::mapping after the client last sent by it, however
+// short its sessions were (RFC 4787 REQ-5), and what peers send alone does not prolong that
+// (REQ-6).
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -136,7 +137,7 @@ void UdpServer::detach(UdpSession& session) {
 
 /// Lets it end once the client has not sent for long enough.
 void UdpServer::expire(UdpMapping& mapping) {
-  const Tick lives = options_.mapping_timeout_ms / kTickMs;
+  const Tick lives = options_.nat.timeouts.mapping / kTickMs;
   const Tick idle = loop_.now_tick() - mapping.sent_at;
   const Tick left = idle < lives ? lives - idle : 1;
   loop_.timers().arm(mapping.timer, loop_.in(static_cast<std::uint32_t>(left * kTickMs)));

@@ -206,10 +206,8 @@ bool UdpServer::lets_in(const UdpMapping& mapping, const Endpoint& peer) const {
 
 UdpServer::Session UdpServer::admit_unsolicited(UdpMapping& mapping, const Endpoint& peer) {
   const Endpoint client = mapping.key.client;
-  const bool full = table_.shares().crowded(client.address) != UdpTable::Crowded::no ||
-                    dialling_ >= limits::kUdpDials ||
-                    table_.shares().dials_of(client.address) >= limits::kUdpDialsPerClient;
-  if (closing_ || full) return nullptr;
+  const bool full = table_.shares().crowded(client.address) != UdpTable::Crowded::no;
+  if (closing_ || full || dials_full(client.address)) return nullptr;
   if (mapping.unsolicited.size() >= limits::kUdpUnsolicited) {
     count(Counter::udp_unsolicited_evicted);
     end(*mapping.unsolicited.front(), EndReason::evicted);

@@ -111,8 +111,7 @@ void UdpServer::opened(UdpSession& session) {
 
 /// What came meanwhile from the client, and what came from its peer.
 void UdpServer::send_queued(UdpSession& session) {
-  const auto queued = std::exchange(session.queued, {});
-  for (const auto& datagram : queued) queued_bytes_ -= datagram.payload.size();
+  const auto queued = take_queued(session);
   for (const bool to_client : {false, true}) {
     datagrams_.clear();
     for (const auto& datagram : queued) {
@@ -193,7 +192,7 @@ void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell 
   if (failure.reason == ConnectReason::cancelled) return end(session, EndReason::shutdown);
   count(counter_of_refusal(failure.reason));
   log_end(session, EndReason::refused, &failure);
-  const bool waiting = !session.queued.empty();
+  const bool waiting = !take_queued(session).empty();
   release(session);
   session.state = UdpSession::State::refused;
   session.permanent = is_permanent(failure.reason);
@@ -239,6 +238,7 @@ void UdpServer::end(UdpSession& session, EndReason reason) {
   if (session.state != UdpSession::State::refused) log_end(session, reason, nullptr);
   session.state = UdpSession::State::ended;
   loop_.timers().disarm(session.idle_timer);
+  (void)take_queued(session);
   table_.remove(session);
   release(session);
 }
@@ -248,23 +248,21 @@ void UdpServer::release(UdpSession& session) {
   session.hello.reset();
   session.guard.reset();
   wake_decision(loop_, session);
-  for (const auto& queued : std::exchange(session.queued, {})) {
-    queued_bytes_ -= queued.payload.size();
-  }
   detach(session);
 }
 
 std::uint32_t UdpServer::timeout_of(const UdpSession& session) const {
+  const UdpTimeouts& timeouts = options_.nat.timeouts;
   if (session.state == UdpSession::State::refused) return options_.refused_timeout_ms;
   if (closing_) return limits::kUdpDrainTimeoutMs;
   if (session.state == UdpSession::State::answering && !session.awaiting) {
     return limits::kDnsAnsweredMs;
   }
   if (is_query(session.flow) && session.replied && !session.awaiting) {
-    return options_.answered_query_timeout_ms;
+    return timeouts.query;
   }
-  const bool answered = session.replied && !is_query(session.flow);
-  return answered ? options_.replied_timeout_ms : options_.unreplied_timeout_ms;
+  if (!session.replied || is_query(session.flow)) return timeouts.unanswered;
+  return session.quic ? timeouts.quic : timeouts.answered;
 }
 
 void UdpServer::renew(UdpSession& session) {

@@ -7,7 +7,7 @@
 #include <cerrno>
 
 #include "base/log.h"
-#include "dns/limits.h"
+#include "dns/message.h"
 
 namespace shunt {
 

@@ -140,9 +140,9 @@ TEST_P(ServeUdpMapping, strangers_are_bounded_and_displace_only_each_other) {
 }
 
 TEST_P(ServeUdpMapping, stays_for_its_time_after_its_sessions_and_strangers_do_not_prolong_it) {
-  options.unreplied_timeout_ms = 100;
-  options.replied_timeout_ms = 100;
-  options.mapping_timeout_ms = 1000;
+  options.nat.timeouts.unanswered = 100;
+  options.nat.timeouts.answered = 100;
+  options.nat.timeouts.mapping = 1000;
   start();
   Peer client = on_loopback();
   const Endpoint seen = mapped(client, server);
