@@ -68,26 +68,6 @@ inline constexpr std::size_t kDnsQuestionsOfSession = 16;  ///< unanswered; the 
 inline constexpr std::uint32_t kDnsMemoryLeastS = 300;     ///< clients use addresses for longer
 inline constexpr std::uint32_t kDnsMemoryMostS = 24 * 3600;
 
-// UDP.
-inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
-inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker
-inline constexpr std::size_t kUdpReplySockets = 512;        ///< of one worker
-inline constexpr std::uint32_t kUdpReplyIdleMs = 10'000;    ///< then its port is given up
-inline constexpr std::size_t kUdpDials = 256;               ///< associations under way, a worker
-inline constexpr std::size_t kUdpDialsPerClient = 64;
-inline constexpr std::size_t kUdpQueuedDatagrams = 16;       ///< of one session while it dials
-inline constexpr std::size_t kUdpQueuedBytes = 1024 * 1024;  ///< of all that dial, a worker
-inline constexpr int kUdpTurnBatches = 16;            ///< batches for one socket before it yields
-inline constexpr unsigned kUdpErrorsPerSecond = 100;  ///< ICMP errors sent to clients, a worker
-inline constexpr std::size_t kUdpDatagramBytes = 65'535;
-inline constexpr int kUdpReceiveBufferBytes = 4 * 1024 * 1024;  ///< of one worker's listener
-inline constexpr std::size_t kUdpBatch = 32;                    ///< datagrams for one recvmmsg
-inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
-inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;
-inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
-inline constexpr std::uint32_t kUdpRefusedTimeoutMs = 1'000;  ///< then a refused one is tried again
-inline constexpr std::uint32_t kUdpDrainTimeoutMs = 2'000;    ///< for an answer under way
-
 // Ways out that keep the client's address.
 inline constexpr int kAstrayProbes = 4;                   ///< connections of our own, at once
 inline constexpr std::uint32_t kAstrayProbeMs = 3'000;    ///< then the server answers nobody

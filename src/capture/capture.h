@@ -57,6 +57,9 @@ class ReplySockets {
   /// A transparent raw UDP socket (the caller writes the UDP header) bound to the address alone;
   /// receives nothing.
   virtual Result<UniqueFd> raw(const Address& source) = 0;
+  /// By what the capture knows a reply that comes from another client's mapping (SO_MARK); 0: it
+  /// needs nothing.
+  [[nodiscard]] virtual std::uint32_t hairpin_mark() const { return 0; }
 };
 
 /// Where an accepted TCP connection was going. For redirect from conntrack (SO_ORIGINAL_DST = 80,

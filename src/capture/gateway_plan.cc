@@ -111,6 +111,7 @@ CaptureSpec capture_spec(const GatewayOptions& options, const Marks& marks, std:
           .kernel_rules = options.kernel_rules,
           .marks = marks,
           .port = port,
+          .udp_listeners = options.udp_listeners(),
           .hold = options.captures() ? hold : std::nullopt,
           .ipv6 = ipv6};
 }

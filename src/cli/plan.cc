@@ -94,6 +94,10 @@ Result<int> print_plan(const GatewayRequest& request) {
   if (captures) {
     text += fmt::format("# port {}: the listeners'; free now, chosen again at the start\n",
                         plan.spec.port);
+    if (plan.spec.udp_listeners > 1 && plan.method == CaptureMethod::tproxy) {
+      text += fmt::format("# ports {0} to {1}: the workers' for UDP\n", plan.spec.port,
+                          plan.spec.port + plan.spec.udp_listeners - 1);
+    }
   }
   for (const std::string& warning : ways_out_warnings(request)) {
     text += fmt::format("# warning: {}\n", warning);

@@ -90,6 +90,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.closed != capture.closed, "capture.on-exit");
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
   differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
+  differs(before.udp != after.udp, "udp");
   differs(before.limits.workers != after.limits.workers, "limits.workers");
   differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
   differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
@@ -148,6 +149,7 @@ Result<ProxyOptions> Service::proxy_options() {
   options.sniff_wait_ms = config.limits.sniff_wait_ms;
   options.server_first_ports = config.limits.server_first;
   options.trusted_resolvers = config.dns.trusted;
+  options.udp = config.udp;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
   options.dns = dns_;

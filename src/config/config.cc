@@ -63,6 +63,7 @@ class ConfigReader {
     read_ways_out(top.find("via"));
     read_rules(top.inner("rules"));
     read_dns(top.inner("dns"));
+    read_udp(top.inner("udp"));
     read_limits(top.inner("limits"));
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
@@ -197,6 +198,18 @@ class ConfigReader {
     dns.place = places_of(section, {"mode", "server", "via", "tls-ca", "tls-server-name", "range4",
                                     "range6", "real"});
     if (auto checked = check_dns(dns); !checked) add(std::move(checked).error());
+  }
+
+  void read_udp(const Section& section) {
+    UdpNat& udp = config_.udp;
+    udp.mapping = nat_mapping(section.text("mapping"));
+    udp.filtering = nat_filtering(section.text("filtering"));
+    UdpTimeouts& times = udp.timeouts;
+    times.unanswered = section.duration_ms("timeout", times.unanswered);
+    times.answered = section.duration_ms("answered-timeout", times.answered);
+    times.quic = section.duration_ms("quic-timeout", times.quic);
+    times.query = section.duration_ms("query-timeout", times.query);
+    times.mapping = section.duration_ms("mapping-timeout", times.mapping);
   }
 
   void read_limits(const Section& section) {

@@ -21,6 +21,7 @@
 #include "config/source_text.h"
 #include "dns/dns_config.h"
 #include "egress/way_out_spec.h"
+#include "flow/udp_nat.h"
 #include "policy/ruleset.h"
 
 namespace shunt {
@@ -60,6 +61,7 @@ struct Config {
   std::vector<PlainListener> listeners;  ///< [listen.NAME]
   std::vector<WayOutSpec> ways_out;
   PolicySource policy;
+  UdpNat udp;
   LimitsConfig limits;
   DnsConfig dns;
   LogConfig log;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include "flow/udp_nat.h"
+
 namespace shunt {
 namespace {
 
@@ -24,6 +26,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "", .name = "via", .type = KeyType::tables},
     {.table = "", .name = "rules", .type = KeyType::table},
     {.table = "", .name = "dns", .type = KeyType::table},
+    {.table = "", .name = "udp", .type = KeyType::table},
     {.table = "", .name = "limits", .type = KeyType::table},
     {.table = "", .name = "log", .type = KeyType::table},
 
@@ -137,6 +140,42 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
     {.table = "dns", .name = "range4", .type = KeyType::text, .fallback = "\"198.18.0.0/15\""},
     {.table = "dns", .name = "range6", .type = KeyType::text},
     {.table = "dns", .name = "real", .type = KeyType::texts, .may_be_empty = true},
+
+    {.table = "udp",
+     .name = "mapping",
+     .type = KeyType::choice,
+     .fallback = "\"endpoint-independent\"",
+     .choices = kNatMappings},
+    {.table = "udp",
+     .name = "filtering",
+     .type = KeyType::choice,
+     .fallback = "\"endpoint-independent\"",
+     .choices = kNatFilterings},
+    {.table = "udp",
+     .name = "timeout",
+     .type = KeyType::duration,
+     .fallback = "\"2m\"",
+     .minimum = 1},
+    {.table = "udp",
+     .name = "answered-timeout",
+     .type = KeyType::duration,
+     .fallback = "\"5m\"",
+     .minimum = 1},
+    {.table = "udp",
+     .name = "quic-timeout",
+     .type = KeyType::duration,
+     .fallback = "\"5m\"",
+     .minimum = 1},
+    {.table = "udp",
+     .name = "query-timeout",
+     .type = KeyType::duration,
+     .fallback = "\"10s\"",
+     .minimum = 1},
+    {.table = "udp",
+     .name = "mapping-timeout",
+     .type = KeyType::duration,
+     .fallback = "\"2m\"",
+     .minimum = 1},
 
     {.table = "limits",
      .name = "workers",

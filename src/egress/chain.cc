@@ -30,6 +30,10 @@ class Chain : public WrappedWayOut {
                                                              const Flow& flow) const override {
     co_return by_the_chain(co_await inner().associate(loop, flow));
   }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override {
+    co_return by_the_chain(co_await inner().open_mapping(loop, flow));
+  }
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override {
     co_return by_the_chain(co_await inner().connect_to_name(loop, flow, hints));

@@ -40,6 +40,7 @@ class ProxyProtocolOut : public WrappedWayOut {
 
   bool carries_udp() const override { return version_ == Version::v2 && inner().carries_udp(); }
   bool reaches_relays() const override { return false; }  // none reads a PROXY header
+  bool maps_clients() const override { return false; }    // its header tells one destination
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override {

@@ -108,6 +108,24 @@ std::optional<std::string_view> unwrap_socks5(const UdpUpstream& upstream,
   return datagram;
 }
 
+// A mapping's datagrams bear the headers of the hops before, and then this proxy's own, which names
+// the peer.
+std::string mapping_header(const UdpUpstream& upstream, const Endpoint& destination) {
+  return upstream.header + socks5::udp_header(destination);
+}
+
+std::optional<UdpUpstream::Received> unwrap_mapping(const UdpUpstream& upstream,
+                                                    std::string_view datagram) {
+  const auto inner = unwrap_socks5(upstream, datagram);
+  if (!inner) return std::nullopt;
+  const auto packet = socks5::decode_udp(*inner);
+  if (!packet || packet->fragment != 0 || !packet->endpoint) return std::nullopt;
+  return UdpUpstream::Received{.peer = *packet->endpoint, .payload = packet->payload};
+}
+
+constexpr UdpUpstream::Relaying kMappingRelaying{.header = mapping_header,
+                                                 .unwrap = unwrap_mapping};
+
 // Where to send datagrams: "0.0.0.0" means the proxy's own address, which only the hop before
 // knows where that one resolved the proxy's name. A proxy elsewhere has no business naming our
 // loopback, nor a group.
@@ -179,6 +197,8 @@ class Socks5 : public WayOut {
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
+  bool maps_clients() const override { return carries_udp(); }
+  Task<Expected<UdpUpstream>> open_mapping(EventLoop& loop, const Flow& flow) const override;
   Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override;
   Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
                                            const Hints& hints) const override;
@@ -187,6 +207,8 @@ class Socks5 : public WayOut {
 
  private:
   bool looks_up(const Hints& hints) const { return !send_names_ && hints.resolver->can_resolve(); }
+  /// Datagrams to the relay of a new association, without this proxy's header.
+  Task<Expected<UdpUpstream>> open_association(EventLoop& loop, const Flow& flow) const;
   Task<Expected<Upstream>> connect_to(EventLoop& loop, const Flow& flow,
                                       std::string_view domain) const;
   Task<Expected<Answered>> ask(EventLoop& loop, const Flow& flow, const std::string& request) const;
@@ -228,7 +250,7 @@ Task<Expected<Upstream>> Socks5::connect_to(EventLoop& loop, const Flow& flow,
   co_return std::move(answered->link).into_upstream();
 }
 
-Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow) const {
+Task<Expected<UdpUpstream>> Socks5::open_association(EventLoop& loop, const Flow& flow) const {
   if (!carries_udp()) {
     co_return unexpected(
         ConnectFailure{.reason = ConnectReason::unsupported,
@@ -247,6 +269,18 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
   if (!upstream) co_return upstream;
   upstream->controls.push_back(std::move(answered->link).into_control());
   tune_relayed_tcp(upstream->controls.back().socket.fd());
+  co_return upstream;
+}
+
+Task<Expected<UdpUpstream>> Socks5::open_mapping(EventLoop& loop, const Flow& flow) const {
+  auto upstream = co_await open_association(loop, flow);
+  if (upstream) upstream->relaying = &kMappingRelaying;
+  co_return upstream;
+}
+
+Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow) const {
+  auto upstream = co_await open_association(loop, flow);
+  if (!upstream) co_return upstream;
   upstream->header += socks5::udp_header(flow.original_destination);
   ++upstream->relay_headers;
   upstream->unwrap = unwrap_socks5;

@@ -59,6 +59,11 @@ ReportedUpstream::ReportedUpstream(UpstreamObserver* observer, int fd, const End
   }
 }
 
+Task<Expected<UdpUpstream>> WayOut::open_mapping(EventLoop& /*loop*/, const Flow& /*flow*/) const {
+  co_return std::unexpected(ConnectFailure{
+      .reason = ConnectReason::unsupported, .os_error = 0, .detail = "it maps no clients"});
+}
+
 Task<std::expected<void, ConnectFailure>> WayOut::greet(EventLoop& /*loop*/,
                                                         Clock::time_point /*by*/) const {
   co_return std::unexpected(ConnectFailure{

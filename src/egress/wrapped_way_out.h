@@ -27,6 +27,14 @@ class WrappedWayOut : public WayOut {
                                                              const Flow& flow) const override {
     return inner_->associate(loop, flow);
   }
+  [[nodiscard]] bool maps_clients() const override { return inner_->maps_clients(); }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override {
+    return inner_->open_mapping(loop, flow);
+  }
+  [[nodiscard]] bool still_maps(const UdpUpstream& mapping, Family family) const override {
+    return inner_->still_maps(mapping, family);
+  }
   Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
                                                   Clock::time_point by) const override {
     return inner_->greet(loop, by);

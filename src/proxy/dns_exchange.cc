@@ -10,7 +10,7 @@
 #include <span>
 #include <utility>
 
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "egress/stream_io.h"
 
 namespace shunt {

@@ -103,6 +103,7 @@ UdpOptions Worker::udp_options() {
   udp.processes = shared_.options.processes;
   udp.sniff_wait_ms = shared_.options.sniff_wait_ms;
   udp.observe_content = shared_.options.observe_content;
+  udp.nat = shared_.options.udp;
   udp.reply_sockets = shared_.options.reply_sockets;
   udp.own_listeners = shared_.options.own_listeners;
   udp.loop_guard = &shared_.loop_guard;

@@ -28,6 +28,8 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 from netlab import Lab, UNPRIVILEGED  # noqa: E402
 from shunt import BINARY, BUILD, Gateway  # noqa: E402
 
+from bench_udp import udp_report  # noqa: E402
+
 LOAD = BUILD / "tests" / "bench" / "shunt_load"
 DIRECT, CAPTURED, PORTS = 5000, 6000, 16
 TICK = os.sysconf("SC_CLK_TCK")
@@ -237,6 +239,8 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
     redirect = table("redirect", seconds, rounds, connections)
     print("HONEST CONNECT", flush=True)
     honest = connect_modes(seconds, 2 * rounds)
+    print("UDP", flush=True)
+    udp = udp_report(seconds, max(3, rounds - 2))
     plain, shunted = start_up(runs)
     with_shunt, without = statistics.median(shunted), statistics.median(plain)
     start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
@@ -256,6 +260,11 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
         "## Honest connect", "",
         "Clients that wait until their server has answered, against `connect = \"early\"`, by two",
         f"gateways in turn, {2 * rounds} rounds.", "", *honest, "",
+        "## UDP", "",
+        "What arrives when one sender floods, by a mapping that serves every destination of a",
+        "client socket, and by a connected socket for each session; tests/bench/bench_udp.py.",
+        "Lost: of direct / endpoint-independent / connected pairs, each at 80 % of its own rate.",
+        "", *udp, "",
         "## Start-up of `shunt run`", "", start, ""])
 
 

@@ -159,6 +159,12 @@ class Gateway(Process):
             self.wait_ready()
 
 
+def with_ports(rules: str, shift: int) -> str:
+    """The rules of a plan with the listeners' ports moved."""
+    return re.sub(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d+)",
+                  lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
+
+
 def chains(ruleset: str) -> list[str]:
     """Of what nft lists, without the rules that queue: nft may have no text for them, and a plan
     has a comment then."""

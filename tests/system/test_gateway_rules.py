@@ -15,7 +15,7 @@ import pytest
 import peers
 from leaks import KernelState
 from netlab import Host, Lab, family_of, wait_until
-from shunt import Gateway, chains, flow_ends, shunt
+from shunt import Gateway, chains, flow_ends, shunt, with_ports
 
 METHODS = pytest.mark.parametrize("method", ["tproxy", "redirect"])
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
@@ -339,7 +339,7 @@ def test_plan_prints_what_is_installed(lab):
     real_port = re.search(r"tproxy ip to 127.0.0.1:(\d+)", installed)[1]
     # Loaded elsewhere, the plan's text reads as the kernel gives back what is installed.
     for table in tables:
-        lab.evil.nft(table.replace("  flags owner\n", "").replace(f":{port}", f":{real_port}"))
+        lab.evil.nft(with_ports(table.replace("  flags owner\n", ""), int(real_port) - int(port)))
     copied = lab.evil.run(["nft", "list", "ruleset"]).out
     assert chains(copied) == chains(installed)
     assert gateway.stop() == 0
