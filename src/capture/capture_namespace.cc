@@ -177,8 +177,8 @@ Result<CaptureNamespace> CaptureNamespace::create(const CaptureNamespaceOptions&
   made.diag_socket_ = std::move(ready.fds[0]);
   made.door_.network = std::move(ready.fds[1]);
   if (ready.fds.size() > 2) made.door_.user = std::move(ready.fds[2]);
-  made.listeners_ = SHUNT_TRY(
-      receive_listeners(ours.get(), options, ready.bytes[1] == '6', made.why_not_held_));
+  made.listeners_ =
+      SHUNT_TRY(receive_listeners(ours.get(), options, ready.bytes[1] == '6', made.why_not_held_));
   if (made.why_not_held_.empty()) made.why_not_held_ = ready.bytes.substr(2);
   made.channel_ = std::make_shared<Holder>(std::move(ours));
   return made;

@@ -100,8 +100,8 @@ def test_dnsperf_gets_every_answer(captured, resolver, version, mode):
     needs("dnsperf")
     captured.client.outside("/run/queries").write_text("www.shunt.example A\n")
     done = captured.client.run(
-        ["dnsperf", "-s", Lab.FAR[version], "-d", "/run/queries", "-m", mode, "-l", 2, "-c", 20, "-Q", 500, "-t", 8],
-        timeout=60)
+        ["dnsperf", "-s", Lab.FAR[version], "-d", "/run/queries", "-m", mode, "-l", 2, "-c", 20,
+         "-Q", 500, "-t", 8], timeout=60)
     sent = int(re.search(r"Queries sent:\s+(\d+)", done.out)[1])
     completed = int(re.search(r"Queries completed:\s+(\d+)", done.out)[1])
     assert sent > 300 and completed == sent, done
