@@ -94,6 +94,21 @@ TEST(Plan, prints_what_it_holds_in_the_order_of_its_installation) {
   EXPECT_THAT(text, HasSubstr(plan.table_body));
 }
 
+TEST(Plan, has_one_listener_for_datagrams_where_the_kernel_cannot_share_them_out) {
+  GatewayOptions options{.interfaces = {"lan0"}, .exclusions = {}, .workers = 3};
+  const auto shared =
+      plan_gateway(options, CaptureMethod::tproxy, example_allotment(), 15001, true);
+  EXPECT_EQ(shared.spec.udp_listeners, 3U);
+  EXPECT_THAT(shared.table_body, HasSubstr("jhash ip saddr . udp sport mod 3 "));
+  EXPECT_THAT(shared.table_body, HasSubstr("tproxy ip to 127.0.0.1:15003"));
+  options.shares_udp = false;
+  const auto alone = plan_gateway(options, CaptureMethod::tproxy, example_allotment(), 15001, true);
+  EXPECT_EQ(alone.spec.udp_listeners, 1U);
+  EXPECT_THAT(alone.table_body, testing::Not(HasSubstr("jhash")));
+  EXPECT_THAT(alone.table_body,
+              HasSubstr("meta l4proto { tcp, udp } tproxy ip to 127.0.0.1:15001"));
+}
+
 TEST(Plan, of_redirect_needs_no_routing) {
   const GatewayOptions options{.interfaces = {"lan0"}, .exclusions = {}};
   const auto plan =
