@@ -46,7 +46,7 @@ inline constexpr std::size_t kHeldConnections = 2048;     ///< of one worker
 inline constexpr std::size_t kHeldPerSource = 512;        ///< of one worker
 inline constexpr std::uint32_t kHeldAdmitMs = 10'000;     ///< then a client that was let in is gone
 inline constexpr std::uint32_t kHeldPacketBytes = 128;    ///< of a SYN that are looked at
-inline constexpr std::uint32_t kHeldQueuePackets = 4096;  ///< in the kernel; more pass
+inline constexpr std::uint32_t kHeldQueuePackets = 4096;  ///< in the kernel; more pass, uncounted
 
 // Verification of names.
 inline constexpr std::size_t kVerifiedNames = 4096;   ///< whose addresses are remembered
