@@ -2,13 +2,14 @@
 // The process that makes a capture namespace and stays in it (see capture_namespace.h), and the
 // records that it exchanges with its maker:
 //
-//   holder: kFailed + an Error   or   kReady + '6' or '4' (this kernel has no IPv6) + why
-//           connections cannot be held, with descriptors: sock_diag, network namespace, user
-//           namespace (only if it has its own)
-//   holder: kListeners + kWithQueue or kWithoutQueue for each worker, descriptors: the socket of a
-//           queue if there is one, TCP, then UDP, which not all have
+// clang-format off
+//   holder: kFailed + an Error, or kReady + '6' or '4' (no IPv6) + why nothing is held ("": it is);
+//           descriptors: sock_diag, network namespace, user namespace (only if it has its own)
+//   holder: for each worker kListeners + kWithQueue or kWithoutQueue; descriptors: the queue's
+//           socket if there is one, then TCP, then UDP, which not all have
 //   maker:  kMakeSockets + SocketRequest     holder: kSockets with descriptors, or kFailed + …
 //   maker:  kChangeNetwork + host_network_record()   holder: kChanged, or kFailed + …
+// clang-format on
 #pragma once
 
 #include <algorithm>

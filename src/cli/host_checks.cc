@@ -36,14 +36,13 @@ using State = Finding::State;
 constexpr rlim_t kFewDescriptors = 16'384;
 constexpr std::uint32_t kFewPorts = 10'000;
 
-/// Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
-/// user may not open /dev/net/tun is no lack.
-/// Without what holds connections (kHolding) clients are let in first.
+/// A feature without which something else does as well (`optional`) is a note.
 State state_of(const Feature& feature, bool optional) {
   if (feature.available) return State::works;
   return optional ? State::note : State::lacks;
 }
 
+/// What holds connections: without it clients are let in first.
 constexpr std::array kHolding = {FeatureId::queue_expression, FeatureId::queue_target,
                                  FeatureId::packet_queue, FeatureId::early_reject};
 
@@ -94,10 +93,12 @@ void add_features(std::vector<Finding>& out) {
   const bool privileged = has_capability(CAP_NET_ADMIN);
   const Features features = probe_features();
   for (const Feature& feature : features.all) {
-    const bool tun = &feature == &features[FeatureId::tun_device];
+    // Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
+    // user may not open /dev/net/tun is no lack.
+    const bool tun = &feature == &features[FeatureId::tun_device] && !privileged;
     const bool holding =
         std::ranges::any_of(kHolding, [&](FeatureId id) { return &feature == &features[id]; });
-    out.push_back({.state = state_of(feature, holding || (tun && !privileged)),
+    out.push_back({.state = state_of(feature, holding || tun),
                    .name = std::string(feature.name),
                    .detail = feature.reason,
                    .fix = feature.fix});

@@ -108,18 +108,19 @@ class WayOut {
     return true;
   }
   /// Whether the proxy answers, without a connection to anywhere: it is connected to, and spoken to
-  /// for as long as its protocol allows without a request. `by` is as Flow::dial_by. Nothing to ask
-  /// but a proxy: unsupported.
+  /// for as long as its protocol allows without a request. `by` is as Flow::dial_by. Where there is
+  /// no proxy to ask: unsupported.
   virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
                                                           Clock::time_point by) const;
-  /// The two for a flow to a name, which is where hints.resolver is not null. These here look it up
-  /// and take its addresses one after the other.
+  /// As connect() and associate() for a flow whose destination is a name (hints.resolver is not
+  /// null). By default the name is looked up and its addresses are tried one after the other;
+  /// whoever wraps a way out forwards both (wrapped_way_out.h).
   virtual Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop,
                                                                         const Flow& flow,
                                                                         const Hints& hints) const;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const;
-  /// Whether a client may be held until connect() has ended.
+  /// When its clients are let in; automatic: the rule or the capture says.
   [[nodiscard]] virtual ConnectMode connect_mode() const { return ConnectMode::automatic; }
 };
 

@@ -63,7 +63,7 @@ struct Flow {
   Endpoint source;                ///< the client, as the capture saw it
   Endpoint original_destination;  ///< where the client meant to go
   Clock::time_point started;
-  /// When whoever wants its upstream waits no longer: a way out gives up then, or before.
+  /// Deadline of dialling: a way out has given up by then. max(): only its own timeouts hold.
   Clock::time_point dial_by = Clock::time_point::max();
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
@@ -73,7 +73,8 @@ struct Flow {
   /// Null: no PROXY header told source and destination.
   std::shared_ptr<const Announcement> announced = {};
 
-  /// How long a step of dialling for it may take that has `most_ms` otherwise.
+  /// Milliseconds that a step of dialling may take: `most_ms`, less where dial_by is nearer, 0 when
+  /// it has passed.
   [[nodiscard]] std::uint32_t dial_ms(std::uint32_t most_ms) const {
     return dial_by == Clock::time_point::max() ? most_ms : std::min(ms_until(dial_by), most_ms);
   }

@@ -48,7 +48,7 @@ class PacketQueue {
   /// blocks.
   Received receive();
 
-  /// Gives the queue up: who waits is dropped, and what comes is bypassed.
+  /// Gives the queue up: what waits is dropped, what comes later passes (bypass).
   void close() { socket_.reset(); }
 
   /// These do not fail: a packet that is gone needs no verdict.

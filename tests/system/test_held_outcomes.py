@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from netlab import Lab, family_of
-from peers import Accepted, TcpServer, free_port, receive
-from shunt import shunt
+from netlab import Lab, container_on_bridge, family_of
+from peers import Accepted, TcpServer, echo_bytes, free_port, receive
+from shunt import Gateway, shunt
 from test_serve import Serve, configure
 
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["v4", "v6"])
@@ -101,3 +101,19 @@ def test_who_insists_is_told_where_nobody_can_be_held(lab):
     done = shunt(lab.gateway, "gateway", "-i", "lan0", "--method", "redirect", "--connect",
                  "honest", check=False, timeout=20)
     assert done.code == 5 and "S061" in done.err, done
+
+
+@VERSIONS
+def test_a_container_on_a_bridge_is_told_the_outcome(lab, version):
+    container = container_on_bridge(lab)
+    server = TcpServer(lab.server, echo_bytes)
+    gateway = Gateway(lab.gateway, "-i", "br0")
+    with container.connect((Lab.FAR[version], server.port)) as sock:
+        sock.sendall(b"question")
+        assert receive(sock, 8) == b"question"
+    with pytest.raises(ConnectionRefusedError):
+        container.connect((Lab.FAR[version], free_port()))
+    with pytest.raises(OSError) as unreachable:
+        container.connect((Lab.UNREACHABLE[version], 80))
+    assert unreachable.value.errno == errno.EHOSTUNREACH
+    assert gateway.stop() == 0
