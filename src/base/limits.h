@@ -44,6 +44,7 @@ inline constexpr std::uint32_t kAcceptPauseMs = 64;        ///< after EMFILE, be
 // Held clients (capture/held_connections.h). Beyond the caps a client is let in first.
 inline constexpr std::size_t kHeldConnections = 2048;     ///< of one worker
 inline constexpr std::size_t kHeldPerSource = 512;        ///< of one worker; of IPv6: a /64
+inline constexpr std::size_t kLetInRemembered = 1024;     ///< of one worker; uncounted
 inline constexpr std::uint32_t kHeldAdmitMs = 10'000;     ///< then a client that was let in is gone
 inline constexpr std::uint32_t kHeldPacketBytes = 128;    ///< of a SYN that are looked at
 inline constexpr std::uint32_t kHeldQueuePackets = 4096;  ///< in the kernel; more pass, uncounted

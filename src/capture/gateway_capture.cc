@@ -12,6 +12,7 @@
 #include "base/error_numbers.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "capture/bridge_netfilter.h"
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
 #include "kernel/capabilities.h"
@@ -71,7 +72,10 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   const bool ipv6 = kernel_has_ipv6();
   const Features features = probe_features();
   MethodDecision method;
-  if (options.captures()) method = SHUNT_TRY(decide_method(options.method, features, ipv6));
+  if (options.captures()) {
+    method = SHUNT_TRY(decide_method(options.method, features, ipv6,
+                                     bridge_netfilter_on(options.interfaces, ipv6)));
+  }
   auto instance = SHUNT_TRY(Instance::create(
       record_of(options), [&](const auto& running) { return check_others(options, running); }));
   auto state = std::make_unique<State>(options, std::move(instance));

@@ -126,8 +126,10 @@ MethodChoice method_choice(std::string_view word) {
 
 bool kernel_has_ipv6() { return make_socket(Family::ipv6, SocketType::stream).has_value(); }
 
-Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6) {
+Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6,
+                                     const std::optional<Feature>& bridged) {
   const Feature* no_tproxy = first_lacking(kTproxyNeeds, FeatureId::tproxy_ipv6, features, ipv6);
+  if (no_tproxy == nullptr && bridged) no_tproxy = &*bridged;
   const Feature* no_redirect =
       first_lacking(kRedirectNeeds, FeatureId::redirect_ipv6, features, ipv6);
   if (choice != MethodChoice::redirect && no_tproxy == nullptr) {

@@ -64,8 +64,10 @@ struct MethodDecision {
   std::string why_not_tproxy;  ///< "" when it is, or when REDIRECT was asked for
 };
 
-/// Kind::unsupported when what was asked for, or everything, does not work here. Pure.
-Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6);
+/// Kind::unsupported when what was asked for, or everything, does not work here. `bridged` is
+/// bridge_netfilter_on() of the interfaces. Pure.
+Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6,
+                                     const std::optional<Feature>& bridged);
 
 struct HoldDecision {
   std::optional<HoldSpec> spec;

@@ -42,8 +42,8 @@ ConnectFailure not_admitted(bool stopping) {
 /// Belongs to its flow, and is known to the HeldConnections until it is admitted or turned away.
 class HeldConnections::Client final : public Admission {
  public:
-  Client(HeldConnections& owner, const Pair& pair, const QueuedPacket& syn)
-      : owner_(owner), pair_(pair), in_interface_(syn.in_interface) {
+  Client(HeldConnections& owner, const Pair& pair, const QueuedPacket& syn, std::uint32_t sequence)
+      : owner_(owner), pair_(pair), sequence_(sequence), in_interface_(syn.in_interface) {
     keep(syn);
   }
   Client(const Client&) = delete;
@@ -90,6 +90,7 @@ class HeldConnections::Client final : public Admission {
       leave();
       co_return std::unexpected(not_admitted(stopping));
     }
+    owner_.remember(pair_, sequence_);
     leave();
     co_return std::move(fd_);
   }
@@ -154,6 +155,7 @@ class HeldConnections::Client final : public Admission {
 
   HeldConnections& owner_;
   Pair pair_;
+  std::uint32_t sequence_;  // of the SYN, repeated ones have it as well
   std::uint32_t in_interface_;
   std::uint32_t mark_ = 0;           // of the newest SYN
   std::optional<QueuedPacket> syn_;  // that waits; without its bytes
@@ -169,7 +171,10 @@ std::size_t HeldConnections::PairHash::operator()(const Pair& pair) const {
 }
 
 HeldConnections::HeldConnections(EventLoop& loop, Hold hold, Callbacks callbacks)
-    : loop_(loop), hold_(std::move(hold)), callbacks_(std::move(callbacks)) {}
+    : loop_(loop),
+      hold_(std::move(hold)),
+      callbacks_(std::move(callbacks)),
+      let_in_(limits::kLetInRemembered) {}
 
 HeldConnections::~HeldConnections() = default;
 
@@ -204,7 +209,7 @@ void HeldConnections::take(const QueuedPacket& packet) {
   const auto head = tcp_head(packet.bytes);
   // What cannot be read goes on and is let in first.
   if (!head || !head->syn) return hold_.queue.accept(packet, packet.mark);
-  hold(packet, pair_of(head->source, head->destination));
+  hold(packet, pair_of(head->source, head->destination), head->sequence);
 }
 
 HeldConnections::Pair HeldConnections::pair_of(Endpoint source, Endpoint destination) {
@@ -212,15 +217,18 @@ HeldConnections::Pair HeldConnections::pair_of(Endpoint source, Endpoint destina
   return {.source = source, .destination = destination};
 }
 
-void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair) {
+void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair, std::uint32_t sequence) {
   if (const auto known = clients_.find(pair); known != clients_.end()) {
     return known->second->take(packet);
+  }
+  if (place_of(pair) == LetIn{.pair = pair, .sequence = sequence}) {
+    return hold_.queue.accept(packet, packet.mark);  // to the socket that there is
   }
   if (!has_room(pair.source.address) || !callbacks_.take_room()) {
     count(Counter::held_over_cap);
     return hold_.queue.accept(packet, packet.mark);
   }
-  auto client = std::make_unique<Client>(*this, pair, packet);
+  auto client = std::make_unique<Client>(*this, pair, packet, sequence);
   clients_.emplace(pair, client.get());
   ++of_source_[source_of(pair.source.address)];
   Endpoint source = pair.source;
@@ -248,6 +256,14 @@ void HeldConnections::forget(const Client& client) {
   clients_.erase(client.pair());
   const auto found = of_source_.find(source_of(client.pair().source.address));
   if (found != of_source_.end() && --found->second == 0) of_source_.erase(found);
+}
+
+HeldConnections::LetIn& HeldConnections::place_of(const Pair& pair) {
+  return let_in_[PairHash()(pair) % let_in_.size()];
+}
+
+void HeldConnections::remember(const Pair& pair, std::uint32_t sequence) {
+  place_of(pair) = {.pair = pair, .sequence = sequence};
 }
 
 bool HeldConnections::claim(const Endpoint& source, const Endpoint& destination, UniqueFd& fd) {

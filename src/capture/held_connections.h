@@ -19,10 +19,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "capture/capture.h"
@@ -66,13 +68,22 @@ class HeldConnections {
     Endpoint destination;
     bool operator==(const Pair&) const = default;
   };
+  /// A client that was let in: a SYN that it repeated meanwhile may still be in the queue, and is
+  /// no new connection.
+  struct LetIn {
+    Pair pair;
+    std::uint32_t sequence = 0;
+    bool operator==(const LetIn&) const = default;
+  };
   struct PairHash {
     std::size_t operator()(const Pair& pair) const;
   };
 
   static Pair pair_of(Endpoint source, Endpoint destination);
   void take(const QueuedPacket& packet);
-  void hold(const QueuedPacket& packet, const Pair& pair);
+  void hold(const QueuedPacket& packet, const Pair& pair, std::uint32_t sequence);
+  LetIn& place_of(const Pair& pair);
+  void remember(const Pair& pair, std::uint32_t sequence);
   [[nodiscard]] bool has_room(const Address& source) const;
   void forget(const Client& client);
 
@@ -81,6 +92,7 @@ class HeldConnections {
   Callbacks callbacks_;
   std::unordered_map<Pair, Client*, PairHash> clients_;
   std::unordered_map<Address, std::size_t, AddressHash> of_source_;
+  std::vector<LetIn> let_in_;  // by the pair's hash; a later client takes the place of another
   std::size_t awaited_ = 0;
   Slot* slot_ = nullptr;  // of the queue while run() runs
   bool closed_ = false;

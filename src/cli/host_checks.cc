@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
 #include "capture/masquerade.h"
 #include "kernel/capabilities.h"
@@ -22,6 +23,7 @@
 #include "kernel/instance.h"
 #include "kernel/nft.h"
 #include "kernel/packet_queue.h"
+#include "kernel/links.h"
 #include "kernel/policy_route.h"
 #include "kernel/sweep.h"
 #include "kernel/sysctl.h"
@@ -79,6 +81,20 @@ void add_foreign_queues(std::vector<Finding>& out) {
        .fix = ""});
 }
 
+/// Only where a gateway may come to capture on a bridge.
+void add_bridge_netfilter(std::vector<Finding>& out) {
+  const auto links = list_links();
+  if (!links) return;
+  std::vector<std::string> names;
+  for (const Link& link : *links) names.push_back(link.name);
+  const auto bridged = bridge_netfilter_on(names, kernel_has_ipv6());
+  if (!bridged) return;
+  out.push_back({.state = State::note,
+                 .name = std::string(bridged->name),
+                 .detail = bridged->reason + ": there a gateway captures by REDIRECT",
+                 .fix = bridged->fix});
+}
+
 void add_keep_source(std::vector<Finding>& out, const Features& features) {
   const Marks example{.mask = 0xff, .forwarded = 1, .own = 2, .egress = 3};
   const auto possible = check_leaving({.keep_source = true, .keep_port = false, .tables = {}},
@@ -105,6 +121,7 @@ void add_features(std::vector<Finding>& out) {
   }
   add_honest_connect(out, features);
   add_keep_source(out, features);
+  add_bridge_netfilter(out);
 }
 
 void add_privilege(std::vector<Finding>& out) {

@@ -8,6 +8,7 @@
 
 #include "base/error_numbers.h"
 #include "base/suggest.h"
+#include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
 #include "cli/commands.h"
 #include "cli/config_report.h"
@@ -54,7 +55,8 @@ Result<int> print_plan(const GatewayRequest& request) {
   Features features;
   if (privileged) {
     features = probe_features();
-    decision = SHUNT_TRY(decide_method(request.capture.method, features, ipv6));
+    decision = SHUNT_TRY(decide_method(request.capture.method, features, ipv6,
+                                       bridge_netfilter_on(request.capture.interfaces, ipv6)));
   }
   const auto allotment = SHUNT_TRY(Instance::preview());
   const LeavingOptions& leaving = request.capture.leaving;

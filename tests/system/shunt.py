@@ -160,8 +160,8 @@ class Gateway(Process):
 
 
 def with_ports(rules: str, shift: int) -> str:
-    """The rules of a plan with the listeners' ports moved."""
-    return re.sub(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d+)",
+    """The rules of a plan with the listeners' ports moved; port 1 stands for no listener."""
+    return re.sub(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d\d+)",
                   lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
 
 
