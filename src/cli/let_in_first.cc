@@ -53,6 +53,7 @@ std::string let_in_first_because(const CheckedConfig& checked, const FlowAnswer&
   if (answer.now.decision.needs.first_bytes()) return "its first bytes are asked for";
   if (verdict.connect == ConnectMode::early) return "the rule says so";
   std::vector<std::string> names;
+  names.reserve(verdict.ways.size());
   for (const std::uint16_t way : verdict.ways) names.push_back(checked.rules->ways_out()[way]);
   const bool name_known = facts.name.state != FactState::unknown;  // or never will be
   for (const WayOutSpec* spec : leads_to(config, std::move(names))) {

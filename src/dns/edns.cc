@@ -23,17 +23,17 @@ std::string without_edns(std::string message) {
   const auto question_end = name_end(message, kHeaderBytes);
   if (!question_end) return message;
   std::size_t end = *question_end + 4;
-  std::size_t additional = 0;
+  std::size_t kept = 0;
   Records records(message, end);
   while (const auto raw = records.next()) {
     if (raw->section == RawRecord::Section::additional) {
       if (raw->type == type::kOpt) break;
-      ++additional;
+      ++kept;
     }
     end = raw->end;
   }
   message.resize(end);
-  set_count(message, kAdditionalCount, additional);
+  set_count(message, kAdditionalCount, kept);
   return message;
 }
 
