@@ -159,10 +159,17 @@ class Gateway(Process):
             self.wait_ready()
 
 
-def with_ports(rules: str, shift: int) -> str:
-    """The rules of a plan with the listeners' ports moved; port 1 stands for no listener."""
-    return re.sub(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d\d+)",
-                  lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
+# Not ports of one digit: those stand for nobody (capture/hold.h).
+_LISTENER = re.compile(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d{2,})")
+
+
+def with_ports(rules: str, like: str) -> str:
+    """The rules of a plan with the listeners' ports of a ruleset that is installed."""
+    ports = [int(port) for _, port in _LISTENER.findall(rules)]
+    if not ports:
+        return rules
+    shift = min(int(port) for _, port in _LISTENER.findall(like)) - min(ports)
+    return _LISTENER.sub(lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
 
 
 def chains(ruleset: str) -> list[str]:
