@@ -479,7 +479,7 @@ def test_udp_without_a_good_header_goes_nowhere(lab):
     sock.sendto(v2(source, far, udp=True) + b"good", (DMZ[4], PORT))
     assert sock.recv(100) == b"good"
     assert [data for data, _ in echo.received] == [b"good"]
-    assert serve.said("refused at listen.web: no PROXY header")
+    serve.wait_said("refused at listen.web: no PROXY header")
 
 
 # Around it.
