@@ -128,9 +128,10 @@ TEST_P(ServeUdpMapping, strangers_are_bounded_and_displace_only_each_other) {
   start();
   Peer client = on_loopback();
   const Endpoint seen = mapped(client, server);
+  std::vector<std::unique_ptr<Peer>> strangers;  // all alive: no port comes twice
   for (std::size_t i = 0; i < limits::kUdpUnsolicited + 20; ++i) {
-    Peer stranger = on_loopback();
-    stranger.send(seen, "knock");
+    strangers.push_back(std::make_unique<Peer>(Address::loopback(GetParam())));
+    strangers.back()->send(seen, "knock");
     ASSERT_EQ(client.receive(), "knock");
   }
   EXPECT_EQ(sessions(), limits::kUdpUnsolicited + 1);
