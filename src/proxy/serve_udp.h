@@ -116,6 +116,7 @@ class UdpServer {
   void take_batch(const UdpListener& listener, std::size_t count);
   Session session_of(Arrival& arrival);
   Session session_of_plain(Arrival& arrival);
+  Session session_of_stand_in(Arrival& arrival);
   bool admissible(const Flow& flow);
   Session admit(Arrival& arrival);
   void learn(UdpSession& session, const Arrival& arrival);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capture/capture.h"
+#include "capture/flow_source.h"
 #include "capture/held_connections.h"
 #include "net/event_loop.h"
 #include "proxy/dns_service.h"
@@ -68,6 +69,7 @@ class Worker {
   enum class Accepted { one, none, no_room };
   Accepted accept_one(const Acceptor& acceptor);
   void hold(Hold hold);
+  SourceWorker source_worker();
   void started_task() { tasks_.fetch_add(1); }
   void ended_task();
 
@@ -78,6 +80,7 @@ class Worker {
   std::unique_ptr<DnsService> dns_;  ///< null: queries of DNS are flows as others
   std::unique_ptr<DroppedClients> dropped_;
   std::unique_ptr<HeldConnections> held_;  ///< null: clients are let in first
+  std::shared_ptr<FlowSource> source_;     ///< null: all flows arrive at sockets
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors
   std::vector<PlainSocket> plain_listeners_;  ///< the same
