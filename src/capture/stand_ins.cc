@@ -6,7 +6,6 @@
 
 #include <utility>
 
-#include "base/limits.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -14,6 +13,8 @@ namespace {
 
 constexpr std::uint32_t kNetwork = 0x7f40'0000;  // 127.64.0.0
 constexpr std::uint32_t kHosts = 0x003f'ffff;
+
+constexpr int kReceiveBufferBytes = 4 * 1024 * 1024;  // capped by net.core.rmem_max
 
 Address address_of(std::uint32_t number) { return Address(in_addr{htonl(kNetwork | number)}); }
 
@@ -34,7 +35,7 @@ Result<UniqueFd> StandIns::listen() {
     return Failure(errno_error("bind a listener to lo"));
   }
   SHUNT_CHECK(set_option(fd.get(), IPPROTO_IP, IP_RECVORIGDSTADDR, 1, "IP_RECVORIGDSTADDR"));
-  (void)set_option(fd.get(), SOL_SOCKET, SO_RCVBUF, limits::kUdpReceiveBufferBytes, "SO_RCVBUF");
+  (void)set_option(fd.get(), SOL_SOCKET, SO_RCVBUF, kReceiveBufferBytes, "SO_RCVBUF");
   SHUNT_CHECK(bind_to(fd.get(), {.address = Address::any(Family::ipv4), .port = 0}));
   const auto bound = SHUNT_TRY(local_endpoint(fd.get()));
   port_ = bound.port;

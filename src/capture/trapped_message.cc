@@ -60,7 +60,7 @@ MessageParts parts_of_buffer(std::uint64_t buffer, std::uint64_t size) {
 
 std::expected<void, int> copy_message(pid_t thread, const MessageParts& parts,
                                       OutgoingMessage& into) {
-  if (parts.bytes > limits::kUdpDatagramBytes) return std::unexpected(EMSGSIZE);
+  if (parts.bytes > kMostDatagramBytes) return std::unexpected(EMSGSIZE);
   if (parts.control_bytes > kMostControlBytes) return std::unexpected(ENOBUFS);
   if (parts.name_size > sizeof into.name) return std::unexpected(EINVAL);
   into.payload.resize(parts.bytes);

@@ -12,10 +12,11 @@
 #include <string>
 #include <vector>
 
-#include "base/limits.h"
 #include "capture/trapped_socket.h"
 
 namespace shunt {
+
+inline constexpr std::size_t kMostDatagramBytes = 65'535;
 
 /// Where a program's message lies in its memory. As the program said; nothing is checked.
 struct MessageParts {
@@ -47,7 +48,7 @@ void drop_packet_info(std::string& control);
 
 /// A datagram that was received for a program.
 struct IncomingMessage {
-  std::string payload = std::string(limits::kUdpDatagramBytes, '\0');
+  std::string payload = std::string(kMostDatagramBytes, '\0');
   std::string control;
   sockaddr_storage name{};
   msghdr header{};
