@@ -165,12 +165,11 @@ CallAnswer CallCapture::connect(const TrappedCall& call) {
   if (!context_.trap.waits(call.id)) return CallAnswer::later();
   if (!*asked) return connects_.disconnect(*socket);
   const Endpoint& destination = **asked;
+  const SocketAddress as_asked(destination, socket->family());
   switch (courses_.of(destination)) {
     case Course::refused: return CallAnswer::error(EPERM);
     case Course::captured: break;
-    case Course::native:
-      return connects_.connect_natively(call, *std::move(socket),
-                                        SocketAddress(destination, socket->family()));
+    case Course::native: return connects_.connect_natively(call, *std::move(socket), as_asked);
   }
   if (socket->is_tcp()) return connects_.connect(call, *std::move(socket), destination);
   if (socket->is_udp()) return datagrams_.connect(call, *socket, destination);

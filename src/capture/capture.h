@@ -43,7 +43,7 @@ struct ListenerSet {
   std::vector<UniqueFd> udp;  ///< bound, original destination reported by IP(V6)_RECVORIGDSTADDR
   std::vector<PlainSocket> plain_tcp = {};
   std::vector<PlainSocket> plain_udp = {};
-  std::optional<Hold> hold = {};  ///< none: clients are let in first
+  std::optional<Hold> hold = {};            ///< none: clients are let in first
   std::shared_ptr<FlowSource> source = {};  ///< of flows that arrive at no socket; may be null
 };
 

@@ -171,7 +171,8 @@ def test_tcp_fast_open_is_not_to_be_had(runner, module_lab):
               f"try: s.sendto(b'hello', 0x20000000, ('{Lab.FAR[4]}', {server.port}))\n"
               "except OSError as e: print(errno.errorcode[e.errno])\n"
               "s.setsockopt(socket.IPPROTO_TCP, 30, 1)\n"  # TCP_FASTOPEN_CONNECT
-              f"s.connect(('{Lab.FAR[4]}', {server.port})); s.sendall(b'hello'); print(s.recv(9))\n")
+              f"s.connect(('{Lab.FAR[4]}', {server.port}))\n"
+              "s.sendall(b'hello'); print(s.recv(9))\n")
     done = runner.python(script, *SECCOMP)
     assert done.out == "EOPNOTSUPP\nb'hello'\n", done
 
