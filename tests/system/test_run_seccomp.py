@@ -68,7 +68,8 @@ EVERY_ROW_OK = [f"{place} {row} ok" for place in PLACES for row in (*TCP_ROWS, *
 @FAMILIES
 def test_the_rows_hold_without_shunt(module_lab, family):
     targets = Targets(module_lab, family)
-    done = module_lab.client.run(["sh", "-c", every_row(native("calls"), targets, family)])
+    done = module_lab.client.run(["sh", "-c", every_row(native("calls"), targets, family)],
+                                 timeout=60)
     assert done.out.splitlines() == EVERY_ROW_OK
 
 
@@ -129,7 +130,7 @@ def test_what_cannot_be_carried_is_refused_at_once(runner):
 def test_datagrams_go_where_there_is_a_route_only(runner, module_lab):
     """A host without IPv6: the C library sorts addresses by what connect() says."""
     with Lab() as lab:
-        lab.client.ip("-6 route del default")
+        lab.client.run(["ip", "-6", "route", "del", "default"])
         probe = ("import errno, socket\n"
                  "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
                  f"try: s.connect(('{Lab.FAR[6]}', 53)); print('ok')\n"
@@ -147,7 +148,7 @@ print(done if done >= 0 else errno.errorcode[ctypes.get_errno()])
 
 @pytest.mark.parametrize("arguments,says", [
     ((425, 8, 0), "ENOSYS"),  # io_uring_setup
-    ((41, socket.AF_INET, socket.SOCK_STREAM, 262), "EPROTONOSUPPORT"),  # IPPROTO_MPTCP
+    ((41, 2, 1, 262), "EPROTONOSUPPORT"),  # socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)
 ], ids=["io_uring", "mptcp"])
 def test_ways_past_the_capture_are_closed(runner, arguments, says):
     if os.uname().machine != "x86_64":
@@ -169,22 +170,22 @@ def test_tcp_fast_open_is_not_to_be_had(runner, module_lab):
     script = ("import errno, socket\n"
               "s = socket.socket(); s.settimeout(5)\n"
               f"try: s.sendto(b'hello', 0x20000000, ('{Lab.FAR[4]}', {server.port}))\n"
-              "except OSError as e: print(errno.errorcode[e.errno])\n"
+              "except OSError as e: print(e.errno == errno.EOPNOTSUPP)\n"
               "s.setsockopt(socket.IPPROTO_TCP, 30, 1)\n"  # TCP_FASTOPEN_CONNECT
               f"s.connect(('{Lab.FAR[4]}', {server.port}))\n"
               "s.sendall(b'hello'); print(s.recv(9))\n")
     done = runner.python(script, *SECCOMP)
-    assert done.out == "EOPNOTSUPP\nb'hello'\n", done
+    assert done.out == "True\nb'hello'\n", done
 
 
 def test_a_setuid_program_is_captured_and_gains_nothing(module_lab):
     needs_users()
     server = TcpServer(module_lab.server, echo_bytes)
-    tool = Path(module_lab.client.install(native("calls")))
-    setuid = tool.with_name("calls-setuid")
-    setuid.write_bytes(tool.read_bytes())
+    tool = "/run/calls-setuid"
+    setuid = module_lab.client.outside(tool)
+    setuid.write_bytes(Path(native("calls")).read_bytes())
     setuid.chmod(0o4755)
-    row = [str(setuid), "tcp-blocking", Lab.FAR[4], str(server.port)]
+    row = [tool, "tcp-blocking", Lab.FAR[4], str(server.port)]
     user = Runner(module_lab.client, AS_USER)
     assert user.run([*SECCOMP, *row]).out == "ok\n"
     assert len(server.accepted) == 1
