@@ -52,7 +52,8 @@ class TrappedConnects::Parked final : public Admission {
     if (call_) (void)trap().fail(*call_, EALREADY);
     call_ = id;
   }
-  /// The program's timeout has passed.
+  /// The program's own timeout, which answers the call `id`.
+  void give_until(Tick due) { due_ = due; }
   void expire(std::uint64_t id) {
     if (call_ != id) return;
     (void)trap().fail(id, EINPROGRESS);
@@ -78,6 +79,9 @@ class TrappedConnects::Parked final : public Admission {
   }
 
   void refuse(const ConnectFailure& failure) override {
+    // That we had enough is no outcome: the program's kernel has patience of its own.
+    const bool no_answer = failure.reason == ConnectReason::timed_out && failure.os_error == 0;
+    if (no_answer) return (void)drop();
     if (socket_.valid()) turn_away(reason_errno(failure.reason));
   }
 
@@ -85,7 +89,7 @@ class TrappedConnects::Parked final : public Admission {
     UniqueFd socket = std::move(socket_);
     const auto call = call_;
     leave();
-    if (call) owner_.context_.worker.run(owner_.outlast(std::move(socket), *call));
+    if (call) owner_.context_.worker.run(owner_.outlast(std::move(socket), *call, due_));
     return {};
   }
 
@@ -138,12 +142,18 @@ class TrappedConnects::Parked final : public Admission {
   Endpoint client_;
   Endpoint destination_;
   std::optional<std::uint64_t> call_;  // that waits
+  Tick due_ = TimerWheel::kNever;
 };
 
 CallAnswer TrappedConnects::connect(const TrappedCall& call, TrappedSocket socket,
                                     const Endpoint& destination) {
   if (auto answer = again(call, socket)) return *answer;
   const int error = parking_.park(socket.fd.get(), socket.family(), destination);
+  if (error == EALREADY && socket.is_blocking()) {  // left to the kernel, and called once more
+    const Tick due = due_of(socket);
+    context_.worker.run(outlast(std::move(socket.fd), call.id, due));
+    return CallAnswer::later();
+  }
   if (error != 0) return CallAnswer::error(error);
   return begin(call, std::move(socket), destination);
 }
@@ -177,7 +187,7 @@ CallAnswer TrappedConnects::begin(const TrappedCall& call, TrappedSocket socket,
   context_.owners.note(Protocol::tcp, *client, call.thread);
   const std::uint64_t cookie = socket.cookie();
   const bool blocking = socket.is_blocking();
-  const auto timeout = socket.timeout_ms(SO_SNDTIMEO);
+  const Tick due = due_of(socket);
   Captured captured;
   captured.flow = {.protocol = Protocol::tcp,
                    .method = CaptureMethod::seccomp,
@@ -187,7 +197,8 @@ CallAnswer TrappedConnects::begin(const TrappedCall& call, TrappedSocket socket,
   auto parked = std::make_unique<Parked>(*this, std::move(socket), cookie, captured.flow);
   if (blocking) {
     parked->adopt(call.id);
-    if (timeout) context_.worker.run(expire(cookie, call.id, *timeout));
+    parked->give_until(due);
+    if (due != TimerWheel::kNever) context_.worker.run(expire(cookie, call.id, due));
   } else {
     (void)context_.trap.fail(call.id, EINPROGRESS);
   }
@@ -207,9 +218,13 @@ Task<> TrappedConnects::begin_early(Captured captured) {
   context_.worker.start(std::move(captured));
 }
 
-Task<> TrappedConnects::expire(std::uint64_t cookie, std::uint64_t id, std::uint32_t after_ms) {
+Tick TrappedConnects::due_of(const TrappedSocket& socket) const {
+  const auto timeout = socket.timeout_ms(SO_SNDTIMEO);
+  return timeout ? context_.worker.loop->in(*timeout) : TimerWheel::kNever;
+}
+
+Task<> TrappedConnects::expire(std::uint64_t cookie, std::uint64_t id, Tick due) {
   EventLoop& loop = *context_.worker.loop;
-  const Tick due = loop.in(after_ms);
   while (!context_.closing && !loop.cancelled() && loop.now_tick() < due) {
     const auto known = parked_.find(cookie);
     if (known == parked_.end()) co_return;
@@ -220,16 +235,16 @@ Task<> TrappedConnects::expire(std::uint64_t cookie, std::uint64_t id, std::uint
 }
 
 /// Answers a blocking connect() when the kernel has come to an end with the socket.
-Task<> TrappedConnects::outlast(UniqueFd socket, std::uint64_t id) {
+Task<> TrappedConnects::outlast(UniqueFd socket, std::uint64_t id, Tick due) {
   EventLoop& loop = *context_.worker.loop;
   const auto slot = loop.watch(socket.get(), 0);
   int error = slot ? ETIMEDOUT : ENOBUFS;
   while (slot && !context_.closing && context_.trap.waits(id)) {
     const Wake wake = co_await loop.writable(**slot, kLookAgainMs);
-    if (wake == Wake::cancelled) break;
-    if (wake == Wake::timeout) continue;
-    error = pending_error(socket.get());
-    break;
+    if (wake == Wake::ready) error = pending_error(socket.get());
+    const bool over = loop.now_tick() >= due;
+    if (wake == Wake::timeout && over) error = EINPROGRESS;
+    if (wake != Wake::timeout || over) break;
   }
   if (slot) loop.unwatch(socket.get());
   give_answer(context_.trap, id, CallAnswer::error(error));
@@ -241,7 +256,8 @@ CallAnswer TrappedConnects::connect_natively(const TrappedCall& call, TrappedSoc
   const int error = connect_without_waiting(socket.fd.get(), address);
   const bool under_way = error == EINPROGRESS || error == EALREADY;
   if (!under_way || !socket.is_blocking()) return CallAnswer::error(error);
-  context_.worker.run(outlast(std::move(socket.fd), call.id));
+  const Tick due = due_of(socket);
+  context_.worker.run(outlast(std::move(socket.fd), call.id, due));
   return CallAnswer::later();
 }
 

@@ -12,7 +12,8 @@
 // see any more is remembered by the socket's cookie: its peer, and the errno of a failed dial until
 // somebody asks for it. A program that reads instead of asking gets ECONNRESET.
 //
-// What a rule drops is left parked: the kernel gives up when it would have given up anyhow.
+// What a rule drops, and what shunt has waited for long enough, is left parked: the kernel gives up
+// when it would have given up anyhow.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,7 @@
 #include "capture/parking.h"
 #include "capture/trapped_socket.h"
 #include "net/task.h"
+#include "net/timer_wheel.h"
 
 namespace shunt {
 
@@ -62,8 +64,9 @@ class TrappedConnects {
   std::optional<CallAnswer> again(const TrappedCall& call, const TrappedSocket& socket);
   CallAnswer begin(const TrappedCall& call, TrappedSocket socket, const Endpoint& destination);
   Task<> begin_early(Captured captured);
-  Task<> expire(std::uint64_t cookie, std::uint64_t id, std::uint32_t after_ms);
-  Task<> outlast(UniqueFd socket, std::uint64_t id);
+  [[nodiscard]] Tick due_of(const TrappedSocket& socket) const;
+  Task<> expire(std::uint64_t cookie, std::uint64_t id, Tick due);
+  Task<> outlast(UniqueFd socket, std::uint64_t id, Tick due);
 
   CallContext& context_;
   Parking parking_;

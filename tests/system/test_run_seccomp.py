@@ -247,14 +247,15 @@ class Started:
 @pytest.mark.parametrize("interrupt", [False, True], ids=["restarted", "interrupted"])
 def test_signals_arrive_during_a_connect_and_it_goes_on(lab, who, interrupt):
     """As without shunt: the kernel calls once more, or python waits by poll() after EINTR."""
+    lab.client.sysctl(net__ipv4__tcp_syn_retries=2)  # seven seconds
     script = blocked(Lab.BLACKHOLE[4], 80, interrupt=interrupt)
-    started = Started(Runner(lab.client, who), script, "--connect-timeout", "3s")
+    started = Started(Runner(lab.client, who), script, "--connect-timeout", "2s")
     wait_until(started.in_call, "it connects")
     for _ in range(3):
         os.kill(started.pid, signal.SIGUSR1)
         time.sleep(0.2)  # apart, or they would be one
     said, handled, seconds = started.end()
-    assert said == "ETIMEDOUT" and float(seconds) < 6
+    assert said == "ETIMEDOUT" and 6 < float(seconds) < 12
     assert handled == "3" if interrupt else int(handled) >= 1  # it collects what came meanwhile
 
 
@@ -342,4 +343,4 @@ def test_it_says_why_it_cannot(module_lab):
 
 def test_doctor_tries_it(module_lab):
     done = module_lab.client.run([Runner(module_lab.client, AS_ROOT).shunt, "doctor"], check=False)
-    assert any("run-seccomp" in line and "works" in line for line in done.out.splitlines()), done
+    assert any(line.startswith("ok    run-seccomp") for line in done.out.splitlines()), done

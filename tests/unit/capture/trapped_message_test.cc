@@ -7,12 +7,19 @@
 
 #include <array>
 #include <cstring>
+#include <expected>
 #include <string>
 
 namespace shunt {
 namespace {
 
 std::uint64_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+
+/// 0 where there is no error.
+template <class T>
+int error_of(const std::expected<T, int>& result) {
+  return result ? 0 : result.error();
+}
 
 template <class T>
 std::string control_message(int level, int type, const T& value) {
@@ -56,13 +63,13 @@ TEST(TrappedMessage, is_copied_from_a_programs_memory_and_back) {
 }
 
 TEST(TrappedMessage, what_is_not_there_or_too_long_is_an_error) {
-  EXPECT_EQ(read_message_parts(::getpid(), 8).error_or(0), EFAULT);
+  EXPECT_EQ(error_of(read_message_parts(::getpid(), 8)), EFAULT);
   msghdr header{};
   header.msg_iovlen = 1025;
-  EXPECT_EQ(read_message_parts(::getpid(), address_of(&header)).error_or(0), EMSGSIZE);
+  EXPECT_EQ(error_of(read_message_parts(::getpid(), address_of(&header))), EMSGSIZE);
   OutgoingMessage message;
-  EXPECT_EQ(copy_message(::getpid(), parts_of_buffer(8, 100), message).error_or(0), EFAULT);
-  EXPECT_EQ(copy_message(::getpid(), parts_of_buffer(8, 70'000), message).error_or(0), EMSGSIZE);
+  EXPECT_EQ(error_of(copy_message(::getpid(), parts_of_buffer(8, 100), message)), EFAULT);
+  EXPECT_EQ(error_of(copy_message(::getpid(), parts_of_buffer(8, 70'000), message)), EMSGSIZE);
 }
 
 TEST(TrappedMessage, local_addresses_are_taken_out_of_its_controls) {

@@ -11,7 +11,8 @@ TEST(TrappedProcesses, a_flow_is_whose_socket_it_came_from) {
   TrappedProcesses processes;
   const Endpoint source{.address = Address::loopback(Family::ipv4), .port = 4000};
   processes.note(Protocol::tcp, source, ::getpid());
-  Flow flow{.protocol = Protocol::tcp, .source = source};
+  Flow flow;
+  flow.source = source;
   const auto found = processes.lookup(flow);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->pid, ::getpid());

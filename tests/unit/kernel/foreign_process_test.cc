@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <expected>
 #include <string>
 #include <thread>
 
@@ -18,6 +19,12 @@ namespace shunt {
 namespace {
 
 std::uint64_t address_of(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
+
+/// 0 where there is no error.
+template <class T>
+int error_of(const std::expected<T, int>& result) {
+  return result ? 0 : result.error();
+}
 
 TEST(ForeignProcesses, a_copied_descriptor_is_the_same_file) {
   std::array<int, 2> ends{};
@@ -46,14 +53,14 @@ TEST(ForeignProcesses, a_threads_number_finds_its_process) {
 
 TEST(ForeignProcesses, what_is_not_open_is_told_from_who_is_gone) {
   ForeignProcesses processes;
-  EXPECT_EQ(processes.descriptor(::getpid(), 999'999).error_or(0), EBADF);
+  EXPECT_EQ(error_of(processes.descriptor(::getpid(), 999'999)), EBADF);
   const pid_t child = ::fork();
   if (child == 0) ::pause();
   ASSERT_GT(child, 0);
   EXPECT_TRUE(processes.descriptor(child, STDERR_FILENO));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  EXPECT_EQ(processes.descriptor(child, STDERR_FILENO).error_or(0), ESRCH);
+  EXPECT_EQ(error_of(processes.descriptor(child, STDERR_FILENO)), ESRCH);
 }
 
 TEST(ForeignMemory, is_read_and_written_whole_or_not_at_all) {
@@ -63,7 +70,7 @@ TEST(ForeignMemory, is_read_and_written_whole_or_not_at_all) {
   EXPECT_EQ(std::string(here.data(), here.size()), "memory");
   ASSERT_TRUE(write_memory(::getpid(), address_of(there.data()), "MEM", 3));
   EXPECT_EQ(there, "MEMory");
-  EXPECT_EQ(read_memory(::getpid(), 8, here.data(), here.size()).error_or(0), EFAULT);
+  EXPECT_EQ(error_of(read_memory(::getpid(), 8, here.data(), here.size())), EFAULT);
   EXPECT_TRUE(read_memory(::getpid(), 0, here.data(), 0));  // nothing is always there
 }
 
