@@ -18,6 +18,7 @@
 #include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
 #include "capture/masquerade.h"
+#include "cli/run_method.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
@@ -325,12 +326,25 @@ void add_toa(std::vector<Finding>& out) {
   out.push_back(std::move(finding));
 }
 
+/// What `run` can capture a command by. One is enough, so that another does not work is no lack.
+void add_run_methods(std::vector<Finding>& out) {
+  for (const RunMethodRow& row : run_methods()) {
+    if (row.probe == nullptr) continue;
+    const auto tried = row.probe();
+    out.push_back({.state = tried ? State::works : State::note,
+                   .name = fmt::format("run-{}", word_of(row.method)),
+                   .detail = tried ? std::string(row.summary) : tried.error().text(),
+                   .fix = tried ? "" : tried.error().help});
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> examine_host() {
   std::vector<Finding> out;
   add_privilege(out);
   add_features(out);
+  add_run_methods(out);
   add_live_instances(out);
   add_leftovers(out);
   add_foreign_tables(out);

@@ -127,6 +127,7 @@ class UdpServer {
   void take_batch(const UdpListener& listener, std::size_t count);
   Session session_of(Arrival& arrival);
   Session session_of_plain(Arrival& arrival);
+  Session session_of_stand_in(Arrival& arrival);
   bool admissible(const Flow& flow);
   Session admit(Arrival& arrival);
   bool dials_full(const Address& client) const;

@@ -51,6 +51,8 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
     if (raw->idle()) raw->shared_.idle_changed();
   };
   if (listeners.hold) worker->hold(*std::move(listeners.hold));
+  worker->source_ = std::move(listeners.source);
+  if (worker->source_ != nullptr) ++worker->tasks_;
   for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
   for (const PlainSocket& plain : listeners.plain_tcp) tune_relayed_tcp(plain.fd.get());
   worker->listeners_ = std::move(listeners.tcp);
@@ -77,6 +79,21 @@ void Worker::hold(Hold hold) {
       .accept = [this](Family family) { return accept_captured(family); }};
   held_ = std::make_unique<HeldConnections>(*loop_, std::move(hold), std::move(callbacks));
   ++tasks_;
+}
+
+SourceWorker Worker::source_worker() {
+  return {.loop = loop_.get(),
+          .take_room = [this] { return shared_.budget.take(limits::kFdsPerFlow); },
+          .start =
+              [this](Captured captured) {
+                captured.flow.id = ++next_flow_id_;
+                flows_->start(std::move(captured));
+              },
+          .run =
+              [this](Task<> task) {
+                started_task();
+                spawn(counted(std::move(task)));
+              }};
 }
 
 ServeContext Worker::serve_context() {
@@ -139,6 +156,7 @@ void Worker::run() {
     begin_accepting(std::move(plain.fd), std::move(plain.listener));
   }
   if (held_ != nullptr) spawn(counted(held_->run()));
+  if (source_ != nullptr) spawn(counted(source_->run(source_worker())));
   if (udp_ != nullptr) spawn(serve_udp());
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
@@ -160,6 +178,7 @@ void Worker::close_listeners() {
     closing_ = true;
     for (const Acceptor* acceptor : accepting_) loop_->cancel(acceptor->fd.slot());
     if (held_ != nullptr) held_->close();
+    if (source_ != nullptr) source_->close();
     dropped_->close();
     if (dns_ != nullptr) dns_->drain();
     if (udp_ != nullptr) udp_->drain();

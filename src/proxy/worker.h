@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capture/capture.h"
+#include "capture/flow_source.h"
 #include "capture/held_connections.h"
 #include "net/event_loop.h"
 #include "proxy/dns_service.h"
@@ -73,6 +74,7 @@ class Worker {
   /// One connection of a captured client, ahead of the acceptor's turn; false: there is none yet.
   bool accept_captured(Family family);
   void hold(Hold hold);
+  SourceWorker source_worker();
   void started_task() { tasks_.fetch_add(1); }
   void ended_task();
 
@@ -83,6 +85,7 @@ class Worker {
   std::unique_ptr<DnsService> dns_;  ///< null: queries of DNS are flows as others
   std::unique_ptr<DroppedClients> dropped_;
   std::unique_ptr<HeldConnections> held_;  ///< null: clients are let in first
+  std::shared_ptr<FlowSource> source_;     ///< null: all flows arrive at sockets
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors
   std::vector<PlainSocket> plain_listeners_;  ///< the same

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,8 @@ from shunt import BINARY, BUILD, Gateway  # noqa: E402
 from bench_udp import udp_report  # noqa: E402
 
 LOAD = BUILD / "tests" / "bench" / "shunt_load"
+CALL_COST = BUILD / "tests" / "bench" / "call_cost"
+RUN_METHODS = ("namespace", "seccomp")
 DIRECT, CAPTURED, PORTS = 5000, 6000, 16
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -149,6 +152,53 @@ def start_up(rounds: int) -> tuple[list[float], list[float]]:
     return plain, shunted
 
 
+CALL_HEADER = """| method | connect() p50, ratio | p99, ratio | getppid() p50, ratio | p99, ratio |
+|---|---|---|---|---|"""
+
+
+def ways_to_run(lab: Lab) -> dict[str, list[str]]:
+    """What goes before a command, by the name of the way; "direct" is no way."""
+    ways: dict[str, list[str]] = {"direct": []}
+    for method in RUN_METHODS:
+        ways[method] = [str(BINARY), "run", "--method", method, "--"]
+    if shutil.which("proxychains4") and shutil.which("microsocks"):
+        lab.gateway.spawn(["microsocks", "-i", Lab.LAN[4], "-p", "1080"])
+        lab.client.file("/run/proxychains.conf",
+                        f"strict_chain\nquiet_mode\n[ProxyList]\nsocks5 {Lab.LAN[4]} 1080\n")
+        ways["proxychains4, by SOCKS5"] = ["proxychains4", "-q", "-f", "/run/proxychains.conf"]
+    return ways
+
+
+def call_costs(rounds: int, connects: int) -> list[str]:
+    """What a connect() and an unrelated call cost a program under each method of `shunt run`,
+    against the same program without: all ways in turn, each ratio within a round."""
+    lines = [CALL_HEADER]
+    with Lab() as lab:
+        server = lab.server.spawn([LOAD, "server", f"{lab.server.v4}:{DIRECT}", 1],
+                                  stdout=subprocess.PIPE)
+        assert server.stdout.readline() == b"ready\n"
+        work = {"connect": ["connect", lab.server.v4, str(DIRECT), str(connects)],
+                "call": ["call", "2000"]}
+        ways = ways_to_run(lab)
+        said: dict[tuple[str, str], list[dict]] = {(w, k): [] for w in ways for k in work}
+        for _ in range(rounds):
+            for name, way in ways.items():
+                for kind, words in work.items():
+                    done = lab.client.run([*way, str(CALL_COST), *words], timeout=120)
+                    said[name, kind].append(json.loads(done.out))
+        for name in ways:
+            cells = [name]
+            for kind in work:
+                for key in ("p50_us", "p99_us"):
+                    own = [report[key] for report in said[name, kind]]
+                    direct = [report[key] for report in said["direct", kind]]
+                    cells.append(f"{statistics.median(own):.2f} µs, "
+                                 f"{spread([o / d for o, d in zip(own, direct)])}")
+            lines.append("| " + " | ".join(cells) + " |")
+            print(lines[-1], flush=True)
+    return lines
+
+
 def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} [{min(values):.2f}–{max(values):.2f}]"
 
@@ -241,6 +291,8 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
     honest = connect_modes(seconds, 2 * rounds)
     print("UDP", flush=True)
     udp = udp_report(seconds, max(3, rounds - 2))
+    print("CALLS", flush=True)
+    calls = call_costs(rounds, 50 * runs)
     plain, shunted = start_up(runs)
     with_shunt, without = statistics.median(shunted), statistics.median(plain)
     start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
@@ -265,6 +317,9 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
         "client socket, and by a connected socket for each session; tests/bench/bench_udp.py.",
         "Lost: of direct / endpoint-independent / connected pairs, each at 80 % of its own rate.",
         "", *udp, "",
+        "## System calls under `shunt run`", "",
+        "What a program waits for its `connect()`, and for a call that nothing captures.", "",
+        *calls, "",
         "## Start-up of `shunt run`", "", start, ""])
 
 

@@ -40,6 +40,7 @@ class Way:
     options: tuple[str, ...] = ()  # of `shunt gateway`; () is no gateway
     user: int | None = None
     run: bool = False  # each client under `shunt run`
+    method: str = "namespace"  # of it
     loopback: bool = False
 
     @property
@@ -62,6 +63,8 @@ WAYS = [
         options=("--host", "--loopback", "--method", "redirect")),
     Way("run-as-root", run=True),
     Way("run-as-user", run=True, user=UNPRIVILEGED),
+    Way("seccomp-as-root", run=True, method="seccomp"),
+    Way("seccomp-as-user", run=True, method="seccomp", user=UNPRIVILEGED),
 ]
 
 
@@ -97,8 +100,8 @@ class Route:
             self._run_log = self.client.outside(log)
             self._run_log.touch()
             self._run_log.chmod(0o666)
-            command = [self.tool(BINARY), "run", "--json", "--log-to", log,
-                       "--connect-timeout", "2s", "--", *command]
+            command = [self.tool(BINARY), "run", "--method", self.way.method, "--json",
+                       "--log-to", log, "--connect-timeout", "2s", "--", *command]
         return self.client.run(command, user=self.way.user, **options)
 
     def tool(self, program: Path | str) -> str:

@@ -24,7 +24,8 @@ from shunt import Gateway, flow_ends, shunt
 
 HERE = Path(__file__).resolve().parent
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["v4", "v6"])
-PLACES = pytest.mark.parametrize("place", ["forwarded", "own", "namespace-root", "namespace-user"])
+PLACES = pytest.mark.parametrize("place", ["forwarded", "own", "namespace-root", "namespace-user",
+                                           "seccomp-root", "seccomp-user"])
 
 # Destinations of the "far" network that fail, each in a way of its own.
 NETWORK_UNREACHABLE = {4: "203.0.113.67", 6: "2001:db8:113::67"}  # the server says so
@@ -53,8 +54,10 @@ class Place:
         self.runner = None
         self.gateway = None
         self.options = options
-        if place.startswith("namespace"):
-            self.runner = Runner(lab.client, place.removeprefix("namespace-"))
+        method, _, who = place.partition("-")
+        if who:
+            self.runner = Runner(lab.client, who)
+            self.options = ("--method", method, *options)
         else:
             capture = ("--host",) if place == "own" else ("-i", "lan0")
             self.gateway = Gateway(lab.gateway, *capture, *options)
@@ -114,7 +117,7 @@ def test_a_client_is_told_the_true_outcome(lab, place, version):
     raise_icmp_limits(lab.gateway, lab.server)
     where = Place(lab, place)
     fail_in_every_way(lab, where.dialling)
-    if place.startswith("namespace"):  # the server's neighbour is then the gateway's to miss
+    if "-" in place:  # under `run`: the server's neighbour is then the gateway's to miss
         no_neighbour = {4: "192.168.77.99", 6: "fd00:77::99"}[version]
     else:
         no_neighbour = NO_NEIGHBOUR[version]
