@@ -41,8 +41,10 @@ TEST_P(ServeUdpMapping, one_client_socket_looks_the_same_to_every_peer) {
   Peer client = on_loopback();
   Peer another = on_loopback();
   std::vector<Endpoint> seen;
+  std::vector<std::unique_ptr<Peer>> peers;  // all alive: no port comes twice
   for (int i = 0; i < 50; ++i) {
-    Peer peer = on_loopback();
+    peers.push_back(std::make_unique<Peer>(Address::loopback(GetParam())));
+    Peer& peer = *peers.back();
     seen.push_back(mapped(client, peer));
     peer.send(peer.from, "answer");
     EXPECT_EQ(client.receive(), "answer");
