@@ -31,6 +31,9 @@ class DatagramStandIns {
   /// What a datagram was meant for that was received at this address; nothing: nobody knows. On the
   /// thread of the listener's worker.
   virtual std::optional<Endpoint> meant_by(const Endpoint& received_at) = 0;
+  /// Whether a captured program has the socket that sends from there: whoever is on this machine
+  /// can send to its loopback addresses. On the same thread.
+  virtual bool is_client(const Endpoint& sender) = 0;
   /// Of the flows.
   [[nodiscard]] virtual CaptureMethod method() const = 0;
 };

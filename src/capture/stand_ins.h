@@ -41,6 +41,8 @@ class StandIns final : public DatagramStandIns {
     return by_destination_.find(destination) != nullptr;
   }
   std::optional<Endpoint> meant_by(const Endpoint& received_at) override;
+  void add_client(const Endpoint& sender) { clients_.set(sender, true); }
+  bool is_client(const Endpoint& sender) override { return clients_.find(sender) != nullptr; }
   [[nodiscard]] CaptureMethod method() const override { return method_; }
 
  private:
@@ -48,6 +50,7 @@ class StandIns final : public DatagramStandIns {
   std::uint16_t port_;
   LruMap<Endpoint, std::uint32_t, EndpointHash> by_destination_;
   std::unordered_map<std::uint32_t, Endpoint> by_number_;  // the same, the other way round
+  LruMap<Endpoint, bool, EndpointHash> clients_{kMostKnown};
   std::uint32_t last_ = 0;
 };
 

@@ -293,6 +293,7 @@ void TrappedDatagrams::note(const TrappedCall& call, const TrappedSocket& socket
   auto source = local_endpoint(socket.fd.get());
   if (!source) return;
   if (source->address.is_any()) source->address = Address::loopback(Family::ipv4);
+  stand_ins_->add_client(*source);
   context_.owners.note(Protocol::udp, *source, call.thread);
 }
 

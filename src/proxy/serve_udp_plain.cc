@@ -22,7 +22,7 @@ UdpServer::Session UdpServer::session_of_stand_in(Arrival& arrival) {
   DatagramStandIns& stand_ins = *arrival.listener.plain->stand_ins;
   Flow& flow = arrival.flow;
   const auto meant = stand_ins.meant_by(arrival.received_at);
-  if (!meant) {
+  if (!meant || !stand_ins.is_client(arrival.sender)) {
     count(Counter::udp_datagrams_dropped);
     return nullptr;
   }

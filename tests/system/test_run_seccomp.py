@@ -2,8 +2,6 @@
 """`shunt run --method seccomp`: the system calls of a command are answered, one kind at a time."""
 from __future__ import annotations
 
-import errno
-import json
 import os
 import signal
 import socket
@@ -13,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from netlab import Host, Lab, needs_users, wait_until
+from netlab import Lab, needs_users, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
-from shunt import native, read_log
+from shunt import BINARY, native, read_log
 from test_run_capture import ask, ask_udp
 
 pytestmark = pytest.mark.usefixtures("binary")
@@ -120,6 +118,29 @@ def test_this_machine_is_reached_as_without_shunt(runner, module_lab, address):
     assert runner.python(ask_udp(address, echo.port), *SECCOMP).out == \
         f"hello ('{address}', {echo.port})\n"
     assert runner.python(ask(address, 9), *SECCOMP).out == "ECONNREFUSED\n"
+
+
+def test_others_cannot_send_through_a_commands_stand_ins(lab):
+    """Whoever is on this machine can send to its loopback addresses."""
+    echo = UdpEcho(lab.server)
+    script = ("import socket\n"
+              "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+              f"s.connect(('{Lab.FAR[4]}', {echo.port})); s.send(b'mine'); s.recv(9)\n"
+              "print('ready', s.getsockname()[1], flush=True)\n"
+              "input()\n"
+              "s.send(b'again'); print(s.recv(9))\n")
+    child = subprocess.Popen(
+        lab.client.command([BINARY, "run", *SECCOMP, "/usr/bin/python3", "-c", script]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    port = int(child.stdout.readline().split()[1])
+    stand_in = next(line.split()[4] for line in
+                    lab.client.run(["ss", "-Hun"]).out.splitlines() if f":{port} " in line)
+    host, _, at = stand_in.rpartition(":")
+    stranger = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stranger.sendto(b"stranger", (host, int(at)))
+    out, _ = child.communicate("\n", timeout=20)
+    assert out == "b'again'\n"
+    assert [data for data, _ in echo.received] == [b"mine", b"again"]
 
 
 def test_what_cannot_be_carried_is_refused_at_once(runner):

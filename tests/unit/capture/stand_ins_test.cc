@@ -65,6 +65,13 @@ TEST(StandIns, a_forgotten_address_is_nobody_elses) {
   EXPECT_FALSE(stand_ins.meant_by(forgotten));
 }
 
+TEST(StandIns, who_is_not_captured_is_no_client) {
+  StandIns stand_ins(CaptureMethod::seccomp, kPort);
+  stand_ins.add_client(endpoint("127.0.0.1:5000"));
+  EXPECT_TRUE(stand_ins.is_client(endpoint("127.0.0.1:5000")));
+  EXPECT_FALSE(stand_ins.is_client(endpoint("127.0.0.1:5001")));
+}
+
 TEST(StandIns, the_listener_has_all_of_the_addresses) {
   StandIns stand_ins(CaptureMethod::seccomp);
   const auto listener = stand_ins.listen();
