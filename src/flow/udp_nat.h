@@ -3,8 +3,8 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "base/udp_limits.h"
@@ -50,14 +50,14 @@ inline constexpr std::array<std::string_view, 3> kNatFilterings = {
 
 /// Of a word of the lists above; the first for every other.
 [[nodiscard]] constexpr NatMapping nat_mapping(std::string_view word) {
-  for (std::uint8_t i = 0; i < kNatMappings.size(); ++i) {
-    if (kNatMappings[i] == word) return NatMapping{i};
+  for (std::size_t i = 0; i < kNatMappings.size(); ++i) {
+    if (kNatMappings[i] == word) return static_cast<NatMapping>(i);
   }
   return {};
 }
 [[nodiscard]] constexpr NatFiltering nat_filtering(std::string_view word) {
-  for (std::uint8_t i = 0; i < kNatFilterings.size(); ++i) {
-    if (kNatFilterings[i] == word) return NatFiltering{i};
+  for (std::size_t i = 0; i < kNatFilterings.size(); ++i) {
+    if (kNatFilterings[i] == word) return static_cast<NatFiltering>(i);
   }
   return {};
 }

@@ -10,7 +10,8 @@ import pytest
 
 from netlab import DEADLINE, Host, Lab, wait_until
 from peers import UdpEcho, free_port
-from shunt import Gateway, shunt
+from shunt import Gateway, read_log, shunt
+from test_serve import LOG, Serve, configure
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 ANY = {4: "0.0.0.0", 6: "::"}
@@ -237,6 +238,57 @@ def test_a_closed_port_of_one_peer_is_told_to_the_client_and_hurts_no_other(lab,
         assert sock.recv(100) == b"two"
     assert len({peer for _, peer in echo.received}) == 1
     assert gateway.stop() == 0
+
+
+# Level, option to send with, option to be told by (linux/in.h, linux/in6.h).
+TOS = {4: (socket.IPPROTO_IP, socket.IP_TOS, 13), 6: (socket.IPPROTO_IPV6, 67, 66)}
+
+
+def received_tos(sock: socket.socket) -> tuple[int, tuple]:
+    _, control, _, source = sock.recvmsg(100, 256)
+    return next(data[0] for _, _, data in control), source
+
+
+@versions
+def test_tos_and_ecn_are_kept_both_ways(lab, version):
+    gateway = Gateway(lab.gateway, "-i", "lan0")
+    level, to_send, to_be_told = TOS[version]
+    peer, client = bound(lab.server, version), bound(lab.client, version)
+    for sock in (peer, client):
+        sock.setsockopt(level, to_be_told, 1)
+    for up, down in ((0xb9, 0x22), (0x02, 0xb8), (0x00, 0x03), (0x01, 0x00)):
+        client.setsockopt(level, to_send, up)
+        client.sendto(b"which?", (Lab.FAR[version], peer.getsockname()[1]))
+        tos, outside = received_tos(peer)
+        assert tos == up
+        peer.setsockopt(level, to_send, down)
+        peer.sendto(b"this", outside)
+        assert received_tos(client)[0] == down
+    assert gateway.stop() == 0
+
+
+def test_timeouts_are_as_configured(lab):
+    """Of a session without and with answers, and of the mapping behind both."""
+    configure(lab, [], more='[udp]\ntimeout = "1s"\nanswered-timeout = "3s"\n'
+                            'mapping-timeout = "1m"\n')
+    serve = Serve(lab)
+    silent_one, friend = bound(lab.server, 4), UdpEcho(lab.server)
+    with bound(lab.client, 4) as sock:
+        sock.sendto(b"hello", (Lab.FAR[4], friend.port))
+        assert sock.recv(100) == b"hello"
+        outside = seen(sock, silent_one, 4)
+
+        def ends() -> dict[int, dict]:
+            return {entry["destination_port"]: entry
+                    for entry in read_log(lab.gateway.outside(LOG))
+                    if entry["event"] == "end"}
+        wait_until(lambda: len(ends()) == 2, "both sessions end")
+        by_port = ends()
+        assert 900 <= by_port[silent_one.getsockname()[1]]["elapsed_ms"] < 2900
+        assert 2900 <= by_port[friend.port]["elapsed_ms"] < 6000
+        assert {entry["reason"] for entry in by_port.values()} == {"idle"}
+        assert seen(sock, silent_one, 4) == outside, "the mapping outlives them"
+    assert serve.stop() == 0
 
 
 @pytest.mark.parametrize("seconds", [20, pytest.param(300, marks=pytest.mark.long)])
