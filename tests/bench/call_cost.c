@@ -43,7 +43,7 @@ static double time_connect(const struct sockaddr_in* address) {
 static double time_call(void) {
   const double began = now_us();
   for (int i = 0; i < kCallsOfOneTime; i++) syscall(SYS_getppid);
-  return (now_us() - began) / kCallsOfOneTime;
+  return (now_us() - began) / (double)kCallsOfOneTime;
 }
 
 static int by_size(const void* a, const void* b) {
