@@ -282,6 +282,7 @@ def test_signals_arrive_during_a_connect_and_it_goes_on(lab, who, interrupt):
     started = Started(Runner(lab.client, who), script, "--connect-timeout", "2s")
     wait_until(started.in_call, "it connects")
     for _ in range(3):
+        assert started.child.poll() is None, started.end()
         os.kill(started.pid, signal.SIGUSR1)
         time.sleep(0.2)  # apart, or they would be one
     said, handled, seconds = started.end()
