@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kReadyMs = 10'000;
 constexpr int kCommandMs = 15'000;
-constexpr int kLogMs = 3'000;
+constexpr int kLogMs = 13'000;  // a session of DNS ends, and is logged, 10 s after its answer
 
 /// One line of the table at the end.
 struct Check {
