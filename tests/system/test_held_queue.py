@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
+import signal
 import socket
 import time
 
@@ -70,3 +72,42 @@ def test_a_client_with_a_link_local_address_is_dialled_for_once(lab):
     assert len(server.accepted) == 1
     ends = [entry for entry in gateway.log() if entry["event"] == "end"]
     assert [end.get("failure") for end in ends] == [None]
+
+
+def is_connected(sock: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+QUEUE_PACKETS = 4096  # limits::kHeldQueuePackets
+
+
+def test_a_frozen_shunt_holds_no_more_than_its_queue(lab):
+    """Clients beyond the queue's length are let in by the kernel, and once shunt goes on, every one
+    is served: those that were held, and those that came past it."""
+    beyond = 100
+    for host in (lab.client, lab.gateway):
+        host.sysctl(net__core__somaxconn=8192, net__ipv4__tcp_syncookies=0,
+                    net__ipv4__tcp_max_syn_backlog=8192)
+    server = peers.TcpServer(lab.server, peers.echo_bytes)
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--workers", "1")
+    gateway.send_signal(signal.SIGSTOP)
+    poll = select.poll()
+    clients = {}
+    for number in range(QUEUE_PACKETS + beyond):
+        sock = begin(lab.client, (Lab.FAR[4], server.port))
+        clients[sock.fileno()] = sock
+        if number >= QUEUE_PACKETS:
+            poll.register(sock, select.POLLOUT)
+    assert waiting(lab.gateway) == QUEUE_PACKETS
+    wait_until(lambda: len(poll.poll(0)) == beyond, "the kernel lets in who came last")
+    gateway.send_signal(signal.SIGCONT)
+    for sock in clients.values():
+        sock.settimeout(20)
+        wait_until(lambda s=sock: is_connected(s), "it is connected", timeout=20)
+        sock.sendall(b"question")
+        assert peers.receive(sock, 8) == b"question"
+        sock.close()
+    assert waiting(lab.gateway) == 0
+    assert gateway.stop() == 0
