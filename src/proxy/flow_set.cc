@@ -16,7 +16,7 @@ void FlowSet::start(Captured captured) {
 }
 
 Task<> FlowSet::run(Captured captured) {
-  co_await serve(context_, std::move(captured));
+  co_await serve(context_, captured);
   budget_.give_back(limits::kFdsPerFlow);
   live_.fetch_sub(1, std::memory_order_relaxed);
   on_end();

@@ -36,12 +36,16 @@ Task<> LayeredRelay::relay_beside(WatchedFd& client, std::string early, Tap* tap
   pump_->relay_ended(outcome.reason == EndReason::closed);
 }
 
+// No coroutine of its own where there is no layer: its frame would live as long as the flow.
 Task<Outcome> LayeredRelay::run(WatchedFd& client, Upstream& upstream, Tap* tap,
                                 RelayEnder* ender) {
   std::string early = std::move(upstream.early_data);
-  if (pump_ == nullptr) {
-    co_return co_await relay(*resources_, client, upstream.socket, tap, std::move(early), ender);
-  }
+  if (pump_ != nullptr) return run_layered(client, std::move(early), tap, ender);
+  return relay(*resources_, client, upstream.socket, tap, std::move(early), ender);
+}
+
+Task<Outcome> LayeredRelay::run_layered(WatchedFd& client, std::string early, Tap* tap,
+                                        RelayEnder* ender) {
   Outcome outcome;
   co_await both(relay_beside(client, std::move(early), tap, ender, outcome), pump_->run());
   // What the relay took for an orderly end may not have been one; the client's FIN goes out with

@@ -30,6 +30,7 @@ class LayeredRelay {
 
   LayeredRelay(RelayResources& resources, std::unique_ptr<LayerPump> pump)
       : resources_(&resources), pump_(std::move(pump)) {}
+  Task<Outcome> run_layered(WatchedFd& client, std::string early, Tap* tap, RelayEnder* ender);
   Task<> relay_beside(WatchedFd& client, std::string early, Tap* tap, RelayEnder* ender,
                       Outcome& outcome);
 

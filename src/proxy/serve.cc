@@ -103,58 +103,94 @@ Task<> answer_queries(ServeContext& context, Captured& captured, const DecidedFl
   context.log.flow_end(captured.flow, end);
 }
 
-}  // namespace
-
-// The upstream is dialled before the client is let in, whether or not the client can still be told
-// the result: so a held flow and an accepted one are one story. The client's socket enters epoll
-// for good only then, which spares the flows that fail a system call.
-Task<> serve(ServeContext& context, Captured captured) {
-  const Flow& flow = captured.flow;
+/// Learns both ends of the flow, and logs its beginning; false: it was turned away.
+Task<bool> introduce(ServeContext& context, Captured& captured) {
   std::expected<void, ConnectFailure> introduced;
-  if (captured.introduction != nullptr) {  // the log wants to know both ends
+  if (captured.introduction != nullptr) {
     introduced = co_await captured.introduction->learn(
         context.relay.loop, captured.client->peekable_fd(), captured.flow);
   }
-  context.log.flow_start(flow);
-  if (!introduced) co_return turn_away(context, captured, introduced.error());
-  if (const auto refusal = own_flow_refusal(flow, context.own_listeners, context.loop_guard)) {
-    co_return turn_away(context, captured, *refusal);
+  const Flow& flow = captured.flow;
+  context.log.flow_start(flow);  // wants to know both ends
+  std::optional<ConnectFailure> refusal;
+  if (!introduced) refusal = introduced.error();
+  if (!refusal) refusal = own_flow_refusal(flow, context.own_listeners, context.loop_guard);
+  if (!refusal) refusal = fake_refusal(context.decide.dns, flow);
+  if (refusal) turn_away(context, captured, *refusal);
+  co_return !refusal;
+}
+
+/// Both ends of a flow that is carried.
+struct Connected {
+  Upstream upstream;
+  LayeredRelay relay;
+  WatchedFd client;
+};
+
+/// Dials, and lets the client in; nothing: the flow was turned away.
+Task<std::optional<Connected>> connect(ServeContext& context, Captured& captured,
+                                       const DecidedFlow& decided) {
+  const Flow& flow = captured.flow;
+  const WayOut& way_out = *decided.way_out();
+  captured.flow.way_out = way_out.name();
+  const Hints hints = decided.hints();
+  auto upstream = co_await dial_flow(context.relay.loop, way_out, flow, hints);
+  if (!upstream) {
+    fail(context, captured, decided.verdict(), upstream.error());
+    co_return std::nullopt;
+  }
+  if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
+  auto layered = LayeredRelay::create(context.relay, *upstream);
+  if (!layered) {
+    fail(context, captured, decided.verdict(), layered.error());
+    co_return std::nullopt;
   }
 
-  if (const auto refusal = fake_refusal(context.decide.dns, flow)) {
-    co_return turn_away(context, captured, *refusal);
+  auto admitted = co_await captured.client->admit();
+  if (!admitted) {
+    record_refused(context, flow, admitted.error());
+    co_return std::nullopt;
   }
+  captured.client.reset();
+  tune_relayed_tcp(upstream->socket.fd());
+  auto client = WatchedFd::create(context.relay.loop, std::move(*admitted),
+                                  Slot::kReadable | Slot::kWritable);
+  if (!client) {  // closed by now, with a FIN: an epoll registration fails only for want of memory
+    record_refused(context, flow, failure_from_errno(client.error().os_error));
+    co_return std::nullopt;
+  }
+  co_return Connected{
+      .upstream = std::move(*upstream), .relay = std::move(*layered), .client = std::move(*client)};
+}
+
+}  // namespace
+
+// What a live flow keeps is scarce memory, thousands of times over: each step's own results are
+// gone when the relay begins.
+//
+// The upstream is dialled before the client is let in, whether or not the client can still be told
+// the result: so a held flow and an accepted one are one story. The client's socket enters epoll
+// for good only then, which spares the flows that fail a system call.
+Task<> serve(ServeContext& context, Captured& captured) {
+  const Flow& flow = captured.flow;
+  if (!co_await introduce(context, captured)) co_return;
 
   auto decided = co_await decide_flow(context.decide, captured);
   if (!decided) co_return record_refused(context, flow, decided.error());
   captured.flow.rule = decided->rule;
-  const WayOut* way_out = decided->way_out();
-  if (way_out == nullptr) co_return deny(context, captured, decided->verdict());
+  if (decided->way_out() == nullptr) co_return deny(context, captured, decided->verdict());
 
   if (context.decide.dns != nullptr && DnsService::takes(flow)) {
     co_return co_await answer_queries(context, captured, *decided);
   }
 
   LiveFlows::Entry live(context.live, *decided);
-  captured.flow.way_out = way_out->name();
-  const Hints hints = decided->hints();
-  auto upstream = co_await dial_flow(context.relay.loop, *way_out, flow, hints);
-  if (!upstream) co_return fail(context, captured, decided->verdict(), upstream.error());
-  if (!upstream->via.empty()) captured.flow.way_out = upstream->via;
-  auto layered = LayeredRelay::create(context.relay, *upstream);
-  if (!layered) co_return fail(context, captured, decided->verdict(), layered.error());
-
-  auto admitted = co_await captured.client->admit();
-  if (!admitted) co_return record_refused(context, flow, admitted.error());
-  tune_relayed_tcp(upstream->socket.fd());
-  auto client = WatchedFd::create(context.relay.loop, std::move(*admitted),
-                                  Slot::kReadable | Slot::kWritable);
-  if (!client) {  // closed by now, with a FIN: an epoll registration fails only for want of memory
-    co_return record_refused(context, flow, failure_from_errno(client.error().os_error));
-  }
+  auto connected = co_await connect(context, captured, *decided);
+  if (!connected) co_return;
 
   const auto tap = tap_for(context, flow, *decided);
-  const Outcome outcome = co_await layered->run(*client, *upstream, tap.get(), &live.ender);
+  const Outcome outcome =
+      co_await connected->relay.run(connected->client, connected->upstream, tap.get(), &live.ender);
   if (tap) tap->finish();  // says what it still knows before the closing line
   record(context, flow, outcome);
 }

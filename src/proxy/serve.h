@@ -31,7 +31,8 @@ struct ServeContext {
 };
 
 /// Runs until the flow is over; refuses what it must, and always reports flow_end(). A captured
-/// flow may be held: it is decided and dialled first, then admitted or refused.
-Task<> serve(ServeContext& context, Captured captured);
+/// flow may be held: it is decided and dialled first, then admitted or refused. `captured` outlives
+/// the task.
+Task<> serve(ServeContext& context, Captured& captured);
 
 }  // namespace shunt
