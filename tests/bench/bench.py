@@ -247,7 +247,7 @@ def table(method: str, seconds: float, rounds: int, connections: int) -> list[st
     return lines
 
 
-HONEST_HEADER = """| metric | let in first | held | rate, ratio | p50, more | CPU, more | CPU of all three |
+HONEST_HEADER = """| metric | let in first | held | ratio | p50, more | CPU, more | of all three |
 |---|---|---|---|---|---|---|"""
 
 

@@ -123,7 +123,7 @@ Task<int> serve_held(EventLoop& loop, Story& story, EndLog& log, Endpoint destin
                              .original_destination = destination,
                              .started = Clock::now()},
                     .client = std::make_unique<HeldClient>(story, std::move(client))};
-  co_await serve(context, std::move(captured));
+  co_await serve(context, captured);
   co_return 0;
 }
 
