@@ -112,6 +112,7 @@ struct Made {
   std::string why_not_held;
   NamespaceDoor door;
   UniqueFd diag_socket;
+  bool rules_tried = false;  ///< rules of an attempt may be there
 };
 
 Result<void> load_rules(NftContext& context, const CaptureNamespaceOptions& options,
@@ -122,8 +123,12 @@ Result<void> load_rules(NftContext& context, const CaptureNamespaceOptions& opti
   return hold::append_queue_rules(context, "shunt", *hold);
 }
 
-constexpr std::string_view kInPlaceOfOthers =
-    "add table inet shunt\ndelete table inet shunt\n";  // there or not
+/// The first rules take nobody's place: after a transaction that deletes, the next one that loads a
+/// target waits until the kernel's work on it is over (nft_compat_wait_for_destructors()): 10 ms.
+std::string_view in_place_of_others(Made& made) {
+  if (!std::exchange(made.rules_tried, true)) return "";
+  return "add table inet shunt\ndelete table inet shunt\n";  // there or not
+}
 
 /// By the target of iptables, by nft's own `queue`, or not at all: what is tried is what is wanted.
 /// In this order, since a kernel without the expression has modprobe look for it first, twice, each
@@ -136,7 +141,7 @@ Result<void> install_held(NftContext& context, const CaptureNamespaceOptions& op
                         .first_queue = 0,
                         .queues = std::min(options.workers, marks.most_workers),
                         .by_target = by_target};
-    const auto loaded = load_rules(context, options, hold, kInPlaceOfOthers);
+    const auto loaded = load_rules(context, options, hold, in_place_of_others(made));
     if (loaded) {
       made.hold = hold;
       made.why_not_held.clear();
@@ -144,7 +149,7 @@ Result<void> install_held(NftContext& context, const CaptureNamespaceOptions& op
     }
     made.why_not_held = loaded.error().text();
   }
-  return load_rules(context, options, {}, kInPlaceOfOthers);
+  return load_rules(context, options, {}, in_place_of_others(made));
 }
 
 /// Clears options.shares_udp where the kernel cannot do that.
