@@ -32,13 +32,14 @@ char ask(int channel, const CarrierRequest& request, int within_ms) {
 
 }  // namespace
 
-Result<Carrier> Carrier::start(const Options& options) {
+Result<Carrier> Carrier::start(const Options& options, CompanionLife life) {
   auto [ours, theirs] = SHUNT_TRY(make_record_channel());
   const pid_t carrier = ::fork();
   if (carrier < 0) return Failure(errno_error("fork"));
   if (carrier == 0) {
     ours.reset();
-    carry(std::move(theirs), options);
+    life(std::move(theirs), options);
+    ::_exit(0);
   }
   theirs.reset();
   Carrier started;

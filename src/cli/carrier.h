@@ -22,11 +22,14 @@ namespace shunt::cli {
 
 class Options;
 
+/// A companion's whole life, in a freshly forked process: it ends with _exit(2).
+using CompanionLife = void (*)(UniqueFd channel, const Options& options);
+
 class Carrier {
  public:
-  /// Forks, and waits until connections of the namespace will be served. All signals must be
-  /// blocked. The Error is the carrier's.
-  static Result<Carrier> start(const Options& options);
+  /// Forks, and waits until the process says that the command may start. All signals must be
+  /// blocked. The Error is the other's.
+  static Result<Carrier> start(const Options& options, CompanionLife life);
 
   [[nodiscard]] const RunDoor& door() const { return door_; }
   /// For cli/supervise.h: it is a member of the process group and remembers what it gets.

@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "cli/carrier_process.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <poll.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cerrno>
-#include <chrono>
-#include <csignal>
-#include <cstring>
-#include <deque>
 #include <memory>
 
-#include "base/error_numbers.h"
 #include "base/error_record.h"
 #include "base/limits.h"
+#include "cli/companion.h"
 #include "cli/dns_setup.h"
 #include "cli/options.h"
 #include "cli/process_title.h"
@@ -36,67 +25,12 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::uint32_t kLinesWaitMs = 1000;  // how long the supervisor is kept for last lines
-constexpr int kStoppedCheckMs = 100;          // how long a supervisor may stay stopped alone
 constexpr int kMembersCheckMs = 500;          // how often to see whether anybody is left
-constexpr std::size_t kRememberedSignals = 32;
 
-/// Everything that the group got, so that the supervisor can tell its own signals from the group's.
-class SignalMemory {
- public:
-  static Result<SignalMemory> create() {
-    sigset_t all;
-    sigfillset(&all);
-    SignalMemory memory;
-    memory.fd_ = UniqueFd(::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!memory.fd_.valid()) return Failure(errno_error("signalfd"));
-    return memory;
-  }
-
-  /// Each signal is reported once.
-  bool saw(int signal, pid_t sender) {
-    read_pending();
-    const auto found = std::ranges::find_if(
-        seen_, [&](const Seen& seen) { return seen.signal == signal && seen.sender == sender; });
-    if (found == seen_.end()) return false;
-    seen_.erase(found);
-    return true;
-  }
-
-  /// Has somebody asked this very process to end?
-  bool end_requested() {
-    read_pending();
-    return std::ranges::any_of(seen_, [](const Seen& seen) { return seen.signal == SIGTERM; });
-  }
-
-  void forget() {
-    read_pending();
-    seen_.clear();
-  }
-
-  void read_pending() {
-    signalfd_siginfo info{};
-    while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
-      if (seen_.size() == kRememberedSignals) seen_.pop_front();
-      seen_.push_back({static_cast<int>(info.ssi_signo), static_cast<pid_t>(info.ssi_pid)});
-    }
-  }
-
-  [[nodiscard]] int fd() const { return fd_.get(); }
-
- private:
-  struct Seen {
-    int signal;
-    pid_t sender;
-  };
-
-  UniqueFd fd_;
-  std::deque<Seen> seen_;
-};
-
-class CarrierProcess {
+class CarrierProcess final : public Companion {
  public:
   CarrierProcess(UniqueFd channel, const Options& options)
-      : channel_(std::move(channel)), options_(options) {}
+      : Companion(std::move(channel)), options_(options) {}
 
   Result<void> set_up();
   void serve();
@@ -105,33 +39,15 @@ class CarrierProcess {
  private:
   Result<void> start_proxy();
   Result<void> report_ready();
-  [[nodiscard]] int wait_ms() const;
-  bool handle_request();
-  void answer(char letter);
-  void let_go();
+  void command_started(pid_t command) override { capture_->command_started(command); }
   void wait_for_members();
   void stop();
 
-  UniqueFd channel_;
   const Options& options_;
-  std::optional<SignalMemory> signals_;
   std::unique_ptr<RunCapture> capture_;
   TrafficSetup traffic_;
   std::unique_ptr<Proxy> proxy_;
-  pid_t stopped_command_ = 0;  ///< the supervisor is stopped because this is; 0: it is not
 };
-
-// proc_pid_stat(5): "PID (NAME) STATE …", and the name may hold anything.
-bool is_stopped(pid_t pid) {
-  const UniqueFd fd(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 256> text{};
-  const auto size = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
-  const std::string_view line(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-  const auto name_end = line.rfind(')');
-  if (name_end == std::string_view::npos || name_end + 2 >= line.size()) return false;
-  const char state = line[name_end + 2];
-  return state == 'T' || state == 't';
-}
 
 int traffic_descriptor(const Options& options) {
   // Who asks for a format asks for the lines.
@@ -140,7 +56,7 @@ int traffic_descriptor(const Options& options) {
 }
 
 Result<void> CarrierProcess::set_up() {
-  signals_ = SHUNT_TRY(SignalMemory::create());
+  SHUNT_CHECK(watch_signals());
   (void)raise_descriptor_limit();
   capture_ = SHUNT_TRY(make_run_capture(options_));
   // It runs nothing itself, and has the command's uid: the command is to find no way into it.
@@ -166,62 +82,17 @@ Result<void> CarrierProcess::start_proxy() {
 Result<void> CarrierProcess::report_ready() {
   const std::array<char, 2> ready{kCarrierReady, static_cast<char>(capture_->method())};
   const std::vector<int> fds = capture_->door();
-  return send_record(channel_.get(), {ready.data(), ready.size()}, fds);
+  return send_record(channel(), {ready.data(), ready.size()}, fds);
 }
 
 // Until the supervisor reports the command's end, or is gone itself.
 void CarrierProcess::serve() {
-  while (true) {
-    std::array<pollfd, 3> readable{{{.fd = channel_.get(), .events = POLLIN, .revents = 0},
-                                    {.fd = signals_->fd(), .events = POLLIN, .revents = 0},
-                                    {.fd = capture_->watch_fd(), .events = POLLIN, .revents = 0}}};
-    ::poll(readable.data(), readable.size(), wait_ms());
-    // At once: a second one of the same number would not be queued.
-    signals_->read_pending();
-    if (readable[0].revents != 0 && !handle_request()) return;
-    if (stopped_command_ > 0 && !is_stopped(stopped_command_)) ::kill(::getppid(), SIGCONT);
-    capture_->follow();
-  }
-}
-
-int CarrierProcess::wait_ms() const {
-  const int settling = capture_->wait_ms();
-  if (stopped_command_ == 0) return settling;
-  return settling < 0 ? kStoppedCheckMs : std::min(settling, kStoppedCheckMs);
-}
-
-bool CarrierProcess::handle_request() {
-  const auto record = receive_record(channel_.get());
-  CarrierRequest request;
-  if (!record || record->bytes.size() != sizeof request) return false;
-  std::memcpy(&request, record->bytes.data(), sizeof request);
-  switch (request.letter) {
-    case kWasItSeen: answer(signals_->saw(request.signal, request.pid) ? kSeen : kNotSeen); break;
-    case kCommandStarted: capture_->command_started(request.pid); break;
-    case kStopping: stopped_command_ = request.pid; break;
-    case kResumed: stopped_command_ = 0; break;
-    default: break;
-  }
-  return request.letter != kCommandEnded;
-}
-
-void CarrierProcess::answer(char letter) { (void)send_record(channel_.get(), {&letter, 1}); }
-
-// From here on nobody has to wait for what this process holds open.
-void CarrierProcess::let_go() {
-  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (null.valid()) ::dup2(null.get(), STDERR_FILENO);
-  [[maybe_unused]] const int ignored = ::chdir("/");
-  answer(kStaying);
-  channel_.reset();
+  while (attend(capture_->watch_fd(), capture_->wait_ms())) capture_->follow();
 }
 
 void CarrierProcess::wait_for_members() {
-  signals_->forget();
   while (capture_->has_members()) {
-    pollfd signalled{.fd = signals_->fd(), .events = POLLIN, .revents = 0};
-    ::poll(&signalled, 1, kMembersCheckMs);
-    if (signals_->end_requested()) return;
+    if (!attend_alone(-1, kMembersCheckMs)) return;
   }
 }
 
@@ -254,12 +125,7 @@ void carry(UniqueFd channel, const Options& options) {
   // was sent to the whole process group.
   set_process_title("run-carrier");
   const int report = channel.get();
-  {
-    const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (const int fd : {STDIN_FILENO, STDOUT_FILENO}) {
-      if (null.valid()) ::dup2(null.get(), fd);
-    }
-  }
+  leave_input_and_output();
   CarrierProcess process(std::move(channel), options);
   if (const auto done = process.set_up(); !done) {
     (void)send_record(report, kCarrierFailed + error_record(done.error()));

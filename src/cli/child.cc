@@ -64,9 +64,9 @@ StartFailure exec_failure(const std::string& program, int os_error) {
   return {std::move(error), absent ? kNotFound : kNotExecutable};
 }
 
-[[noreturn]] void become(std::vector<std::string> command, const RunDoor& door,
+[[noreturn]] void become(std::vector<std::string> command, const Entering& enter,
                          const SignalState& signals, pid_t parent, int report) {
-  if (const auto entered = row_of(door.method).enter(door); !entered) {
+  if (const auto entered = enter(); !entered) {
     give_up(report, {entered.error(), kShuntFailed});
   }
   die_with(parent);
@@ -113,7 +113,8 @@ void SignalState::restore() const {
 }
 
 std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>& command,
-                                                 const RunDoor& door, const SignalState& signals) {
+                                                 const Entering& enter,
+                                                 const SignalState& signals) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return std::unexpected(StartFailure{errno_error("pipe")});
   const UniqueFd reports(ends[0]);
@@ -121,7 +122,7 @@ std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>&
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return std::unexpected(StartFailure{errno_error("fork")});
-  if (child == 0) become(command, door, signals, parent, report.get());
+  if (child == 0) become(command, enter, signals, parent, report.get());
   report.reset();
   const std::string failure = read_to_end(reports.get());
   if (failure.empty()) return child;  // exec closed the pipe

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The command of `shunt run`, as a child process that finds everything as shunt found it, but the
-// network.
+// The command of `shunt run` or `shunt route`, as a child process that finds everything as shunt
+// found it, but the network.
 #pragma once
 
 #include <sys/types.h>
 
 #include <csignal>
 #include <expected>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
-#include "cli/run_method.h"
 
 namespace shunt::cli {
 
@@ -34,10 +34,13 @@ struct StartFailure {
   int exit_code = 125;  ///< 126 not executable, 127 not found, 125 not the program's fault
 };
 
-/// Forks, goes in, executes. Returns when the program runs, or why it does not. The program is
+/// What a command's process does before it executes the command. It has one thread.
+using Entering = std::function<Result<void>()>;
+
+/// Forks, enters, executes. Returns when the program runs, or why it does not. The program is
 /// found and run as execvp(3) does: by PATH, and a script without `#!` by /bin/sh. It gets SIGKILL
 /// when this process dies, as if it had been started in its place.
 std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>& command,
-                                                 const RunDoor& door, const SignalState& signals);
+                                                 const Entering& enter, const SignalState& signals);
 
 }  // namespace shunt::cli

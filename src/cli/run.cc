@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <cstdlib>
 
-#include "cli/carrier.h"
-#include "cli/child.h"
+#include "cli/carrier_process.h"
 #include "cli/commands.h"
 #include "cli/common_options.h"
-#include "cli/report.h"
+#include "cli/run_beside.h"
 #include "cli/run_method.h"
-#include "cli/supervise.h"
 #include "egress/way_out_url.h"
 
 namespace shunt::cli {
@@ -36,30 +34,13 @@ constexpr Example kExamples[] = {
      "names are sent to the proxy and never looked up here"},
 };
 
-// The order matters: the carrier is forked before anything is changed, and the command from a
-// process that has no threads and holds nothing but the way into the namespace.
 Result<int> run_run(const Options& options) {
-  const SignalState signals = SignalState::take_over();
-  Carrier carrier = SHUNT_TRY(Carrier::start(options));
-  // The carrier has it; the command has no business with it.
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): this process has no threads
-  ::unsetenv(kPasswordVariable);
-  const auto command = start_command(options.words(), carrier.door(), signals);
-  if (!command) {
-    carrier.command_ended();
-    (void)report(command.error().error);
-    return command.error().exit_code;
-  }
-  carrier.command_started(*command);
-  const Bystanders bystanders{
-      .stopping = [&] { carrier.about_to_stop(*command); },
-      .resumed = [&] { carrier.resumed(); },
-      .waker = carrier.pid(),
-      .group_saw = [&](int signal, pid_t sender) { return carrier.saw_signal(signal, sender); },
-      .child_changed = [&] { carrier.check(); }};
-  const int exit_code = supervise(*command, bystanders);
-  carrier.command_ended();
-  return exit_code;
+  return run_beside(options, carry, [](const RunDoor& door) {
+    // The carrier has it; the command has no business with it.
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): this process has no threads
+    ::unsetenv(kPasswordVariable);
+    return row_of(door.method).enter(door);
+  });
 }
 
 }  // namespace

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kernel/call_trap.h"
 
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
-#include <utility>
+#include <vector>
 
-#include "base/error_numbers.h"
-#include "kernel/capabilities.h"
+#include "kernel/trap_filter.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262  // linux/in.h
@@ -25,67 +23,14 @@
 namespace shunt {
 namespace {
 
-constexpr std::uint64_t kLow32 = 0xffffffff;  // of an argument that the kernel takes as an int
-
-struct Release {
-  void operator()(void* filter) const { ::seccomp_release(filter); }
+struct CallRule {
+  const char* name;
+  std::vector<scmp_arg_cmp> arguments = {};
 };
 
-scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64_t value) {
-  return {argument, SCMP_CMP_MASKED_EQ, mask, value};
-}
-
-/// Several rules of one call mean "or"; the arguments of one rule, "and".
-class Filter {
- public:
-  Filter() : filter_(::seccomp_init(SCMP_ACT_ALLOW)) {
-    // Each of the two filters leaves the architectures of the other alone.
-    attribute(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
-    attribute(SCMP_FLTATR_CTL_NNP, has_capability(CAP_SYS_ADMIN) ? 0 : 1);
-  }
-  void attribute(scmp_filter_attr name, std::uint32_t value) {
-    note(::seccomp_attr_set(filter_.get(), name, value));
-  }
-  void only(std::initializer_list<std::uint32_t> architectures) {
-    for (const std::uint32_t architecture : architectures) {
-      note(::seccomp_arch_add(filter_.get(), architecture));
-    }
-    note(::seccomp_arch_remove(filter_.get(), SCMP_ARCH_NATIVE));
-  }
-  void rule(std::uint32_t action, const char* name,
-            std::initializer_list<scmp_arg_cmp> arguments = {}) {
-    const int number = ::seccomp_syscall_resolve_name(name);
-    if (number == __NR_SCMP_ERROR) return;
-    note(::seccomp_rule_add_array(filter_.get(), action, number,
-                                  static_cast<unsigned>(arguments.size()), arguments.begin()));
-  }
-  Result<void> load() {
-    if (error_ == 0) note(::seccomp_load(filter_.get()));
-    if (error_ == 0) return {};
-    Error error = errno_error("filter the command's system calls", -error_);
-    error.kind = Kind::unsupported;
-    error.number = error_number::kNoCallTrap;
-    if (-error_ == EBUSY) {
-      error.help = "another supervisor answers its system calls already: start it outside of that";
-    }
-    return Failure(std::move(error));
-  }
-  Result<UniqueFd> listener() {
-    const int fd = ::seccomp_notify_fd(filter_.get());
-    if (fd < 0) return Failure(errno_error("listen to the command's system calls", -fd));
-    return UniqueFd(fd);
-  }
-
- private:
-  void note(int result) {
-    if (error_ == 0 && result < 0) error_ = result;
-  }
-  std::unique_ptr<void, Release> filter_;
-  int error_ = 0;
-};
-
-Result<void> refuse_other_architectures() {
-  Filter filter;
+// Each of the two filters leaves the architectures of the other alone.
+Result<void> refuse_others(const std::vector<CallRule>& calls) {
+  TrapFilter filter;
 #if defined(__x86_64__)
   filter.only({SCMP_ARCH_X86, SCMP_ARCH_X32});
 #elif defined(__aarch64__)
@@ -93,8 +38,8 @@ Result<void> refuse_other_architectures() {
 #else
   return {};
 #endif
-  for (const char* name : {"connect", "sendto", "sendmsg", "sendmmsg"}) {
-    filter.rule(SCMP_ACT_ERRNO(EPERM), name);
+  for (const CallRule& call : calls) {
+    filter.rule(SCMP_ACT_ERRNO(EPERM), call.name, call.arguments);
   }
   filter.rule(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
   return filter.load();
@@ -148,22 +93,51 @@ bool CallTrap::let_run(std::uint64_t id) const {
   return answer(fd(), {.id = id, .val = 0, .error = 0, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE});
 }
 
+bool CallTrap::hand_over(std::uint64_t id, int descriptor, bool close_on_exec) const {
+  seccomp_notif_addfd added{.id = id,
+                            .flags = SECCOMP_ADDFD_FLAG_SEND,
+                            .srcfd = static_cast<std::uint32_t>(descriptor),
+                            .newfd = 0,
+                            .newfd_flags = close_on_exec ? O_CLOEXEC : 0U};
+  int done = 0;
+  do {
+    done = ::ioctl(fd(), SECCOMP_IOCTL_NOTIF_ADDFD, &added);
+  } while (done < 0 && (errno == EINTR || errno == EINPROGRESS));
+  return done >= 0;
+}
+
 bool CallTrap::abandoned() const { return polls(fd(), 0, POLLHUP); }
 
+Result<UniqueFd> trap_socket_calls(bool bind) {
+  const std::vector<CallRule> sockets{{"socket", {int_argument(0, AF_INET)}},
+                                      {"socket", {int_argument(0, AF_INET6)}}};
+  auto refused = sockets;
+  refused.push_back({"socketcall"});  // its arguments are in memory
+  SHUNT_CHECK(refuse_others(refused));
+  TrapFilter filter;
+  for (const CallRule& call : sockets) {
+    filter.rule(SCMP_ACT_NOTIFY, call.name, call.arguments);
+  }
+  if (bind) filter.rule(SCMP_ACT_NOTIFY, "bind");
+  filter.rule(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
+  SHUNT_CHECK(filter.load());
+  return filter.listener();
+}
+
 Result<UniqueFd> trap_network_calls() {
-  SHUNT_CHECK(refuse_other_architectures());
-  Filter filter;
+  SHUNT_CHECK(refuse_others({{"connect"}, {"sendto"}, {"sendmsg"}, {"sendmmsg"}}));
+  TrapFilter filter;
   for (const char* name :
        {"connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "getpeername"}) {
     filter.rule(SCMP_ACT_NOTIFY, name);
   }
   filter.rule(SCMP_ACT_NOTIFY, "sendto", {{4, SCMP_CMP_NE, 0, 0}});
-  filter.rule(SCMP_ACT_NOTIFY, "sendto", {masked(3, MSG_FASTOPEN, MSG_FASTOPEN)});
+  filter.rule(SCMP_ACT_NOTIFY, "sendto", {{3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, MSG_FASTOPEN}});
   filter.rule(SCMP_ACT_NOTIFY, "recvfrom", {{4, SCMP_CMP_NE, 0, 0}});
   filter.rule(SCMP_ACT_NOTIFY, "getsockopt",
-              {masked(1, kLow32, SOL_SOCKET), masked(2, kLow32, SO_ERROR)});
+              {int_argument(1, SOL_SOCKET), int_argument(2, SO_ERROR)});
   filter.rule(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
-  filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", {masked(2, kLow32, IPPROTO_MPTCP)});
+  filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", {int_argument(2, IPPROTO_MPTCP)});
   SHUNT_CHECK(filter.load());
   return filter.listener();
 }

@@ -56,6 +56,9 @@ class CallTrap {
   bool fail(std::uint64_t id, int os_error) const;
   /// The kernel does the call, with what the arguments and the program's memory hold then.
   bool let_run(std::uint64_t id) const;
+  /// Ends the wait with a copy of this process's `descriptor` in the program, whose number the call
+  /// yields (Linux 5.14).
+  bool hand_over(std::uint64_t id, int descriptor, bool close_on_exec) const;
   /// No process is left that has the filter.
   [[nodiscard]] bool abandoned() const;
 
@@ -67,6 +70,11 @@ class CallTrap {
 /// it sets no_new_privs first, so that setuid programs give no privilege any more. Fails with EBUSY
 /// where a listener is set already: a thread can have one.
 Result<UniqueFd> trap_network_calls();
+
+/// The same for the calls by which a program gets sockets of IPv4 and IPv6, and no others: socket
+/// and, with `bind`, bind (of any socket). Those of 32-bit programs fail with EPERM, io_uring_setup
+/// with ENOSYS.
+Result<UniqueFd> trap_socket_calls(bool bind);
 
 /// Traps a call of a child and answers it, and looks into the child as a supervisor has to. The
 /// Error says what is missing. Forks.

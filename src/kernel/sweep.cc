@@ -47,8 +47,10 @@ bool somebody_lives_unseen(const Records& records, const std::vector<NftTableInf
   });
 }
 
+/// Through "lo", where the capture of a dead instance has no TUN device, or of `shunt route`, whose
+/// routes alone have a gateway: what leads to them is a mark that nobody bears any more.
 bool is_inert(const RouteSpec& route) {
-  return route.protocol == kRouteProtocol && route.interface == "lo";
+  return route.protocol == kRouteProtocol && (route.interface == "lo" || route.gateway);
 }
 
 /// A route of shunt's own through a device that somebody holds.
@@ -81,7 +83,7 @@ void remove_rule(const RuleSpec& rule, SweepReport& report) {
   report.removed.push_back(rule.text());
 }
 
-/// Routes through "lo" that a killed instance left, with or without their rule.
+/// Routes that a killed instance left, with or without their rule.
 Result<void> sweep_inert_routes(const Records& records, SweepReport& report) {
   for (const Family family : {Family::ipv4, Family::ipv6}) {
     for (const auto& route : SHUNT_TRY(list_routes(family, 0, kRouteProtocol))) {
