@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "udp_client.h"
 
+#include <fmt/format.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -9,7 +10,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -147,9 +147,8 @@ int flood(const UdpLoad& load) {
   const std::uint64_t opened = flood.run(60, flood.touches(), kTouchesPerSecond);
   const auto start = Clock::now();
   const std::uint64_t sent = flood.run(load.seconds, UINT64_MAX, load.rate);
-  std::printf("{\"opened\": %llu, \"sent\": %llu, \"seconds\": %.6f}\n",
-              static_cast<unsigned long long>(opened), static_cast<unsigned long long>(sent),
-              seconds_since(start));
+  fmt::print("{{\"opened\": {}, \"sent\": {}, \"seconds\": {:.6f}}}\n", opened, sent,
+             seconds_since(start));
   return 0;
 }
 
@@ -170,9 +169,9 @@ int ping(const UdpLoad& load) {
     collect(fd.get(), start + std::chrono::duration_cast<Clock::duration>(next), echoes);
   }
   collect(fd.get(), Clock::now() + std::chrono::seconds(1), echoes);
-  std::printf("{\"sent\": %llu, \"received\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f}\n",
-              static_cast<unsigned long long>(echoes.sent), echoes.took_us.size(),
-              percentile(echoes.took_us, 0.5), percentile(echoes.took_us, 0.99));
+  fmt::print("{{\"sent\": {}, \"received\": {}, \"p50_us\": {:.1f}, \"p99_us\": {:.1f}}}\n",
+             echoes.sent, echoes.took_us.size(), percentile(echoes.took_us, 0.5),
+             percentile(echoes.took_us, 0.99));
   return 0;
 }
 

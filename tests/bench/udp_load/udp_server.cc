@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "udp_server.h"
 
+#include <fmt/format.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "../load/epoll_set.h"
@@ -44,8 +46,8 @@ class DatagramServer {
     }
     if (!set_option(fd->get(), SOL_UDP, UDP_GRO, 1, "UDP_GRO")) die("UDP_GRO");
     if (!bind_to(fd->get(), endpoint)) die("bind");
-    epoll_.add(fd->get(), reinterpret_cast<void*>(static_cast<std::intptr_t>(fd->get())), EPOLLIN);
-    sockets_.push_back(*std::move(fd));
+    sockets_.push_back(std::make_unique<UniqueFd>(*std::move(fd)));
+    epoll_.add(sockets_.back()->get(), sockets_.back().get(), EPOLLIN);
   }
 
   int run() {
@@ -56,7 +58,7 @@ class DatagramServer {
         if (data == nullptr) {
           ended = !tell();
         } else {
-          take(static_cast<int>(reinterpret_cast<std::intptr_t>(data)));
+          take(static_cast<UniqueFd*>(data)->get());
         }
       });
     }
@@ -95,16 +97,16 @@ class DatagramServer {
     }
   }
 
-  bool tell() {
+  [[nodiscard]] bool tell() const {
     std::array<char, 64> line{};
     if (::read(STDIN_FILENO, line.data(), line.size()) <= 0) return false;
-    std::printf("{\"packets\": %llu}\n", static_cast<unsigned long long>(counted_));
+    fmt::print("{{\"packets\": {}}}\n", counted_);
     std::fflush(stdout);
     return true;
   }
 
   EpollSet epoll_;
-  std::vector<UniqueFd> sockets_;
+  std::vector<std::unique_ptr<UniqueFd>> sockets_;
   std::vector<char> bytes_;
   std::array<sockaddr_storage, kBatch> names_{};
   std::array<iovec, kBatch> vectors_{};
