@@ -34,7 +34,7 @@ forbid_service_starts() {
 }
 
 # The services of the packages in tools/packages.sh.
-readonly services=(nginx danted squid haproxy iperf3 ngtcp2d)
+readonly services=(nginx danted squid haproxy iperf3 ngtcp2d redsocks shadowsocks-libev)
 
 has_service() { [[ -e /lib/systemd/system/$1.service || -e /etc/init.d/$1 ]]; }
 

@@ -14,8 +14,9 @@ declare -A packages=(
     dnsmasq-base unbound bind9-dnsutils openssl
     dante-server microsocks tinyproxy-bin squid haproxy libnginx-mod-stream
     ngtcp2-client ngtcp2-server nmap iperf3 dnsperf knot-dnsutils ntpsec-ntpdig"
-  [bench]="iperf3"
-  [long]="golang-go llvm-19"
+  [bench]="iperf3 haproxy nginx-light libnginx-mod-stream redsocks shadowsocks-libev
+    microsocks"
+  [long]="golang-go llvm-19 strace"
 )
 # dnsmasq-base and tinyproxy-bin are the programs without the services.
 

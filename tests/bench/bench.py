@@ -1,9 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Network figures as ratios to the direct routed path of the same run.
+"""Network figures as ratios to the direct routed path, and to other programs, of the same run.
 
-    ./dev bench                      every figure; prints a table and writes docs/performance.md
-    tests/bench/bench.py --quick     a short look; prints only
+    ./dev bench                      every figure; prints tables and writes docs/performance.md
+    ./dev bench --sections peers     one section of it
+    ./dev bench --quick              a short look; prints only
+    ./dev bench --metrics pp64x1,short16 --variants direct,shunt,haproxy --rounds 5
+                                     a part of the comparison with others; prints only
 
 client - gateway - server in network namespaces of its own. Ports 5000 to 5015 are excluded from
 capture, so the same gateway routes them directly: both paths are up at once, rounds alternate
@@ -15,14 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +32,10 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 from netlab import Lab, UNPRIVILEGED  # noqa: E402
 from shunt import BINARY, BUILD, Gateway  # noqa: E402
 
+import document  # noqa: E402
 from bench_udp import udp_report  # noqa: E402
+from document import Size  # noqa: E402
+from peer_section import Plan, peers_section  # noqa: E402
 
 LOAD = BUILD / "tests" / "bench" / "shunt_load"
 CALL_COST = BUILD / "tests" / "bench" / "call_cost"
@@ -292,64 +297,99 @@ def connect_modes(seconds: float, rounds: int) -> list[str]:
     return lines
 
 
-def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
-    print("TPROXY", flush=True)
-    tproxy = table("tproxy", seconds, rounds, connections)
-    print("REDIRECT", flush=True)
-    redirect = table("redirect", seconds, rounds, connections)
-    print("HONEST CONNECT", flush=True)
-    honest = connect_modes(seconds, 2 * rounds)
-    print("UDP", flush=True)
-    udp = udp_report(seconds, max(3, rounds - 2))
-    print("CALLS", flush=True)
-    calls = call_costs(rounds, 50 * runs)
-    plain, shunted = start_up(runs)
+def gateway_section(method: str, size: Size) -> list[str]:
+    return [f"{size.words} The direct path is routed by the same gateway at the same time,",
+            "excluded from capture.", "",
+            *table(method, size.seconds, size.rounds, size.connections)]
+
+
+def honest_section(size: Size) -> list[str]:
+    return ["Clients that wait until their server has answered, against `connect = \"early\"`, by",
+            f"two gateways in turn, {2 * size.rounds} rounds. Who lets a SYN go on pays for the",
+            "rest of the handshake, which the client's own call pays for otherwise: the last",
+            "column counts the client and the server as well.", "",
+            *connect_modes(size.seconds, 2 * size.rounds)]
+
+
+def udp_section(size: Size) -> list[str]:
+    return ["What arrives when one sender floods, by a mapping that serves every destination of a",
+            "client socket, and by a connected socket for each session; tests/bench/bench_udp.py.",
+            "Lost: of direct / endpoint-independent / connected pairs, each at 80 % of its own "
+            "rate.", "", *udp_report(size.seconds, max(3, size.rounds - 2))]
+
+
+def call_section(size: Size) -> list[str]:
+    return ["What a program waits for its `connect()`, and for a call that nothing captures.", "",
+            *call_costs(size.rounds, 50 * size.runs)]
+
+
+def start_section(size: Size) -> list[str]:
+    plain, shunted = start_up(size.runs)
     with_shunt, without = statistics.median(shunted), statistics.median(plain)
-    start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
+    start = (f"`shunt run true` as an ordinary user, {size.runs} runs each, alternating with plain "
              f"`true`: {with_shunt:.1f} ms against {without:.1f} ms (medians), so "
              f"**{with_shunt - without:.1f} ms** more.")
     print(start, flush=True)
-    machine = f"{os.cpu_count()} CPUs, Linux {platform.release().split('-')[0]}"
-    return "\n".join([
-        "# Performance", "",
-        "Made by `./dev bench` (tests/bench/bench.py); run it again to compare. Client, gateway",
-        f"and server are network namespaces on one machine ({machine})",
-        "and share its cores. The direct path is routed by the same gateway at the same time,",
-        f"excluded from capture. Values are medians of {rounds} rounds of {seconds} s; ratios",
-        "are shunt to direct of the same round, median [min–max]. A p50 ratio of 1.9 means that",
-        "an exchange takes 1.9 times as long.",
-        "", "## Gateway, TPROXY", "", *tproxy, "", "## Gateway, REDIRECT", "", *redirect, "",
-        "## Honest connect", "",
-        "Clients that wait until their server has answered, against `connect = \"early\"`, by two",
-        f"gateways in turn, {2 * rounds} rounds. Who lets a SYN go on pays for the rest of the",
-        "handshake, which the client's own call pays for otherwise: the last column counts the",
-        "client and the server as well.", "", *honest, "",
-        "## UDP", "",
-        "What arrives when one sender floods, by a mapping that serves every destination of a",
-        "client socket, and by a connected socket for each session; tests/bench/bench_udp.py.",
-        "Lost: of direct / endpoint-independent / connected pairs, each at 80 % of its own rate.",
-        "", *udp, "",
-        "## System calls under `shunt run`", "",
-        "What a program waits for its `connect()`, and for a call that nothing captures.", "",
-        *calls, "",
-        "## Start-up of `shunt run`", "", start, ""])
+    return [start]
+
+
+HEADINGS = {"peers": "Beside other programs", "tproxy": "Gateway, TPROXY",
+            "redirect": "Gateway, REDIRECT", "honest": "Honest connect", "udp": "UDP",
+            "calls": "System calls under `shunt run`", "start": "Start-up of `shunt run`"}
+
+
+def make_section(name: str, size: Size, plan: Plan, svg: Path | None) -> list[str]:
+    if name == "peers":
+        lines = peers_section(plan, BUILD / "bench" / "peers.json", svg)
+        print("\n".join(lines), flush=True)
+        return lines
+    if name in ("tproxy", "redirect"):
+        return gateway_section(name, size)
+    return {"honest": honest_section, "udp": udp_section, "calls": call_section,
+            "start": start_section}[name](size)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="3 short rounds, write nothing")
+    parser.add_argument("--sections", default=",".join(HEADINGS),
+                        help="of the report: " + ", ".join(HEADINGS))
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="of each run")
+    parser.add_argument("--metrics", default="", help="of the section peers; print only")
+    parser.add_argument("--variants", default="", help="of the section peers; print only")
+    parser.add_argument("--sets", default="free,pinned", help="of the section peers")
+    parser.add_argument("--realtime", action="store_true",
+                        help="the section peers goes before whatever else this machine does")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "performance.md")
+    return parser.parse_args()
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 short rounds, write nothing")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "performance.md")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     if os.geteuid() != 0:
         print("bench: network namespaces need root: sudo ./dev bench", file=sys.stderr)
         return 4
-    if arguments.quick:
-        report(rounds=3, seconds=0.4, connections=500, runs=10)
-        return 0
-    text = report(rounds=7, seconds=0.8, connections=1000, runs=40)
-    arguments.output.parent.mkdir(exist_ok=True)
-    arguments.output.write_text(text)
-    print(f"written to {arguments.output}")
+    size = Size(3, 0.4, 500, 10, 100) if arguments.quick else Size()
+    size = replace(size, rounds=arguments.rounds or size.rounds,
+                   seconds=arguments.seconds or size.seconds)
+    plan = Plan(size.rounds, size.seconds, arguments.metrics, arguments.variants,
+                tuple(arguments.sets.split(",")), arguments.realtime, size.transfers)
+    names = arguments.sections.split(",") if plan.whole else ["peers"]
+    unknown = set(names) - set(HEADINGS)
+    if unknown or set(plan.sets) - {"free", "pinned"}:
+        print(f"bench: no such section or set: {arguments.sections}, {arguments.sets}",
+              file=sys.stderr)
+        return 2
+    writes = plan.whole and not arguments.quick
+    made = {}
+    for name in names:
+        print(HEADINGS[name], flush=True)
+        made[HEADINGS[name]] = make_section(
+            name, size, plan, arguments.output.with_suffix(".svg") if writes else None)
+        if writes:  # at once: a run takes long, and may be stopped
+            document.write(arguments.output, made, list(HEADINGS.values()))
+            print(f"written to {arguments.output}")
     return 0
 
 

@@ -3,7 +3,7 @@
 //     Takes datagrams at COUNT ports; those that begin with 'e' are sent back. "ready", and then
 //     for each line of stdin how many others came so far, as JSON.
 // shunt_udp_load flood ADDRESS:PORT [sources=ADDRESS,…] [sockets=N] [ports=N] [bytes=N]
-//                [seconds=S] [rate=N]
+//                [segments=N] [seconds=S] [rate=N]
 //     Each of the sockets sends to each of the ports: that many flows. Says how many were sent.
 // shunt_udp_load ping ADDRESS:PORT [bytes=N] [seconds=S] [rate=N]
 //     One flow that is echoed, 60 a second unless said otherwise. Says what came back, and when.
@@ -25,7 +25,7 @@ int usage() {
   std::fputs(
       "usage: shunt_udp_load server ADDRESS:PORT COUNT\n"
       "       shunt_udp_load flood ADDRESS:PORT [sources=ADDRESS,…] [sockets=N] [ports=N]\n"
-      "                      [bytes=N] [seconds=S] [rate=N]\n"
+      "                      [bytes=N] [segments=N] [seconds=S] [rate=N]\n"
       "       shunt_udp_load ping ADDRESS:PORT [bytes=N] [seconds=S] [rate=N]\n",
       stderr);
   return 2;
@@ -55,6 +55,8 @@ bool set_value(const std::string& word, UdpLoad& load) {
     load.ports = static_cast<int>(value);
   else if (key == "bytes")
     load.bytes = static_cast<std::size_t>(value);
+  else if (key == "segments" && value <= kMostSegments)
+    load.segments = static_cast<int>(value);
   else if (key == "seconds")
     load.seconds = value;
   else if (key == "rate")

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "udp_client.h"
 
+#include <fmt/format.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -8,7 +10,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <thread>
 
@@ -39,9 +40,14 @@ double seconds_since(Clock::time_point start) {
 /// All sockets send to all ports, in turn.
 class Flood {
  public:
-  explicit Flood(const UdpLoad& load) : payload_(load.bytes, 'f') {
+  explicit Flood(const UdpLoad& load)
+      : segments_(static_cast<std::size_t>(load.segments)), payload_(load.bytes * segments_, 'f') {
     for (int i = 0; i < load.sockets; ++i) {
       sockets_.push_back(source_socket(load, static_cast<std::size_t>(i)));
+      if (segments_ > 1 && !set_option(sockets_.back().get(), SOL_UDP, UDP_SEGMENT,
+                                       static_cast<int>(load.bytes), "UDP_SEGMENT")) {
+        die("UDP_SEGMENT");
+      }
     }
     for (int i = 0; i < load.ports; ++i) {
       targets_.emplace_back(
@@ -50,9 +56,12 @@ class Flood {
     vector_ = {payload_.data(), payload_.size()};
   }
 
-  [[nodiscard]] std::size_t flows() const { return sockets_.size() * targets_.size(); }
+  /// What it takes to send to each flow once.
+  [[nodiscard]] std::size_t touches() const {
+    return sockets_.size() * targets_.size() * segments_;
+  }
 
-  /// The next so many datagrams of one socket; how many were sent.
+  /// The next so many messages of one socket; how many datagrams were sent.
   std::size_t send(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
       const SocketAddress& target = targets_[(port_ + i) % targets_.size()];
@@ -71,16 +80,16 @@ class Flood {
       port_ %= targets_.size();
       socket_ = (socket_ + 1) % sockets_.size();
     }
-    return sent > 0 ? static_cast<std::size_t>(sent) : 0;
+    return sent > 0 ? static_cast<std::size_t>(sent) * segments_ : 0;
   }
 
-  /// For so long, or so many; at most `rate` a second, unless that is 0.
+  /// For so long, or so many datagrams; at most `rate` a second, unless that is 0.
   std::uint64_t run(double seconds, std::uint64_t most, double rate) {
     const auto start = Clock::now();
     std::uint64_t sent = 0;
     while (sent < most && seconds_since(start) < seconds) {
       const std::size_t batch = targets_.size() == 1 ? kBatch : std::min(kBatch, targets_.size());
-      sent += send(std::min<std::uint64_t>(batch, most - sent));
+      sent += send(std::min<std::uint64_t>(batch, (most - sent) / segments_));
       if (rate > 0) {
         std::this_thread::sleep_until(
             start + std::chrono::duration_cast<Clock::duration>(
@@ -91,6 +100,7 @@ class Flood {
   }
 
  private:
+  std::size_t segments_;
   std::vector<char> payload_;
   std::vector<UniqueFd> sockets_;
   std::vector<SocketAddress> targets_;
@@ -134,12 +144,11 @@ void collect(int fd, Clock::time_point until, Echoes& echoes) {
 
 int flood(const UdpLoad& load) {
   Flood flood(load);
-  const std::uint64_t opened = flood.run(60, flood.flows(), kTouchesPerSecond);
+  const std::uint64_t opened = flood.run(60, flood.touches(), kTouchesPerSecond);
   const auto start = Clock::now();
   const std::uint64_t sent = flood.run(load.seconds, UINT64_MAX, load.rate);
-  std::printf("{\"opened\": %llu, \"sent\": %llu, \"seconds\": %.6f}\n",
-              static_cast<unsigned long long>(opened), static_cast<unsigned long long>(sent),
-              seconds_since(start));
+  fmt::print("{{\"opened\": {}, \"sent\": {}, \"seconds\": {:.6f}}}\n", opened, sent,
+             seconds_since(start));
   return 0;
 }
 
@@ -160,9 +169,9 @@ int ping(const UdpLoad& load) {
     collect(fd.get(), start + std::chrono::duration_cast<Clock::duration>(next), echoes);
   }
   collect(fd.get(), Clock::now() + std::chrono::seconds(1), echoes);
-  std::printf("{\"sent\": %llu, \"received\": %zu, \"p50_us\": %.1f, \"p99_us\": %.1f}\n",
-              static_cast<unsigned long long>(echoes.sent), echoes.took_us.size(),
-              percentile(echoes.took_us, 0.5), percentile(echoes.took_us, 0.99));
+  fmt::print("{{\"sent\": {}, \"received\": {}, \"p50_us\": {:.1f}, \"p99_us\": {:.1f}}}\n",
+             echoes.sent, echoes.took_us.size(), percentile(echoes.took_us, 0.5),
+             percentile(echoes.took_us, 0.99));
   return 0;
 }
 

@@ -10,6 +10,7 @@ namespace shunt::load {
 
 inline constexpr std::size_t kLeastBytes = 16;
 inline constexpr std::size_t kMostBytes = 1472;
+inline constexpr int kMostSegments = 44;  ///< of kMostBytes, in the 65,507 bytes of a datagram
 
 struct UdpLoad {
   Endpoint target;
@@ -17,6 +18,7 @@ struct UdpLoad {
   int sockets = 1;
   int ports = 1;           ///< from the target's on
   std::size_t bytes = 64;  ///< of a payload
+  int segments = 1;        ///< datagrams that a flood hands to the kernel as one (UDP_SEGMENT)
   double seconds = 1.0;
   double rate = 0;  ///< datagrams a second; 0: as many as can be sent, of ping 60
 };

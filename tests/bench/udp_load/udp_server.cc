@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "udp_server.h"
 
+#include <fmt/format.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "../load/epoll_set.h"
@@ -16,7 +20,7 @@ namespace shunt::load {
 namespace {
 
 constexpr std::size_t kBatch = 64;
-constexpr std::size_t kRoom = 2048;
+constexpr std::size_t kRoom = 65536;  // datagrams of one sender come in trains (UDP_GRO)
 
 class DatagramServer {
  public:
@@ -27,8 +31,8 @@ class DatagramServer {
                               .msg_namelen = sizeof names_[i],
                               .msg_iov = &vectors_[i],
                               .msg_iovlen = 1,
-                              .msg_control = nullptr,
-                              .msg_controllen = 0,
+                              .msg_control = controls_[i].data(),
+                              .msg_controllen = sizeof controls_[i],
                               .msg_flags = 0};
     }
   }
@@ -40,9 +44,10 @@ class DatagramServer {
     if (!set_option(fd->get(), SOL_SOCKET, SO_RCVBUFFORCE, kBytes, "SO_RCVBUFFORCE")) {
       die("SO_RCVBUFFORCE");
     }
+    if (!set_option(fd->get(), SOL_UDP, UDP_GRO, 1, "UDP_GRO")) die("UDP_GRO");
     if (!bind_to(fd->get(), endpoint)) die("bind");
-    epoll_.add(fd->get(), reinterpret_cast<void*>(static_cast<std::intptr_t>(fd->get())), EPOLLIN);
-    sockets_.push_back(*std::move(fd));
+    sockets_.push_back(std::make_unique<UniqueFd>(*std::move(fd)));
+    epoll_.add(sockets_.back()->get(), sockets_.back().get(), EPOLLIN);
   }
 
   int run() {
@@ -53,7 +58,7 @@ class DatagramServer {
         if (data == nullptr) {
           ended = !tell();
         } else {
-          take(static_cast<int>(reinterpret_cast<std::intptr_t>(data)));
+          take(static_cast<UniqueFd*>(data)->get());
         }
       });
     }
@@ -61,13 +66,29 @@ class DatagramServer {
   }
 
  private:
+  /// A train's length is a multiple of one size, apart from its last datagram.
+  static std::uint64_t datagrams_in(mmsghdr& message) {
+    for (cmsghdr* part = CMSG_FIRSTHDR(&message.msg_hdr); part != nullptr;
+         part = CMSG_NXTHDR(&message.msg_hdr, part)) {
+      if (part->cmsg_level != SOL_UDP || part->cmsg_type != UDP_GRO) continue;
+      int size = 0;
+      std::memcpy(&size, CMSG_DATA(part), sizeof size);
+      const auto each = static_cast<unsigned>(size);
+      if (size > 0) return (message.msg_len + each - 1) / each;
+    }
+    return 1;
+  }
+
   void take(int fd) {
-    for (auto& message : messages_) message.msg_hdr.msg_namelen = sizeof(sockaddr_storage);
+    for (auto& message : messages_) {
+      message.msg_hdr.msg_namelen = sizeof(sockaddr_storage);
+      message.msg_hdr.msg_controllen = sizeof controls_[0];
+    }
     const int count = ::recvmmsg(fd, messages_.data(), kBatch, MSG_DONTWAIT, nullptr);
     for (int i = 0; i < count; ++i) {
       const auto at = static_cast<std::size_t>(i);
       if (bytes_[at * kRoom] != 'e') {
-        ++counted_;
+        counted_ += datagrams_in(messages_[at]);
         continue;
       }
       const msghdr& header = messages_[at].msg_hdr;
@@ -76,20 +97,21 @@ class DatagramServer {
     }
   }
 
-  bool tell() {
+  [[nodiscard]] bool tell() const {
     std::array<char, 64> line{};
     if (::read(STDIN_FILENO, line.data(), line.size()) <= 0) return false;
-    std::printf("{\"packets\": %llu}\n", static_cast<unsigned long long>(counted_));
+    fmt::print("{{\"packets\": {}}}\n", counted_);
     std::fflush(stdout);
     return true;
   }
 
   EpollSet epoll_;
-  std::vector<UniqueFd> sockets_;
+  std::vector<std::unique_ptr<UniqueFd>> sockets_;
   std::vector<char> bytes_;
   std::array<sockaddr_storage, kBatch> names_{};
   std::array<iovec, kBatch> vectors_{};
   std::array<mmsghdr, kBatch> messages_{};
+  std::array<std::array<char, 64>, kBatch> controls_{};
   std::uint64_t counted_ = 0;
 };
 

@@ -259,10 +259,11 @@ static void end_served(struct served* served) {
   free(served);
 }
 
-/// Sends zeros as long as they are taken, then waits for the client to end.
+/// Sends zeros as long as they are taken, with turns for others, then waits for the client to end.
 static bool send_zeros(struct served* served) {
   static uint8_t zeros[65536];
-  while (served->to_send > 0) {
+  for (int turn = 0; served->to_send > 0; turn++) {
+    if (turn == 16) return true;
     const size_t part = served->to_send < sizeof zeros ? (size_t)served->to_send : sizeof zeros;
     const ssize_t count = send(served->fd, zeros, part, MSG_NOSIGNAL);
     if (count < 0) return errno == EAGAIN;

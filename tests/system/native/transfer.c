@@ -3,7 +3,8 @@
 //
 //   transfer serve PORT                      takes PORT and the three behind it; prints "ready"; at
 //                                            end of input a summary; exit 0 or 1
-//   transfer run [--count N] [--parallel N] [--seed N] [--max-bytes N] [--only A,B] ADDRESS PORT
+//   transfer run [--count N] [--parallel N] [--seed N] [--max-bytes N] [--only A,B] [--urgent N]
+//                ADDRESS PORT               an urgent byte in one direction of N (4); 0: in none
 //
 // The client draws a plan for each transfer and sends it ahead (struct plan), so both ends know
 // what the other will do and what they must therefore see:
@@ -279,10 +280,10 @@ static int serve(int port) {
 static struct {
   const char* address;
   int port;
-  unsigned count, parallel;
+  unsigned count, parallel, urgent;
   uint64_t seed, max_bytes;
   const char* only;
-} options = {.count = 1000, .parallel = 16, .seed = 1, .max_bytes = 8 << 20};
+} options = {.count = 1000, .parallel = 16, .urgent = 4, .seed = 1, .max_bytes = 8 << 20};
 static atomic_uint next_number;
 
 static uint64_t draw_length(struct talk* talk) {
@@ -321,7 +322,8 @@ static void draw_plan(struct talk* talk, struct plan* plan) {
     if (needs_data && direction->length < 2) direction->length = 2;
     direction->cut = direction->length;
     if (breaks_off(direction)) direction->cut = 1 + draw(talk) % (direction->length - 1);
-    if (direction->cut > 0 && draw(talk) % 4 == 0) direction->urgent = draw(talk) % direction->cut;
+    if (options.urgent > 0 && direction->cut > 0 && draw(talk) % options.urgent == 0)
+      direction->urgent = draw(talk) % direction->cut;
   }
 }
 
@@ -367,6 +369,8 @@ static int run(int count, char** words) {
       options.count = (unsigned)value;
     else if (strcmp(words[at], "--parallel") == 0)
       options.parallel = (unsigned)value;
+    else if (strcmp(words[at], "--urgent") == 0)
+      options.urgent = (unsigned)value;
     else if (strcmp(words[at], "--seed") == 0)
       options.seed = value;
     else if (strcmp(words[at], "--max-bytes") == 0)
