@@ -52,7 +52,8 @@ UdpServer::UdpServer(EventLoop& loop, UdpOptions options)
       options_(std::move(options)),
       table_(options_.most_sessions, options_.most_sessions_per_client),
       mappings_(options_.most_mappings, options_.most_mappings_per_client),
-      replies_(loop, options_.reply_sockets, options_.fds, options_.most_reply_sockets) {}
+      replies_(loop, options_.reply_sockets, options_.fds, options_.most_reply_sockets,
+               options_.reply_idle_ms) {}
 
 UdpServer::~UdpServer() { stop(); }
 

@@ -51,6 +51,7 @@ struct UdpOptions {
   std::size_t most_mappings = limits::kUdpMappings;
   std::size_t most_mappings_per_client = limits::kUdpMappingsPerClient;
   std::size_t most_reply_sockets = limits::kUdpReplySockets;
+  std::uint32_t reply_idle_ms = limits::kUdpReplyIdleMs;
   std::uint32_t refused_timeout_ms = limits::kUdpRefusedTimeoutMs;
 };
 
