@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Bytes as datagrams of a QUIC client, each behind a length of two bytes; as the payload of one
-// Initial packet, plain and protected; and as one datagram of either end, by its connection IDs. Sent
-// twice it must say the same.
+// Initial packet, plain and protected; and as one datagram of either end, by its connection IDs.
+// Sent twice it must say the same.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Nothing passes beside the proxy: DNS, QUIC, other datagrams and connections, IPv4 and IPv6, while
-shunt starts, reloads, crashes and stops (reliability row 12). The rules let nothing through, so that
-whatever is seen on the uplink went past them."""
+shunt starts, reloads, crashes and stops (reliability row 12). The rules let nothing through, so
+that whatever is seen on the uplink went past them."""
 from __future__ import annotations
 
 import contextlib
