@@ -23,6 +23,7 @@ constexpr std::array<std::string_view, kCounters> kNames = {
     "name_mismatches",
     "name_lookups_left_out",
     "quic_hellos_given_up",
+    "quic_ids_forgotten",
     "dns_memory_evicted",
     "requests_ended_flow",
     "flows_rejected",

@@ -22,6 +22,7 @@ enum class Counter : std::uint8_t {
   name_mismatches,           ///< a name would have permitted what its address does not show
   name_lookups_left_out,     ///< limits::kNamesToVerify or kVerifiedNames
   quic_hellos_given_up,      ///< limits::kQuicHelloDatagrams or kQuicCryptoPieces
+  quic_ids_forgotten,        ///< limits::kQuicConnections or kQuicConnectionsPerClient
   dns_memory_evicted,        ///< one of limits::kDnsMemory…
   requests_ended_flow,       ///< a later request that the rules decide otherwise
   flows_rejected,            ///< by a rule

@@ -65,7 +65,8 @@ struct TlsHello {
   std::vector<std::string> alpn_offered;  ///< by the client, in its order
   std::string alpn_chosen;                ///< "" where encrypted (TLS 1.3) or none
   std::uint16_t version = 0;              ///< the server's choice, 0x0304 = TLS 1.3; 0 = not seen
-  bool ech = false;  ///< the hello carries ECH (or its GREASE): the name may be a cover name
+  bool ech = false;    ///< the hello carries ECH (or its GREASE): the name may be a cover name
+  bool moved = false;  ///< of QUIC: the hello was another flow's, before its client's NAT moved it
 };
 
 /// A query of DNS was answered by shunt itself.

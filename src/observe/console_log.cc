@@ -58,6 +58,7 @@ std::string protocols_text(const TlsHello& hello) {
     parts.push_back(fmt::format("offers {}", fmt::join(offered, ", ")));
   }
   if (hello.ech) parts.emplace_back("ech: perhaps a cover name");
+  if (hello.moved) parts.emplace_back("moved");
   return parts.empty() ? "" : fmt::format(" ({})", fmt::join(parts, "; "));
 }
 

@@ -142,15 +142,15 @@ class JsonLog final : public TrafficLog {
   }
 
   void tls_hello(const Flow& flow, const TlsHello& hello) override {
-    push(LogLine::Kind::tls, flow,
-         begin("tls", flow)
-             .string("server_name", hello.server_name)
-             .string("version", tls_version_text(hello.version))
-             .strings("alpn_offered", hello.alpn_offered)
-             .string("alpn", hello.alpn_chosen)
-             .flag("ech", hello.ech)
-             .string("way_out", flow.way_out)
-             .nonzero("rule", flow.rule));
+    JsonLine line = begin("tls", flow);
+    line.string("server_name", hello.server_name)
+        .string("version", tls_version_text(hello.version))
+        .strings("alpn_offered", hello.alpn_offered)
+        .string("alpn", hello.alpn_chosen)
+        .flag("ech", hello.ech);
+    if (hello.moved) line.flag("moved", true);
+    line.string("way_out", flow.way_out).nonzero("rule", flow.rule);
+    push(LogLine::Kind::tls, flow, line);
   }
 
   void dns_answer(const Flow& flow, const DnsAnswer& answer) override {

@@ -31,6 +31,7 @@ class RunningProxy final : public Proxy {
         shared_{.options = options_,
                 .policy = policy_,
                 .names = {.lookups = &lookups_, .memory = &memory_, .own = &own_addresses_},
+                .quic = quic_,
                 .loop_guard = *options_.loop_guard,
                 .log = options_.log != nullptr ? *options_.log : silent_,
                 .budget = budget_,
@@ -102,6 +103,7 @@ class RunningProxy final : public Proxy {
   NameVerifier lookups_;
   dns::Memory memory_{options_.trusted_resolvers};
   OwnAddresses own_addresses_;
+  QuicConnections quic_;
   WorkerShared shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::mutex mutex_;

@@ -25,8 +25,7 @@ auto QuicGuard::see(std::string_view datagram, const Decided& decided) -> std::o
   std::optional<Objection> objection;
   if (connection->reader.opened() && done) objection = judge(connection->reader, decided);
   if (done) begun_.erase(connection);
-  if (begun_.size() > limits::kQuicConnections)
-    objection = Objection{.rule = decided.rule, .name = {}};
+  if (begun_.size() > limits::kQuicBegun) objection = Objection{.rule = decided.rule, .name = {}};
   if (objection) count(Counter::requests_ended_flow);
   return objection;
 }

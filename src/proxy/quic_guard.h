@@ -46,7 +46,7 @@ class QuicGuard {
                                                const Decided& decided) const;
 
   NameEvidence names_;
-  std::vector<Connection> begun_;  // at most limits::kQuicConnections; their hellos are incomplete
+  std::vector<Connection> begun_;  // at most limits::kQuicBegun; their hellos are incomplete
 };
 
 }  // namespace shunt

@@ -52,7 +52,8 @@ UdpServer::UdpServer(EventLoop& loop, UdpOptions options)
       options_(std::move(options)),
       table_(options_.most_sessions, options_.most_sessions_per_client),
       mappings_(options_.most_mappings, options_.most_mappings_per_client),
-      replies_(loop, options_.reply_sockets, options_.fds, options_.most_reply_sockets) {}
+      replies_(loop, options_.reply_sockets, options_.fds, options_.most_reply_sockets,
+               options_.reply_idle_ms) {}
 
 UdpServer::~UdpServer() { stop(); }
 
@@ -161,32 +162,6 @@ void UdpServer::take_batch(const UdpListener& listener, std::size_t count) {
   }
 }
 
-/// A QUIC client's hello is for whoever decides, and for the log.
-void UdpServer::look(UdpSession& session) {
-  if (session.dns != nullptr) {
-    for (const Datagram& datagram : datagrams_) session.dns->asked(datagram.payload);
-  }
-  if (session.hello == nullptr) return;
-  for (const Datagram& datagram : datagrams_) session.hello->feed(datagram.payload);
-  if (session.state == UdpSession::State::open) return log_hello(session);
-  if (session.hello->state() != QuicHelloReader::State::need_more) wake_decision(loop_, session);
-}
-
-/// A connection that the rules decide otherwise than the session ends it.
-void UdpServer::guard(UdpSession& session) {
-  const QuicGuard::Decided decided{
-      .policy = *session.policy, .facts = session.facts, .rule = session.flow.rule};
-  for (const Datagram& datagram : datagrams_) {
-    const auto objection = session.guard->see(datagram.payload, decided);
-    if (!objection) continue;
-    if (objection->rule != session.flow.rule) session.policy->hit(objection->rule);
-    session.flow.rule = objection->rule;
-    session.flow.host = host_of(objection->name);
-    return refuse(session,
-                  {.reason = ConnectReason::rejected_by_rule, .os_error = 0, .detail = {}});
-  }
-}
-
 UdpServer::Session UdpServer::session_of(Arrival& arrival) {
   const auto destination = options_.original_destination(from_clients_->header(arrival.index));
   if (!destination) {
@@ -263,8 +238,10 @@ void UdpServer::learn(UdpSession& session, std::string_view first) {
   session.facts = plain_facts(session.flow);
   learn_first_datagram(first, session.facts);
   session.quic = is_quic_initial(first);
-  if (session.quic && (options_.observe_content || rules.uses(TermKey::host))) {
-    session.hello = std::make_unique<QuicHelloReader>();
+  if (session.quic) {
+    begin_quic(session, first);
+  } else {
+    take_up_quic(session, first);
   }
   if (options_.names.memory == nullptr || !rules.uses(TermKey::host)) return;
   if (session.flow.original_destination.port == dns::kPort) {

@@ -21,59 +21,25 @@
 
 #include <cstdint>
 #include <expected>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "base/limits.h"
-#include "base/udp_limits.h"
 #include "capture/capture.h"
-#include "flow/process_finder.h"
 #include "flow/record.h"
-#include "flow/udp_nat.h"
 #include "net/event_loop.h"
 #include "net/task.h"
 #include "net/udp_socket.h"
 #include "net/watched_fd.h"
 #include "proxy/decide_udp.h"
-#include "proxy/fd_budget.h"
-#include "proxy/loop_guard.h"
-#include "proxy/policy.h"
 #include "proxy/udp_mapping.h"
+#include "proxy/udp_options.h"
 #include "proxy/udp_replies.h"
 #include "proxy/udp_table.h"
 
 namespace shunt {
-
-class DnsService;
-
-struct UdpOptions {
-  const CurrentPolicy* policy = nullptr;  ///< needed; outlives the server
-  NameEvidence names;                     ///< for rules
-  ProcessFinder* processes = nullptr;     ///< for rules; outlives the server; may be null
-  std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
-  bool observe_content = true;  ///< read the hellos of QUIC for the log
-  std::shared_ptr<ReplySockets> reply_sockets;
-  std::vector<Endpoint> own_listeners;    ///< datagrams to these go nowhere
-  const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server
-  FdBudget* fds = nullptr;                ///< outlives the server; may be null
-  FlowLog* log = nullptr;                 ///< outlives the server; may be null
-  DnsService* dns = nullptr;              ///< outlives the server; null: queries are flows
-  CaptureMethod method = CaptureMethod::tproxy;
-  std::function<std::uint64_t()> next_flow_id;  ///< needed
-  std::optional<Endpoint> (*original_destination)(const msghdr&) = datagram_destination;
-
-  UdpNat nat;
-  std::size_t most_sessions = limits::kUdpSessions;
-  std::size_t most_sessions_per_client = limits::kUdpSessionsPerClient;
-  std::size_t most_mappings = limits::kUdpMappings;
-  std::size_t most_mappings_per_client = limits::kUdpMappingsPerClient;
-  std::size_t most_reply_sockets = limits::kUdpReplySockets;
-  std::uint32_t refused_timeout_ms = limits::kUdpRefusedTimeoutMs;
-};
 
 class UdpServer {
  public:
@@ -132,6 +98,8 @@ class UdpServer {
   Session admit(Arrival& arrival);
   bool dials_full(const Address& client) const;
   void learn(UdpSession& session, std::string_view first_datagram);
+  void begin_quic(UdpSession& session, std::string_view first_datagram) const;
+  void take_up_quic(UdpSession& session, std::string_view first_datagram) const;
   bool make_room(const Address& client);
   /// These work on datagrams_.
   void look(UdpSession& session);
@@ -162,6 +130,7 @@ class UdpServer {
   void opened(UdpSession& session);
   void send_queued(UdpSession& session);
   void deliver(UdpSession& session);
+  void learn_server_id(UdpSession& session) const;
   SendOutcome reply(UdpSession& session);
   void upstream_failed(UdpSession& session, int error, std::uint32_t mtu = 0);
 

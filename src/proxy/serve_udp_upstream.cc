@@ -10,8 +10,6 @@
 #include "proxy/dns_service.h"
 #include "proxy/serve_udp.h"
 #include "proxy/udp_failure.h"
-#include "sniff/first_facts.h"
-#include "sniff/tls.h"
 
 namespace shunt {
 namespace {
@@ -137,6 +135,7 @@ void UdpServer::deliver(UdpSession& session) {
   if (session.dns != nullptr) {
     for (const Datagram& datagram : datagrams_) session.dns->answered(datagram.payload);
   }
+  if (session.beginning != nullptr) learn_server_id(session);
   const SendOutcome outcome = reply(session);
   session.replied = true;
   session.awaiting = false;
@@ -206,23 +205,6 @@ void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell 
   renew(session);
 }
 
-/// Once it is complete, and the session is decided.
-void UdpServer::log_hello(UdpSession& session) const {
-  using State = QuicHelloReader::State;
-  if (session.hello == nullptr || session.hello->state() == State::need_more) return;
-  const auto reader = std::exchange(session.hello, nullptr);
-  learn_quic_hello(*reader, session.facts);  // for rules to come
-  if (options_.log == nullptr || !options_.observe_content) return;
-  if (reader->state() != State::complete) return;
-  auto hello = parse_client_hello(reader->body());
-  if (!hello) return;
-  options_.log->tls_hello(session.flow, {.server_name = std::move(hello->server_name),
-                                         .alpn_offered = std::move(hello->alpn),
-                                         .alpn_chosen = {},
-                                         .version = 0,
-                                         .ech = hello->ech});
-}
-
 void UdpServer::log_end(const UdpSession& session, EndReason reason,
                         const ConnectFailure* failure) {
   if (options_.log == nullptr || !session.started) return;
@@ -252,6 +234,8 @@ void UdpServer::end(UdpSession& session, EndReason reason) {
 void UdpServer::release(UdpSession& session) {
   session.hello.reset();
   session.guard.reset();
+  session.beginning.reset();
+  session.moved.reset();
   wake_decision(loop_, session);
   detach(session);
 }

@@ -20,11 +20,12 @@ constexpr Tick kTicksPerSecond = 1000 / kTickMs;
 }  // namespace
 
 UdpReplies::UdpReplies(EventLoop& loop, std::shared_ptr<ReplySockets> sockets, FdBudget* fds,
-                       std::size_t most_bound)
+                       std::size_t most_bound, std::uint32_t idle_ms)
     : loop_(loop),
       sockets_(std::move(sockets)),
       fds_(fds),
       most_bound_(most_bound),
+      idle_ms_(idle_ms),
       sweep_(this, &UdpReplies::sweep) {}
 
 UdpReplies::~UdpReplies() {
@@ -72,7 +73,7 @@ UdpReplies::Bound* UdpReplies::bind_new(const Endpoint& source) {
   }
   bound_.push_back(std::move(entry));
   by_source_.emplace(source, std::prev(bound_.end()));
-  if (!sweep_.armed()) loop_.timers().arm(sweep_, loop_.in(limits::kUdpReplyIdleMs));
+  if (!sweep_.armed()) loop_.timers().arm(sweep_, loop_.in(idle_ms_));
   return &bound_.back();
 }
 
@@ -131,14 +132,14 @@ void UdpReplies::report(Undeliverable what, const Endpoint& client, const Endpoi
 
 void UdpReplies::sweep(Timer& timer) {
   auto& self = *static_cast<Sweep&>(timer).owner;
-  const Tick idle = limits::kUdpReplyIdleMs / kTickMs;
+  const Tick idle = self.idle_ms_ / kTickMs;
   for (auto entry = self.bound_.begin(); entry != self.bound_.end();) {
     const auto next = std::next(entry);
     if (self.loop_.now_tick() - entry->last_used >= idle) self.give_up(entry);
     entry = next;
   }
   if (!self.bound_.empty() && !self.loop_.cancelled()) {
-    self.loop_.timers().arm(self.sweep_, self.loop_.in(limits::kUdpReplyIdleMs / 2));
+    self.loop_.timers().arm(self.sweep_, self.loop_.in(self.idle_ms_ / 2));
   }
 }
 

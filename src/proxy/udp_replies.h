@@ -16,6 +16,8 @@
 // every other source is bound.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <span>
@@ -35,7 +37,7 @@ class UdpReplies {
  public:
   /// `fds` may be null. All of it belongs to the loop's thread.
   UdpReplies(EventLoop& loop, std::shared_ptr<ReplySockets> sockets, FdBudget* fds,
-             std::size_t most_bound);
+             std::size_t most_bound, std::uint32_t idle_ms);
   ~UdpReplies();
   UdpReplies(const UdpReplies&) = delete;
   UdpReplies& operator=(const UdpReplies&) = delete;
@@ -77,6 +79,7 @@ class UdpReplies {
   std::shared_ptr<ReplySockets> sockets_;
   FdBudget* fds_;
   std::size_t most_bound_;
+  std::uint32_t idle_ms_;
   RawUdp raw_[2];
   bool raw_tried_[2] = {false, false};
   BoundList bound_;

@@ -17,6 +17,7 @@
 #include "proxy/dns_watch.h"
 #include "proxy/fair_shares.h"
 #include "proxy/policy.h"
+#include "proxy/quic_connections.h"
 #include "proxy/quic_guard.h"
 #include "proxy/udp_mapping.h"
 #include "sniff/quic.h"
@@ -25,6 +26,12 @@ namespace shunt {
 
 class UdpServer;
 struct PlainListener;
+
+/// A connection of QUIC that the session begins.
+struct QuicBeginning {
+  std::string client_id;  ///< that the server's answers bear
+  std::vector<std::string> alpn_offered;
+};
 
 /// A socket that clients' datagrams arrive at.
 struct UdpListener {
@@ -68,9 +75,11 @@ struct UdpSession {
   std::coroutine_handle<> decision = nullptr;  ///< waits for more datagrams (decide_udp.h)
   std::unique_ptr<QuicHelloReader> hello;      ///< while more of a QUIC client's may be read
   std::unique_ptr<QuicGuard> guard;            ///< of later connections, where rules name hosts
+  std::unique_ptr<QuicBeginning> beginning;    ///< until its server's connection ID is known
+  std::unique_ptr<QuicConnection> moved;       ///< that it goes on with, until that is logged
   std::unique_ptr<DnsWatch> dns;               ///< of a session of DNS whose answers are remembered
   State state = State::dialling;
-  bool quic = false;          ///< began with a QUIC Initial: nothing of it may be fragmented
+  bool quic = false;          ///< QUIC from its first datagram: nothing of it may be fragmented
   bool replied = false;       ///< the upstream has answered at least once
   bool awaiting = false;      ///< the last datagram was the client's
   Tick asked_at = 0;          ///< when that came

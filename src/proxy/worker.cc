@@ -127,6 +127,7 @@ UdpOptions Worker::udp_options() {
   udp.fds = &shared_.budget;
   udp.log = &shared_.log;
   udp.dns = dns_.get();
+  udp.quic = &shared_.quic;
   udp.method = shared_.options.method;
   udp.next_flow_id = [this] { return ++next_flow_id_; };
   return udp;

@@ -14,6 +14,7 @@
 #include "proxy/dns_service.h"
 #include "proxy/flow_set.h"
 #include "proxy/proxy.h"
+#include "proxy/quic_connections.h"
 #include "proxy/serve_udp.h"
 
 namespace shunt {
@@ -23,6 +24,7 @@ struct WorkerShared {
   const ProxyOptions& options;
   const CurrentPolicy& policy;
   NameEvidence names;
+  QuicConnections& quic;
   const LoopGuard& loop_guard;
   FlowLog& log;
   FdBudget& budget;

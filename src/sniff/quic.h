@@ -13,12 +13,30 @@
 
 namespace shunt {
 
-/// A client's first QUIC packet: long header, fixed bit, a version, and the size that a datagram
+/// A client's first QUIC packet: long header, a version, and the size that a datagram
 /// with an Initial must have (RFC 9000 sections 14.1 and 17.2). Of any version.
 [[nodiscard]] bool is_quic_initial(std::string_view payload);
 
-/// The destination's connection ID of the first packet. "" where there is none.
+inline constexpr std::size_t kQuicMostIdBytes = 20;  // RFC 9000 section 17.2
+
+enum class QuicPacketKind : std::uint8_t { initial, zero_rtt, handshake, retry };
+
+/// Each connection ID was chosen by the end that it leads to; either may be "".
+struct QuicLongHeader {
+  QuicPacketKind kind = QuicPacketKind::initial;
+  QuicVersion version = QuicVersion::v1;
+  std::string_view destination_id;
+  std::string_view source_id;
+};
+/// Of the first packet of a datagram. Empty where that has none, or is of an unknown version.
+[[nodiscard]] std::optional<QuicLongHeader> quic_long_header(std::string_view datagram);
+
+/// The destination's connection ID of the first packet, of any version. "" where there is none.
 [[nodiscard]] std::string_view quic_connection_id(std::string_view datagram);
+
+/// The same of a packet with a short header, whose ID has `id_bytes`: only the ends know how many
+/// that are. "" where there is none. The fixed bit may be anything (RFC 9287).
+[[nodiscard]] std::string_view quic_short_id(std::string_view datagram, std::size_t id_bytes);
 
 class QuicHelloReader {
  public:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Bytes as datagrams of a QUIC client, each behind a length of two bytes; as the payload of one
-// Initial packet, plain and protected. Sent twice it must say the same.
+// Initial packet, plain and protected; and as one datagram of either end, by its connection IDs.
+// Sent twice it must say the same.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -57,11 +58,25 @@ void read_payload(std::string_view payload) {
   if (one.state() == State::complete) check(once.substr(4, one.body().size()) == one.body());
 }
 
+void read_ids(std::string_view bytes) {
+  if (const auto header = quic_long_header(bytes)) {
+    check(header->destination_id.size() <= kQuicMostIdBytes);
+    check(header->source_id.size() <= kQuicMostIdBytes);
+    check(header->destination_id == quic_connection_id(bytes));
+    check(quic_short_id(bytes, 1).empty());
+  }
+  for (std::size_t length = 0; length <= kQuicMostIdBytes; ++length) {
+    const std::string_view id = quic_short_id(bytes, length);
+    check(id.empty() || id == bytes.substr(1, length));
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   check(read_datagrams(bytes) == read_datagrams(bytes));
   if (size < 8192) read_payload(bytes);
+  read_ids(bytes);
   return 0;
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Rules about the host names of QUIC: real clients, and a hello cut in two."""
+"""Rules about the host names of QUIC: real clients, also such that move to another port."""
 from __future__ import annotations
 
 import contextlib
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from daemons import Dnsmasq
 from netlab import Lab, Host, family_of, needs, wait_until
 from peers import UdpEcho, free_port
 from shunt import Gateway, read_log
@@ -45,7 +46,8 @@ def bound(host: Host, port: int) -> bool:
                    for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:])
 
 
-def download(lab: Lab, name: str, address: str, port: int, folder: Path) -> bool:
+def download(lab: Lab, name: str, address: str, port: int, folder: Path, *options: str,
+             seconds: float = 20) -> bool:
     """Whether ngtcp2's client, which takes `address` for that of `name`, gets the file whole."""
     target = folder / f"{name}-{address}".replace(":", "_")
     target.mkdir()
@@ -54,8 +56,8 @@ def download(lab: Lab, name: str, address: str, port: int, folder: Path) -> bool
     with contextlib.suppress(subprocess.TimeoutExpired):
         lab.client.run(
             ["gtlsclient", "-q", "--no-quic-dump", "--no-http-dump",
-             "--exit-on-all-streams-close", f"--download={target}", name, port,
-             f"https://{name}/body"], check=False, timeout=10)
+             "--exit-on-all-streams-close", f"--download={target}", *options, name, port,
+             f"https://{name}/body"], check=False, timeout=seconds)
     body = target / "body"
     return body.exists() and body.read_bytes() == BODY
 
@@ -119,3 +121,70 @@ def test_a_session_without_a_name_waits_no_longer_than_the_sniff_wait(lab, versi
             assert least <= time.monotonic() - began < most
     assert gateway.stop() == 0
     assert all("host" not in end for end in ends(gateway, 2))
+
+
+# Half a second after the handshake the client goes on from another port, and then asks.
+MOVE = ("--change-local-addr=500ms", "--delay-stream=1200ms")
+
+
+def sessions_to(gateway: Gateway, port: int) -> list[dict]:
+    """How the first session of each port of the client's ended, in the order of their beginning."""
+    first: dict[int, dict] = {}
+    for entry in read_log(gateway.log_path):
+        if entry["event"] == "start" and entry["destination_port"] == port:
+            first.setdefault(entry["client_port"], entry)
+    assert len(first) == 2, first
+    by_flow = {end["flow"]: end for end in ends(gateway, 2)}
+    return [by_flow[start["flow"]] for start in first.values()]
+
+
+@VERSIONS
+def test_a_connection_that_nat_moves_keeps_its_name(lab, version, tmp_path):
+    """Which permits it where it is verified, as it did before."""
+    server = QuicServer(lab.server, Lab.FAR[version])
+    lab.gateway.file("/etc/hosts", f"{Lab.FAR[version]} good.example\n")
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--sniff-wait", "2s", "--workers", "4",
+                      "--rule=host good.example -> direct", "--rule=-> reject")
+    assert download(lab, "good.example", Lab.FAR[version], server.port, tmp_path,
+                    *MOVE, "--nat-rebinding")
+    assert gateway.stop() == 0
+    sessions = sessions_to(gateway, server.port)
+    assert [(end["host"], end["host_from"], end["rule"]) for end in sessions] == \
+        [("good.example", "quic", 1)] * 2
+    assert sessions[1]["bytes_down"] > len(BODY), "it went on from the first port"
+    hellos = [entry for entry in read_log(gateway.log_path) if entry["event"] == "tls"]
+    assert [entry.get("moved", False) for entry in hellos] == [False, True]
+    assert {(entry["server_name"], entry["alpn_offered"][0]) for entry in hellos} == \
+        {("good.example", "h3")}
+
+
+@VERSIONS
+def test_a_connection_that_moves_by_itself_has_the_name_that_dns_said(lab, version, tmp_path):
+    """Its new ID is encrypted: nothing else is known of it."""
+    needs("dnsmasq", "dig")
+    Dnsmasq(lab.server, {"good.example": [Lab.FAR[version]]})
+    server = QuicServer(lab.server, Lab.FAR[version])
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--sniff-wait", "2s", "--trust-dns",
+                      Lab.FAR[version], "--rule=host good.example -> direct",
+                      "--rule=app dns -> direct", "--rule=-> reject")
+    lab.client.run(["dig", "+time=5", "+tries=1", f"@{Lab.FAR[version]}", "good.example",
+                    {4: "A", 6: "AAAA"}[version]])
+    assert download(lab, "good.example", Lab.FAR[version], server.port, tmp_path, *MOVE)
+    assert gateway.stop() == 0
+    sessions = sessions_to(gateway, server.port)
+    assert [(end["host"], end["host_from"]) for end in sessions] == \
+        [("good.example", "quic"), ("good.example", "dns")]
+
+
+@VERSIONS
+def test_a_connection_that_moves_by_itself_is_nobodys_without_dns(lab, version, tmp_path):
+    server = QuicServer(lab.server, Lab.FAR[version])
+    lab.gateway.file("/etc/hosts", f"{Lab.FAR[version]} good.example\n")
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--sniff-wait", "2s",
+                      "--rule=host good.example -> direct", "--rule=-> reject")
+    download(lab, "good.example", Lab.FAR[version], server.port, tmp_path, *MOVE, seconds=8)
+    assert gateway.stop() == 0
+    first, second = sessions_to(gateway, server.port)
+    assert (first["host"], first["rule"]) == ("good.example", 1)
+    assert (second["failure"], second["rule"]) == ("rejected_by_rule", 2)
+    assert "host" not in second

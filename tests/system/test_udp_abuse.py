@@ -7,10 +7,11 @@ import contextlib
 import ipaddress
 import socket
 import struct
+import time
 
 import pytest
 
-from netlab import DEADLINE, Host, Lab
+from netlab import DEADLINE, Host, Lab, wait_until
 from peers import UdpEcho, free_port
 from shunt import Gateway
 
@@ -122,3 +123,33 @@ def test_a_greedy_client_displaces_nobody_else(lab, version):
     assert len(evicted) > 1000
     assert {entry["client"] for entry in evicted} == {CLIENT[version]}
     assert gateway.stop() == 0
+
+
+ERRORS_PER_SECOND = 100  # limits::kUdpErrorsPerSecond, of each worker
+
+
+def unreachable(host: Host) -> int:
+    """ICMP's and ICMPv6's "destination unreachable" that have come to this host."""
+    with host.entered(), open("/proc/thread-self/net/snmp") as v4, \
+            open("/proc/thread-self/net/snmp6") as v6:
+        head, values = [line.split() for line in v4 if line.startswith("Icmp:")]
+        six = [line.split() for line in v6]
+    return int(dict(zip(head, values))["InDestUnreachs"]) \
+        + int(dict(six)["Icmp6InDestUnreachs"])
+
+
+@versions
+def test_errors_told_to_clients_are_bounded(lab, version):
+    gateway = Gateway(lab.gateway, "-i", "lan0", "--workers", "1", "--rule=proto udp -> reject")
+    before, began = unreachable(lab.client), time.monotonic()
+    with bound(lab.client, version) as sock:
+        for number in range(2000):
+            with contextlib.suppress(OSError):
+                sock.sendto(b"anybody?", (Lab.FAR[version], 20_000 + number % 10))
+    # The last of them have been answered, or will not be.
+    wait_until(lambda: sum(entry["event"] == "end" for entry in gateway.log()) >= 10,
+               "the sessions are refused")
+    assert gateway.stop() == 0
+    seconds = time.monotonic() - began
+    told = unreachable(lab.client) - before
+    assert 10 <= told <= ERRORS_PER_SECOND * (int(seconds) + 2)

@@ -193,8 +193,14 @@ TEST_F(Console, quic_is_called_so) {
   flow.protocol = Protocol::udp;
   log_->tls_hello(flow, {.server_name = "a.example", .alpn_offered = {"h3"}, .alpn_chosen = {}});
   log_->flow_end(flow, ended(1, 2, 3));
+  flow.id = 2;
+  TlsHello said_before{.server_name = "a.example", .alpn_offered = {"h3"}, .alpn_chosen = {}};
+  said_before.moved = true;
+  log_->tls_hello(flow, said_before);
+  log_->flow_end(flow, ended(1, 2, 3));
   const auto all = lines();
   EXPECT_NE(all[0].find("⇄ quic a.example:443 (offers h3)  "), std::string::npos) << all[0];
+  EXPECT_NE(all[1].find("⇄ quic a.example:443 (offers h3; moved)  "), std::string::npos) << all[1];
 }
 
 TEST_F(Console, udp_session_has_a_closing_line_with_packets) {

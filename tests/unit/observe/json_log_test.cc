@@ -56,6 +56,8 @@ void log_every_event(TrafficLog& log) {
   flow.way_out = "wan2";
   flow.rule = 2;
   log.tls_hello(flow, {.server_name = "q.example", .alpn_offered = {"h3"}, .alpn_chosen = {}});
+  hello = {.server_name = "q.example", .alpn_offered = {"h3"}, .alpn_chosen = {}, .moved = true};
+  log.tls_hello(flow, hello);
   for (int source = 0; source <= static_cast<int>(NameSource::fake_ip); ++source) {
     flow.host = {.name = "h\x1b.example", .source = static_cast<NameSource>(source), .ech = true};
     if (source == 0) flow.host = {};
@@ -103,6 +105,14 @@ TEST(JsonLog, keys_are_the_frozen_ones) {
                           R"("process":"e\u001b[2Jvil\u000a","pid":13})"),
             std::string::npos)
       << lines[6];
+}
+
+TEST(JsonLog, hello_of_another_session_is_marked) {
+  const std::string text = all_events();
+  EXPECT_NE(text.find(R"("server_name":"q.example","alpn_offered":["h3"],"ech":false,"way_out")"),
+            std::string::npos);
+  EXPECT_NE(text.find(R"("alpn_offered":["h3"],"ech":false,"moved":true,"way_out")"),
+            std::string::npos);
 }
 
 TEST(JsonLog, name_that_decided_is_in_the_closing_line) {

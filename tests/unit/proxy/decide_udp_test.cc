@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/counters.h"
-#include "unit/proxy/serve_udp_fixture.h"
+#include "unit/proxy/decide_udp_fixture.h"
 #include "unit/sniff/quic_samples.h"
 #include "unit/sniff/tls_samples.h"
 
@@ -16,32 +16,6 @@ namespace {
 using namespace std::chrono_literals;
 using namespace test;
 using ::testing::ElementsAre;
-
-/// Of a hello that takes two.
-struct Datagrams {
-  std::string first;
-  std::string second;
-};
-
-Datagrams hello(std::string_view name, const std::string& connection_id = "12345678") {
-  using namespace tls_samples;  // NOLINT(google-build-using-namespace)
-  const std::string message = client_hello_message(extension(51, std::string(1250, 'k')) +
-                                                   server_name(name) + alpn({"h3"}));
-  const auto packet = [&](std::size_t number, std::size_t offset, std::string_view part) {
-    return quic_samples::initial({.payload = quic_samples::crypto(offset, part),
-                                  .connection_id = connection_id,
-                                  .number = number});
-  };
-  return {.first = packet(0, 0, std::string_view(message).substr(0, 1000)),
-          .second = packet(1, 1000, std::string_view(message).substr(1000))};
-}
-
-/// good.example has the address of the test's sessions; the lookup of a slow one takes too long.
-std::vector<Address> made_up_names(const std::string& name) {
-  if (name == "slow.example") std::this_thread::sleep_for(1s);
-  if (name != "good.example" && name != "slow.example") return {};
-  return {*Address::parse("198.51.100.1"), *Address::parse("2001:db8::1")};
-}
 
 /// Of the name a.example, for which the answer holds 192.0.2.7.
 std::string dns_answer(std::string_view query) {
@@ -53,22 +27,8 @@ std::string dns_answer(std::string_view query) {
   return dns::make_answer(query, *parsed, dns::Rcode::no_error, records);
 }
 
-class DecideUdp : public ServeUdpTest {
+class DecideUdp : public DecideUdpTest {
  protected:
-  void decide_by(const std::vector<std::string>& texts, const std::string& fallback = "direct") {
-    PolicySource source;
-    source.fallback.text = fallback;
-    for (const std::string& text : texts) source.rules.push_back({.text = text, .place = {}});
-    policy.replace(Policy::create(Ruleset::compile(std::move(source)).value(), {way_out}));
-    options.names = {.lookups = &names, .memory = &memory};
-    options.sniff_wait_ms = 10'000;
-  }
-
-  void send(Peer& client, const Datagrams& datagrams) {
-    client.send(listener, datagrams.first);
-    client.send(listener, datagrams.second);
-  }
-
   /// A client asks a resolver for a.example, and has the answer.
   void look_up_through_shunt() {
     set_destination(Endpoint{made_up_destination.address, dns::kPort});
@@ -79,11 +39,6 @@ class DecideUdp : public ServeUdpTest {
     ASSERT_EQ(pass(client, query), query);
     server.send(server.from, dns_answer(query));
     ASSERT_TRUE(client.receive());
-  }
-
-  std::pair<Flow, FlowEnd> only_end() {
-    EXPECT_TRUE(eventually([&] { return !log.ends().empty(); }));
-    return log.ends().at(0);
   }
 
   /// Of a session that waits for its name under other rules.
@@ -100,9 +55,6 @@ class DecideUdp : public ServeUdpTest {
     client.send(listener, datagrams.second);
     EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
   }
-
-  NameVerifier names{made_up_names};
-  dns::Memory memory{{*Address::parse("198.51.100.1"), *Address::parse("2001:db8::1")}};
 };
 INSTANTIATE_TEST_SUITE_P(, DecideUdp, testing::Values(Family::ipv4, Family::ipv6), family_name);
 

@@ -72,6 +72,7 @@ struct Initial {
   std::size_t number = 0;
   std::size_t number_bytes = 1;
   std::size_t packet_bytes = kDatagramBytes;  ///< the payload is padded to that; 0: it is not
+  bool fixed_bit = true;
 };
 
 inline std::string version_bytes(QuicVersion version) {
@@ -88,7 +89,8 @@ inline std::string with_length(std::string_view bytes) {
 
 inline std::string initial(const Initial& packet) {
   const int type = packet.version == QuicVersion::v1 ? 0 : 1;
-  std::string header(1, static_cast<char>(0xc0 | type << 4 | (packet.number_bytes - 1)));
+  std::string header(1, static_cast<char>(0x80 | type << 4 | (packet.number_bytes - 1)));
+  if (packet.fixed_bit) header[0] = static_cast<char>(header[0] | 0x40);
   header += version_bytes(packet.version) + with_length(packet.connection_id) +
             with_length(packet.source_id) + number(packet.token.size()) + packet.token;
   std::string payload = packet.payload;
@@ -107,11 +109,21 @@ inline std::string initial(const Initial& packet) {
   return seal(client_initial_keys(packet.version, id), header, payload);
 }
 
+/// With a long header of version 1. Types: Initial (0), 0-RTT (1), Handshake (2), Retry (3).
+inline std::string long_packet(int type, std::string_view destination_id,
+                               std::string_view source_id, std::size_t bytes = 64) {
+  return std::string(1, static_cast<char>(0xc0 | type << 4)) + version_bytes(QuicVersion::v1) +
+         with_length(destination_id) + with_length(source_id) + number(bytes) +
+         std::string(bytes, 'x');
+}
+
+inline std::string short_packet(std::string_view destination_id) {
+  return '\x43' + std::string(destination_id) + std::string(40, 'x');
+}
+
 /// Of a type that has a length but whose keys nobody on the path has: 0-RTT (1), Handshake (2).
 inline std::string other_packet(int type, std::size_t bytes) {
-  return std::string(1, static_cast<char>(0xc0 | type << 4)) + version_bytes(QuicVersion::v1) +
-         with_length("\x83\x94\xc8\xf0\x3e\x51\x57\x08") + with_length("me") + number(bytes) +
-         std::string(bytes, 'x');
+  return long_packet(type, "\x83\x94\xc8\xf0\x3e\x51\x57\x08", "me", bytes);
 }
 
 }  // namespace shunt::quic_samples

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/counters.h"
@@ -277,6 +278,49 @@ TEST(Quic, every_truncated_datagram_needs_more) {
   for (std::size_t size = 0; size < datagram.size(); ++size) {
     EXPECT_EQ(read({datagram.substr(0, size)}), "need more") << size;
   }
+}
+
+// RFC 9287: a client clears it towards servers that it knows.
+TEST(Quic, fixed_bit_may_be_clear_in_a_known_version) {
+  const std::string datagram = initial({.payload = crypto(0, small_hello()), .fixed_bit = false});
+  EXPECT_TRUE(is_quic_initial(datagram));
+  EXPECT_EQ(read({datagram}), kName);
+  std::string unknown = datagram;
+  unknown[4] = 9;
+  EXPECT_FALSE(is_quic_initial(unknown));
+  EXPECT_TRUE(is_quic_initial(static_cast<char>(0xc0) + unknown.substr(1)));
+}
+
+TEST(Quic, long_header_tells_both_connection_ids) {
+  const auto of = [](std::string_view datagram) {
+    const auto header = quic_long_header(datagram);
+    return header
+               ? std::optional(std::tuple(header->kind, header->destination_id, header->source_id))
+               : std::nullopt;
+  };
+  using Kind = QuicPacketKind;
+  const std::string datagram = initial({.payload = crypto(0, small_hello()), .source_id = "mine"});
+  EXPECT_EQ(of(datagram), std::tuple(Kind::initial, "\x83\x94\xc8\xf0\x3e\x51\x57\x08", "mine"));
+  EXPECT_EQ(of(quic_samples::long_packet(2, "", "servers")),
+            std::tuple(Kind::handshake, "", "servers"));
+  EXPECT_EQ(of(initial({.version = QuicVersion::v2, .connection_id = "12345678"})),
+            std::tuple(Kind::initial, "12345678", "me"));
+  EXPECT_EQ(of(quic_samples::long_packet(3, "a", "b")), std::tuple(Kind::retry, "a", "b"));
+  EXPECT_EQ(of(quic_samples::long_packet(2, std::string(21, 'a'), "b")), std::nullopt);
+  EXPECT_EQ(of(quic_samples::short_packet("12345678")), std::nullopt);
+  for (std::size_t size = 0; size < 1 + 4 + 1 + 8 + 1 + 4; ++size) {
+    EXPECT_EQ(of(datagram.substr(0, size)), std::nullopt) << size;
+  }
+}
+
+TEST(Quic, short_header_has_an_id_of_the_length_that_is_asked_for) {
+  const std::string datagram = "\x43\x01\x02\x03\x04";
+  EXPECT_EQ(quic_short_id(datagram, 4), "\x01\x02\x03\x04");
+  EXPECT_EQ(quic_short_id(datagram, 2), "\x01\x02");
+  EXPECT_EQ(quic_short_id('\x03' + datagram.substr(1), 2), "\x01\x02");
+  EXPECT_EQ(quic_short_id(datagram, 5), "");
+  EXPECT_EQ(quic_short_id("", 0), "");
+  EXPECT_EQ(quic_short_id('\xc3' + datagram.substr(1), 4), "");
 }
 
 }  // namespace
