@@ -60,6 +60,7 @@ inline constexpr int kCannotListen = 56;
 inline constexpr int kNoToa = 57;
 inline constexpr int kQueueTaken = 60;
 inline constexpr int kNotHonest = 61;
+inline constexpr int kNoRunMethod = 80;
 }  // namespace error_number
 
 struct NumberedError {
@@ -118,6 +119,7 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kNoToa, "clients' addresses cannot be put into TCP options here"},
     {error_number::kQueueTaken, "a queue for held packets is somebody else's"},
     {error_number::kNotHonest, "clients cannot be held until their server has answered"},
+    {error_number::kNoRunMethod, "a command cannot be captured in this way here"},
 });
 
 }  // namespace shunt

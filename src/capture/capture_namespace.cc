@@ -184,16 +184,16 @@ Result<CaptureNamespace> CaptureNamespace::create(const CaptureNamespaceOptions&
   return made;
 }
 
-Result<void> enter_capture_namespace(const NamespaceDoor& door) {
+Result<void> enter_capture_namespace(int network, int user) {
   const uid_t uid = ::geteuid();
   const gid_t gid = ::getegid();
-  if (door.user.valid() && ::setns(door.user.get(), CLONE_NEWUSER) != 0) {
+  if (user >= 0 && ::setns(user, CLONE_NEWUSER) != 0) {
     return Failure(errno_error("enter the capture's user namespace"));
   }
-  if (::setns(door.network.get(), CLONE_NEWNET) != 0) {
+  if (::setns(network, CLONE_NEWNET) != 0) {
     return Failure(errno_error("enter the capture's network namespace"));
   }
-  if (door.user.valid()) return enter_user_namespace(uid, gid);
+  if (user >= 0) return enter_user_namespace(uid, gid);
   return drop_from_bounding_set({CAP_NET_ADMIN, CAP_SYS_ADMIN});
 }
 

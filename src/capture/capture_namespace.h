@@ -53,8 +53,9 @@ struct NamespaceDoor {
 };
 
 /// Moves the calling process, which must be single-threaded, into the namespace and takes from it
-/// what could undo the capture. It has its own uid and gid afterwards.
-Result<void> enter_capture_namespace(const NamespaceDoor& door);
+/// what could undo the capture. It has its own uid and gid afterwards. The descriptors are those of
+/// a NamespaceDoor; `user` -1: there is none.
+Result<void> enter_capture_namespace(int network, int user);
 
 class CaptureNamespace {
  public:

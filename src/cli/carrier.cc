@@ -51,9 +51,11 @@ Result<Carrier> Carrier::start(const Options& options) {
     ::waitpid(carrier, nullptr, 0);  // it has said its last word
     return Failure(error_from_record(std::string_view(record.bytes).substr(1)));
   }
-  if (record.fds.empty()) return Failure(errno_error("descriptors from the carrier", EPROTO));
-  started.door_.network = std::move(record.fds[0]);
-  if (record.fds.size() > 1) started.door_.user = std::move(record.fds[1]);
+  if (record.fds.empty() || record.bytes.size() < 2) {
+    return Failure(errno_error("descriptors from the carrier", EPROTO));
+  }
+  started.door_.method = static_cast<RunMethod>(record.bytes[1]);
+  started.door_.fds = std::move(record.fds);
   started.channel_ = std::move(ours);
   return started;
 }

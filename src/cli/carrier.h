@@ -5,9 +5,9 @@
 // on, and can leave with the command's exit code while the last bytes are still on their way.
 //
 //   shell -- shunt run (supervises) -- command
-//                 \-- carrier (proxy, log) -- holder (the capture namespace)
+//                 \-- carrier (proxy, log) -- holder (of a capture namespace)
 //
-// The carrier lives as long as any process is in the namespace, so what the command leaves running
+// The carrier lives as long as any process is captured, so what the command leaves running
 // in the background keeps its network. When the supervisor has gone it holds none of the caller's
 // descriptors any more and writes to a log file only.
 #pragma once
@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #include "base/result.h"
-#include "capture/capture_namespace.h"
+#include "cli/run_method.h"
 #include "net/unique_fd.h"
 
 namespace shunt::cli {
@@ -28,7 +28,7 @@ class Carrier {
   /// blocked. The Error is the carrier's.
   static Result<Carrier> start(const Options& options);
 
-  [[nodiscard]] const NamespaceDoor& door() const { return door_; }
+  [[nodiscard]] const RunDoor& door() const { return door_; }
   /// For cli/supervise.h: it is a member of the process group and remembers what it gets.
   [[nodiscard]] bool saw_signal(int signal, pid_t sender) const;
   void command_started(pid_t command) const;
@@ -46,7 +46,7 @@ class Carrier {
   Carrier() = default;
   pid_t pid_ = -1;
   UniqueFd channel_;
-  NamespaceDoor door_;
+  RunDoor door_;
 };
 
 }  // namespace shunt::cli

@@ -20,18 +20,13 @@
 #include "base/error_numbers.h"
 #include "base/error_record.h"
 #include "base/limits.h"
-#include "base/log.h"
-#include "capture/capture_namespace.h"
-#include "capture/host_network.h"
-#include "capture/host_network_watch.h"
-#include "capture/namespace_processes.h"
 #include "cli/dns_setup.h"
 #include "cli/options.h"
 #include "cli/process_title.h"
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
+#include "cli/run_capture.h"
 #include "kernel/capabilities.h"
-#include "kernel/namespace_members.h"
 #include "kernel/syscall_filter.h"
 #include "net/fd_passing.h"
 #include "proxy/dns_service.h"
@@ -44,7 +39,6 @@ constexpr std::uint32_t kLinesWaitMs = 1000;  // how long the supervisor is kept
 constexpr int kStoppedCheckMs = 100;          // how long a supervisor may stay stopped alone
 constexpr int kMembersCheckMs = 500;          // how often to see whether anybody is left
 constexpr std::size_t kRememberedSignals = 32;
-constexpr std::uint32_t kNoMark = 0;  // upstream sockets live in the host's namespace
 
 /// Everything that the group got, so that the supervisor can tell its own signals from the group's.
 class SignalMemory {
@@ -109,12 +103,9 @@ class CarrierProcess {
   void finish();
 
  private:
-  [[nodiscard]] Result<void> check_hold() const;
   Result<void> start_proxy();
   Result<void> report_ready();
-  [[nodiscard]] int watch_fd() const;
   [[nodiscard]] int wait_ms() const;
-  void follow_host();
   bool handle_request();
   void answer(char letter);
   void let_go();
@@ -124,9 +115,7 @@ class CarrierProcess {
   UniqueFd channel_;
   const Options& options_;
   std::optional<SignalMemory> signals_;
-  std::optional<CaptureNamespace> namespace_;
-  std::optional<HostNetworkWatch> watch_;  ///< empty where the host does not allow it
-  std::unique_ptr<NamespaceProcesses> processes_;
+  std::unique_ptr<RunCapture> capture_;
   TrafficSetup traffic_;
   std::unique_ptr<Proxy> proxy_;
   pid_t stopped_command_ = 0;  ///< the supervisor is stopped because this is; 0: it is not
@@ -153,18 +142,7 @@ int traffic_descriptor(const Options& options) {
 Result<void> CarrierProcess::set_up() {
   signals_ = SHUNT_TRY(SignalMemory::create());
   (void)raise_descriptor_limit();
-  const bool through_proxy = options_.has("via");
-  const HostNetwork host = look_at_host(through_proxy);
-  namespace_ =
-      SHUNT_TRY(CaptureNamespace::create({.host = host,
-                                          .name_servers = loopback_name_servers(),
-                                          .localhost_is_host = options_.has("allow-localhost"),
-                                          .workers = std::min(worker_count(0), limits::kRunWorkers),
-                                          .hold = options_.value("connect") != "early"}));
-  SHUNT_CHECK(check_hold());
-  if (auto watch = HostNetworkWatch::create(host, through_proxy)) watch_ = std::move(*watch);
-  processes_ = std::make_unique<NamespaceProcesses>(
-      std::move(namespace_->diag_socket()), namespace_->door().network.get(), namespace_->holder());
+  capture_ = SHUNT_TRY(make_run_capture(options_));
   // It runs nothing itself, and has the command's uid: the command is to find no way into it.
   SHUNT_CHECK(gain_no_privileges());
   if (can_be_restricted()) SHUNT_CHECK(forbid_dumps());
@@ -172,41 +150,23 @@ Result<void> CarrierProcess::set_up() {
   return report_ready();
 }
 
-/// Only who asked for it is told.
-Result<void> CarrierProcess::check_hold() const {
-  const std::string& why_not = namespace_->why_not_held();
-  if (why_not.empty() || options_.value("connect") != "honest") return {};
-  return Failure(make_error(
-      Kind::unsupported, error_number::kNotHonest,
-      fmt::format("the command cannot be held until its servers have answered: {}", why_not),
-      "shunt doctor      (without --connect it is let in first where that is so)"));
-}
-
 Result<void> CarrierProcess::start_proxy() {
   auto rules = SHUNT_TRY(rules_of(options_));
-  // The namespace ends with the command, so nobody asks later what a fake address meant.
+  // The capture ends with the command, so nobody asks later what a fake address meant.
   const DnsConfig dns = SHUNT_TRY(dns_config(options_));
-  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), kNoMark));
-  traffic_.start_log(options_.has("json"), traffic_descriptor(options_), processes_.get());
+  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), capture_->egress_mark()));
+  traffic_.start_log(options_.has("json"), traffic_descriptor(options_), capture_->names());
   ProxyOptions proxy = traffic_.proxy_options(options_);
-  proxy.workers = std::move(namespace_->listeners().workers);
-  proxy.method = CaptureMethod::tproxy;
   proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
-  proxy.processes = processes_.get();
-  proxy.own_listeners = namespace_->listeners().own;
-  proxy.reply_sockets = namespace_->reply_sockets();
-  // A client in the namespace may well have the same address and port as an upstream socket in the
-  // host's: that is no loop, and there can be none between two namespaces.
-  proxy.loop_guard = std::make_shared<LoopGuard>();
+  capture_->hand_over(proxy);
   proxy_ = SHUNT_TRY(Proxy::start(std::move(proxy)));
   return {};
 }
 
 Result<void> CarrierProcess::report_ready() {
-  const NamespaceDoor& door = namespace_->door();
-  std::vector<int> fds{door.network.get()};
-  if (door.user.valid()) fds.push_back(door.user.get());
-  return send_record(channel_.get(), {&kCarrierReady, 1}, fds);
+  const std::array<char, 2> ready{kCarrierReady, static_cast<char>(capture_->method())};
+  const std::vector<int> fds = capture_->door();
+  return send_record(channel_.get(), {ready.data(), ready.size()}, fds);
 }
 
 // Until the supervisor reports the command's end, or is gone itself.
@@ -214,31 +174,20 @@ void CarrierProcess::serve() {
   while (true) {
     std::array<pollfd, 3> readable{{{.fd = channel_.get(), .events = POLLIN, .revents = 0},
                                     {.fd = signals_->fd(), .events = POLLIN, .revents = 0},
-                                    {.fd = watch_fd(), .events = POLLIN, .revents = 0}}};
+                                    {.fd = capture_->watch_fd(), .events = POLLIN, .revents = 0}}};
     ::poll(readable.data(), readable.size(), wait_ms());
     // At once: a second one of the same number would not be queued.
     signals_->read_pending();
     if (readable[0].revents != 0 && !handle_request()) return;
     if (stopped_command_ > 0 && !is_stopped(stopped_command_)) ::kill(::getppid(), SIGCONT);
-    follow_host();
+    capture_->follow();
   }
 }
-
-int CarrierProcess::watch_fd() const { return watch_ ? watch_->fd() : -1; }
 
 int CarrierProcess::wait_ms() const {
-  const int settling = watch_ ? watch_->timeout_ms() : -1;
+  const int settling = capture_->wait_ms();
   if (stopped_command_ == 0) return settling;
   return settling < 0 ? kStoppedCheckMs : std::min(settling, kStoppedCheckMs);
-}
-
-void CarrierProcess::follow_host() {
-  const auto host = watch_ ? watch_->changed() : std::nullopt;
-  if (!host) return;
-  if (const auto done = namespace_->change_network(*host); !done) {
-    log(LogLevel::warning,
-        "the command does not see that the network changed: " + done.error().text());
-  }
 }
 
 bool CarrierProcess::handle_request() {
@@ -248,7 +197,7 @@ bool CarrierProcess::handle_request() {
   std::memcpy(&request, record->bytes.data(), sizeof request);
   switch (request.letter) {
     case kWasItSeen: answer(signals_->saw(request.signal, request.pid) ? kSeen : kNotSeen); break;
-    case kCommandStarted: processes_->set_command(request.pid); break;
+    case kCommandStarted: capture_->command_started(request.pid); break;
     case kStopping: stopped_command_ = request.pid; break;
     case kResumed: stopped_command_ = 0; break;
     default: break;
@@ -269,7 +218,7 @@ void CarrierProcess::let_go() {
 
 void CarrierProcess::wait_for_members() {
   signals_->forget();
-  while (has_members(namespace_->door().network.get(), namespace_->holder())) {
+  while (capture_->has_members()) {
     pollfd signalled{.fd = signals_->fd(), .events = POLLIN, .revents = 0};
     ::poll(&signalled, 1, kMembersCheckMs);
     if (signals_->end_requested()) return;
@@ -277,7 +226,7 @@ void CarrierProcess::wait_for_members() {
 }
 
 void CarrierProcess::finish() {
-  const bool alone = !has_members(namespace_->door().network.get(), namespace_->holder());
+  const bool alone = !capture_->has_members();
   if (alone && proxy_->drain(kLinesWaitMs)) {
     stop();
     answer(kEnding);
@@ -294,11 +243,8 @@ void CarrierProcess::finish() {
 void CarrierProcess::stop() {
   proxy_->stop();
   if (traffic_.log != nullptr) traffic_.log->stop(kLinesWaitMs);
-  const pid_t holder = namespace_->holder();
   proxy_.reset();
-  namespace_.reset();       // the holder reads its end from the channel
-  ::kill(holder, SIGKILL);  // nothing of its own to lose, and it may have been stopped
-  ::waitpid(holder, nullptr, 0);
+  capture_.reset();
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The carrier's own side (see cli/carrier.h) and the records that the two exchange:
 //
-//   carrier:     kCarrierReady + descriptors: network namespace, user namespace (if any)
+//   carrier:     kCarrierReady + RunMethod + descriptors: RunDoor::fds
 //                or kCarrierFailed + error_record()
 //   supervisor:  kCommandStarted + pid          no answer
 //                kWasItSeen + signal + sender   answer: kSeen or kNotSeen

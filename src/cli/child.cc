@@ -64,9 +64,9 @@ StartFailure exec_failure(const std::string& program, int os_error) {
   return {std::move(error), absent ? kNotFound : kNotExecutable};
 }
 
-[[noreturn]] void become(std::vector<std::string> command, const NamespaceDoor& door,
+[[noreturn]] void become(std::vector<std::string> command, const RunDoor& door,
                          const SignalState& signals, pid_t parent, int report) {
-  if (const auto entered = enter_capture_namespace(door); !entered) {
+  if (const auto entered = row_of(door.method).enter(door); !entered) {
     give_up(report, {entered.error(), kShuntFailed});
   }
   die_with(parent);
@@ -113,8 +113,7 @@ void SignalState::restore() const {
 }
 
 std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>& command,
-                                                 const NamespaceDoor& door,
-                                                 const SignalState& signals) {
+                                                 const RunDoor& door, const SignalState& signals) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return std::unexpected(StartFailure{errno_error("pipe")});
   const UniqueFd reports(ends[0]);

@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "capture/capture_namespace.h"
+#include "base/result.h"
+#include "cli/run_method.h"
 
 namespace shunt::cli {
 
@@ -37,7 +38,6 @@ struct StartFailure {
 /// found and run as execvp(3) does: by PATH, and a script without `#!` by /bin/sh. It gets SIGKILL
 /// when this process dies, as if it had been started in its place.
 std::expected<pid_t, StartFailure> start_command(const std::vector<std::string>& command,
-                                                 const NamespaceDoor& door,
-                                                 const SignalState& signals);
+                                                 const RunDoor& door, const SignalState& signals);
 
 }  // namespace shunt::cli

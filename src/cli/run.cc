@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/report.h"
+#include "cli/run_method.h"
 #include "cli/supervise.h"
 #include "egress/way_out_url.h"
 
@@ -16,6 +17,12 @@ constexpr Option kOptions[] = {
     {.name = "output",
      .short_name = 'o',
      .help = "traffic lines to standard error even when it is no terminal"},
+    {.name = "method",
+     .type = ValueType::choice,
+     .value = "METHOD",
+     .help = "how CMD is captured; auto takes the first that works here",
+     .fallback = "auto",
+     .choices = kRunMethodWords},
     {.name = "allow-localhost", .help = "let CMD reach services on this machine's localhost"},
 };
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "cli/run_method.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/error_numbers.h"
+#include "base/log.h"
+#include "cli/options.h"
+#include "cli/run_capture.h"
+#include "cli/run_methods.h"
+
+namespace shunt::cli {
+namespace {
+
+// The order is that of what is lost with each: the first captures all that a program can send and
+// leaves it no way round, the last only programs that load libraries.
+constexpr std::array kMethods = std::to_array<RunMethodRow>({
+    {.method = RunMethod::network_namespace,
+     .summary = "a network namespace of its own, where every address leads to shunt",
+     .probe = probe_run_namespace,
+     .make = make_run_namespace,
+     .enter = enter_run_namespace},
+    {.method = RunMethod::ebpf,
+     .summary = "eBPF programs on a cgroup of its own; the host's network stays in sight"},
+    {.method = RunMethod::seccomp,
+     .summary = "its system calls are answered by shunt (seccomp user notification)"},
+    {.method = RunMethod::ptrace, .summary = "its system calls are traced and rewritten"},
+    {.method = RunMethod::preload,
+     .summary = "a library in each of its programs (LD_PRELOAD); dynamically linked ones only"},
+});
+
+Failure not_built_in(const RunMethodRow& row) {
+  return Failure(
+      make_error(Kind::unsupported, error_number::kNoRunMethod,
+                 fmt::format("this shunt cannot run a command by {}", word_of(row.method)),
+                 "shunt doctor      (which methods work here)"));
+}
+
+/// That this machine cannot do it is a reason to try the next one; a mistake in an option is none.
+bool is_about_the_machine(const Error& error) {
+  return error.kind != Kind::usage && error.kind != Kind::configuration;
+}
+
+Result<std::unique_ptr<RunCapture>> make_first(const Options& options) {
+  std::string passed_over;
+  std::optional<Error> first;
+  for (const RunMethodRow& row : kMethods) {
+    if (row.make == nullptr) continue;
+    auto made = row.make(options);
+    if (made && !first) return made;
+    if (made) {
+      log(LogLevel::warning,
+          fmt::format("captured by {}, since {}", word_of(row.method), passed_over));
+      return made;
+    }
+    if (!is_about_the_machine(made.error())) return made;
+    passed_over += fmt::format("{}{} does not work here: {}", first ? "; " : "",
+                               word_of(row.method), made.error().text());
+    if (!first) first = std::move(made).error();
+  }
+  if (!first) return not_built_in(kMethods.front());
+  Error none = *std::move(first);
+  if (none.number == 0) none.number = error_number::kNoRunMethod;
+  return Failure(std::move(none));
+}
+
+}  // namespace
+
+std::span<const RunMethodRow> run_methods() { return kMethods; }
+
+const RunMethodRow& row_of(RunMethod method) {
+  const auto* const row = std::ranges::find(kMethods, method, &RunMethodRow::method);
+  return row == kMethods.end() ? kMethods.front() : *row;
+}
+
+RunMethod run_method_of(std::string_view word) {
+  const auto* const found = std::ranges::find(kRunMethodWords, word);
+  const auto index = std::distance(std::begin(kRunMethodWords), found);
+  return found == std::end(kRunMethodWords) ? RunMethod::automatic : static_cast<RunMethod>(index);
+}
+
+Result<void> probe_run_method(RunMethod method) {
+  const RunMethodRow& row = row_of(method);
+  return row.probe == nullptr ? Result<void>(not_built_in(row)) : row.probe();
+}
+
+Result<std::unique_ptr<RunCapture>> make_run_capture(const Options& options) {
+  const RunMethod asked = run_method_of(options.value("method"));
+  if (asked == RunMethod::automatic) return make_first(options);
+  const RunMethodRow& row = row_of(asked);
+  return row.make == nullptr ? Result<std::unique_ptr<RunCapture>>(not_built_in(row))
+                             : row.make(options);
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The functions of each method of `shunt run`, for the table in run_method.cc; see RunMethodRow.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "cli/run_method.h"
+
+namespace shunt::cli {
+
+// run_namespace.cc
+Result<void> probe_run_namespace();
+Result<std::unique_ptr<RunCapture>> make_run_namespace(const Options& options);
+Result<void> enter_run_namespace(const RunDoor& door);
+
+}  // namespace shunt::cli
