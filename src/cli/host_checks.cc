@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "capture/gateway_plan.h"
 #include "capture/masquerade.h"
+#include "cli/run_method.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
@@ -307,12 +308,32 @@ void add_toa(std::vector<Finding>& out) {
   out.push_back(std::move(finding));
 }
 
+/// One that does not work is no lack as long as another does.
+void add_run_methods(std::vector<Finding>& out) {
+  bool any = false;
+  for (const RunMethodRow& row : run_methods()) {
+    if (row.probe == nullptr) continue;
+    const auto works = row.probe();
+    any = any || works.has_value();
+    out.push_back({.state = works ? State::works : State::note,
+                   .name = fmt::format("run-{}", word_of(row.method)),
+                   .detail = std::string(works ? row.summary : works.error().text()),
+                   .fix = works ? "" : works.error().help});
+  }
+  if (any) return;
+  out.push_back({.state = State::lacks,
+                 .name = "run",
+                 .detail = "a command cannot be captured here in any way",
+                 .fix = ""});
+}
+
 }  // namespace
 
 std::vector<Finding> examine_host() {
   std::vector<Finding> out;
   add_privilege(out);
   add_features(out);
+  add_run_methods(out);
   add_live_instances(out);
   add_leftovers(out);
   add_foreign_tables(out);

@@ -14,4 +14,9 @@ Result<void> probe_run_namespace();
 Result<std::unique_ptr<RunCapture>> make_run_namespace(const Options& options);
 Result<void> enter_run_namespace(const RunDoor& door);
 
+// run_ebpf.cc
+Result<void> probe_run_ebpf();
+Result<std::unique_ptr<RunCapture>> make_run_ebpf(const Options& options);
+Result<void> enter_run_ebpf(const RunDoor& door);
+
 }  // namespace shunt::cli

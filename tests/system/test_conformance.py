@@ -19,7 +19,9 @@ import pytest
 
 import peers
 from clients import HALF_CLOSE_ANSWER
+from cgroups import needs_ebpf
 from daemons import Nginx
+from leaks import MACHINE
 from netlab import UNPRIVILEGED, Host, Lab, Result, bracketed, needs, needs_users
 from peers import TcpServer
 from shunt import BINARY, Gateway, Process, flow_ends, native
@@ -40,6 +42,7 @@ class Way:
     options: tuple[str, ...] = ()  # of `shunt gateway`; () is no gateway
     user: int | None = None
     run: bool = False  # each client under `shunt run`
+    method: str = "auto"  # of `shunt run`
     loopback: bool = False
 
     @property
@@ -62,6 +65,7 @@ WAYS = [
         options=("--host", "--loopback", "--method", "redirect")),
     Way("run-as-root", run=True),
     Way("run-as-user", run=True, user=UNPRIVILEGED),
+    Way("run-ebpf", run=True, method="ebpf"),
 ]
 
 
@@ -92,12 +96,15 @@ class Route:
         return self.lab.url(self.address(version), port=port, path=path)
 
     def run(self, command: list, **options) -> Result:
+        if self.way.method == "ebpf":
+            MACHINE.change()  # until the test is over
         if self.way.run:
             log = f"/run/run-log-{next(_logs)}"
             self._run_log = self.client.outside(log)
             self._run_log.touch()
             self._run_log.chmod(0o666)
-            command = [self.tool(BINARY), "run", "--json", "--log-to", log,
+            command = [self.tool(BINARY), "run", "--method", self.way.method, "--json",
+                       "--log-to", log,
                        "--connect-timeout", "2s", "--", *command]
         return self.client.run(command, user=self.way.user, **options)
 
@@ -130,6 +137,8 @@ class Route:
 def path(request, binary):
     if request.param.user is not None:
         needs_users()
+    if request.param.method == "ebpf":
+        needs_ebpf()
     made = Route(request.param)
     yield made
     made.close()
