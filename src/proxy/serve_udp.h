@@ -56,6 +56,7 @@ struct UdpOptions {
   ProcessFinder* processes = nullptr;     ///< for rules; outlives the server; may be null
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
   bool observe_content = true;  ///< read the hellos of QUIC for the log
+  Origins* origins = nullptr;   ///< outlives the server; null: original_destination() says it
   std::shared_ptr<ReplySockets> reply_sockets;
   std::vector<Endpoint> own_listeners;    ///< datagrams to these go nowhere
   const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server
@@ -128,6 +129,11 @@ class UdpServer {
   Session session_of(Arrival& arrival);
   Session session_of_plain(Arrival& arrival);
   Session session_of_stand_in(Arrival& arrival);
+  Session session_of_origin(Arrival& arrival);
+  /// Whether answers leave by the listener, from the address that the client sent to.
+  [[nodiscard]] bool answers_itself(const UdpListener& listener) const {
+    return listener.plain != nullptr || options_.origins != nullptr;
+  }
   bool admissible(const Flow& flow);
   Session admit(Arrival& arrival);
   bool dials_full(const Address& client) const;
