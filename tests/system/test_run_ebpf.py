@@ -40,8 +40,9 @@ def attached_programs() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """Cgroups and programs are the machine's: nobody else makes or counts them now."""
+def alone(lab) -> Iterator[None]:
+    """Cgroups and programs are the machine's: nobody else makes or counts them now. Over before the
+    lab is, which kills who is left."""
     needs_ebpf()
     MACHINE.change()
     before = cgroups_of_runs()
