@@ -30,8 +30,8 @@
 namespace shunt {
 
 struct CgroupCaptureOptions {
-  HostNetwork host;
-  std::vector<Address> name_servers;  ///< on loopback, whose port 53 is captured all the same
+  HostNetwork host = {};
+  std::vector<Address> name_servers = {};  ///< on loopback, whose port 53 is captured all the same
   unsigned workers = 1;
   std::uint32_t own_mark = 0;  ///< of shunt's own sockets; 0: they are not in the cgroups
   bool own_process = false;    ///< this process may be in them

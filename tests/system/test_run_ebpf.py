@@ -40,8 +40,9 @@ def attached_programs() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
-    """Cgroups and programs are the machine's: nobody else makes or counts them now."""
+def alone(lab) -> Iterator[None]:
+    """Cgroups and programs are the machine's: nobody else makes or counts them now. Over before the
+    lab is, which kills who is left."""
     needs_ebpf()
     MACHINE.change()
     before = cgroups_of_runs()
@@ -95,7 +96,8 @@ def test_two_source_addresses_with_one_port_do_not_meet(lab):
     one, other = (TcpServer(lab.server, echo_bytes) for _ in range(2))
     script = ("import socket\n"
               "made = []\n"
-              f"for source, port in (('127.0.0.1', {one.port}), ('{lab.client.v4}', {other.port})):\n"
+              f"far = (('127.0.0.1', {one.port}), ('{lab.client.v4}', {other.port}))\n"
+              "for source, port in far:\n"
               "  s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
               f"  s.bind((source, 45454)); s.connect(('{Lab.FAR[4]}', port)); made.append(s)\n"
               "for s in made: s.sendall(b'%d' % s.getpeername()[1])\n"

@@ -162,6 +162,7 @@ TEST(CgroupCapture, entries_go_with_their_sockets) {
       const Endpoint to = *Endpoint::parse("203.0.113.9:53");
       fds.push_back(blocking_connect(Family::ipv4, SocketType::datagram, to, from));
       fds.push_back(blocking_connect(Family::ipv4, SocketType::stream, to, from));
+      reset_on_close(fds.back());  // nobody accepts it, who would end it in an orderly way
       fds.push_back(::socket(AF_INET, SOCK_DGRAM, 0));
       const SocketAddress address(to);
       (void)::sendto(fds.back(), "x", 1, 0, address.get(), address.size());
@@ -219,9 +220,14 @@ TEST(CgroupCapture, foreign_listener_in_the_cgroup_asks_for_the_original_destina
   in_captured_namespace([](Checks& checks, Captured& captured) {
     Endpoint from;
     const Endpoint to = *Endpoint::parse("203.0.113.9:8080");
+    // Ours was made before we came into the cgroup.
+    const Endpoint front = captured.capture->listeners().own.front();
+    captured.capture->listeners().workers.clear();
+    const auto listener = make_socket(Family::ipv4, SocketType::stream);
+    checks.ok(bind_to(listener->get(), front), "bind");
+    checks.that(::listen(listener->get(), 1) == 0, "listen");
     const int client = blocking_connect(Family::ipv4, SocketType::stream, to, from);
-    const int listener = captured.capture->listeners().workers.front().tcp.front().get();
-    const int accepted = ::accept(listener, nullptr, nullptr);
+    const int accepted = ::accept(listener->get(), nullptr, nullptr);
     sockaddr_storage storage{};
     socklen_t size = sizeof(sockaddr_in);
     checks.that(::getsockopt(accepted, SOL_IP, kSoOriginalDst, &storage, &size) == 0, "getsockopt");
@@ -250,7 +256,8 @@ TEST(CgroupCapture, only_the_selected_are_captured) {
     auto cgroup = Cgroup::create(home.value_or(""), "test");
     HostNetwork host;
     host.ipv4.source = Address::parse("192.0.2.1");
-    auto capture = CgroupCapture::create({.host = host, .capture = CaptureProgramOptions::Capture::selected});
+    auto capture =
+        CgroupCapture::create({.host = host, .capture = CaptureProgramOptions::Capture::selected});
     if (!checks.ok(cgroup, "cgroup") || !checks.ok(capture, "capture")) return;
     checks.ok(capture->attach(cgroup->directory()), "attach");
     checks.ok(move_to_cgroup(0, cgroup->directory()), "enter");
