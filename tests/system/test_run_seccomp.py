@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from netlab import Lab, needs_users, wait_until
+from netlab import Host, Lab, needs_users, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import BINARY, native, read_log
@@ -30,6 +30,14 @@ PLACES = ("here", "thread", "fork", "vfork", "exec")
 @pytest.fixture(params=[AS_ROOT, AS_USER], ids=["root", "user"])
 def runner(module_lab, request) -> Runner:
     return Runner(module_lab.client, request.param)
+
+
+def writable_file(host: Host, path: str) -> Path:
+    """An empty file inside that every user may write."""
+    made = host.outside(path)
+    made.write_text("")
+    made.chmod(0o666)
+    return made
 
 
 class Targets:
@@ -86,11 +94,12 @@ def test_the_log_says_whose_each_flow_is(runner, module_lab, version):
     kind = socket.AF_INET6 if version == 6 else socket.AF_INET
     echo = UdpEcho(module_lab.server, family=kind)
     far = Lab.FAR[version]
-    log = f"/tmp/seccomp-{runner.who}-{version}.log"
+    log = f"/run/seccomp-{runner.who}-{version}.log"
+    lines = writable_file(module_lab.client, log)
     script = ask(far, server.port) + ask_udp(far, echo.port)
     done = runner.python(script, *SECCOMP, "--json", "--log-to", log)
     assert done.out == (f"hello ('{far}', {server.port})\n" f"hello ('{far}', {echo.port})\n"), done
-    ends = [line for line in read_log(module_lab.client.outside(log)) if line["event"] == "end"]
+    ends = [line for line in read_log(lines) if line["event"] == "end"]
     found = {(end["protocol"], end["capture"], end["destination"], end["destination_port"],
               end["process"], end["reason"]) for end in ends}
     assert found == {("tcp", "seccomp", far, server.port, "python3", "closed"),
@@ -133,9 +142,9 @@ def test_others_cannot_send_through_a_commands_stand_ins(lab):
         lab.client.command([BINARY, "run", *SECCOMP, "/usr/bin/python3", "-c", script]),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     port = int(child.stdout.readline().split()[1])
-    stand_in = next(line.split()[4] for line in
-                    lab.client.run(["ss", "-Hun"]).out.splitlines() if f":{port} " in line)
-    host, _, at = stand_in.rpartition(":")
+    line = next(line for line in lab.client.run(["ss", "-Hun"]).out.splitlines()
+                if f":{port} " in line)
+    host, _, at = next(word for word in line.split() if word.startswith("127.64.")).rpartition(":")
     stranger = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stranger.sendto(b"stranger", (host, int(at)))
     out, _ = child.communicate("\n", timeout=20)
@@ -309,11 +318,11 @@ def test_a_child_left_behind_keeps_its_network(lab, who):
     server = TcpServer(lab.server, echo_bytes)
     runner = Runner(lab.client, who)
     tool = lab.client.install(native("calls"))
-    mark = lab.client.outside(f"/tmp/left-behind-{who}")
+    mark = writable_file(lab.client, "/run/left-behind")
     row = f"{tool} tcp-blocking {Lab.FAR[4]} {server.port}"
-    done = runner.sh(f"(sleep 2; {row} > /tmp/left-behind-{who}) > /dev/null 2>&1 &", *SECCOMP)
-    assert done.ok
-    wait_until(lambda: mark.exists() and mark.read_text() == "ok\n", "the child's connection", 20)
+    done = runner.sh(f"(sleep 2; {row} > /run/left-behind) > /dev/null 2>&1 &", *SECCOMP)
+    assert done.ok and not server.accepted
+    wait_until(lambda: mark.read_text() == "ok\n", "the child's connection", 20)
 
 
 MANY = """
