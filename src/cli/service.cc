@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/dns_setup.h"
 #include "cli/kernel_decisions.h"
+#include "cli/needs_restart.h"
 #include "cli/proxy_loop.h"
 #include "cli/rules_change.h"
 #include "egress/race.h"
@@ -72,35 +73,6 @@ PrivilegeNeeds needs_of(const CheckedConfig& checked) {
 }
 
 }  // namespace
-
-std::vector<std::string> needs_restart(const Config& before, const Config& after) {
-  std::vector<std::string> keys;
-  const auto differs = [&keys](bool different, const char* key) {
-    if (different) keys.emplace_back(key);
-  };
-  const GatewayOptions& old_capture = before.capture.options;
-  const GatewayOptions& capture = after.capture.options;
-  differs(before.capture.choose_lan != after.capture.choose_lan ||
-              old_capture.interfaces != capture.interfaces,
-          "capture.lan");
-  differs(old_capture.host != capture.host, "capture.host");
-  differs(old_capture.loopback != capture.loopback, "capture.loopback");
-  differs(old_capture.method != capture.method, "capture.method");
-  differs(old_capture.connect != capture.connect, "capture.connect");
-  differs(old_capture.closed != capture.closed, "capture.on-exit");
-  differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
-  differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
-  differs(before.udp != after.udp, "udp");
-  differs(before.limits.workers != after.limits.workers, "limits.workers");
-  differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
-  differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
-  differs(before.limits.idle_timeout_ms != after.limits.idle_timeout_ms, "limits.idle-timeout");
-  differs(before.dns.trusted != after.dns.trusted, "dns.trusted");
-  differs(!before.dns.same_as(after.dns), "dns");
-  differs(before.log.json != after.log.json, "log.format");
-  differs(before.log.to != after.log.to, "log.to");
-  return keys;
-}
 
 Service::Service(CheckedConfig checked, GatewayRequest request)
     : checked_(std::move(checked)), request_(std::move(request)) {}

@@ -120,8 +120,4 @@ class Service {
   std::shared_ptr<const DnsSettings> dns_;  // null: mode "system"
 };
 
-/// What was changed between two configurations that only a restart can apply: "capture.lan", ….
-/// Pure.
-[[nodiscard]] std::vector<std::string> needs_restart(const Config& before, const Config& after);
-
 }  // namespace shunt::cli

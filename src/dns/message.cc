@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "dns/header_bits.h"
 #include "dns/name.h"
@@ -30,12 +32,13 @@ std::optional<Address> read_address(std::string_view data, std::uint16_t record_
 }
 
 /// False where the record breaks the rules of its type.
-bool add_answer(std::string_view bytes, const RawRecord& raw, Message& message) {
+bool add_answer(std::string_view bytes, const RawRecord& raw, std::span<const FixedFields> before,
+                Message& message) {
   const bool address = raw.type == type::kA || raw.type == type::kAaaa;
   const bool name = raw.type == type::kCname || raw.type == type::kPtr;
   if (raw.dns_class != kInternet || !(address || name)) return true;
   if (message.answers.size() >= kMostRecords) return true;
-  auto owner = read_name(bytes, raw.owner);
+  auto owner = read_name(bytes, raw.owner, before);
   if (!owner) return false;
   Record record{
       .owner = *std::move(owner), .type = raw.type, .ttl_s = ttl_at(bytes, raw.fixed + 4)};
@@ -45,7 +48,7 @@ bool add_answer(std::string_view bytes, const RawRecord& raw, Message& message) 
     record.address = *read;
   } else {
     if (name_end(bytes, raw.data) != raw.end) return false;
-    auto target = read_name(bytes, raw.data);
+    auto target = read_name(bytes, raw.data, before);
     if (!target) return false;
     record.target = *std::move(target);
   }
@@ -81,13 +84,15 @@ bool read_records(std::string_view bytes, Message& message) {
   std::optional<std::uint32_t> absence;
   bool answered = false;
   Records records(bytes, message.question_end);
+  std::vector<FixedFields> fixed;
   while (const auto raw = records.next()) {
     if (raw->type == type::kOpt) {
       if (raw->section == Section::additional && !add_edns(bytes, *raw, message)) return false;
       continue;
     }
     if (raw->section == Section::answer) {
-      if (!add_answer(bytes, *raw, message)) return false;
+      fixed.push_back({.begin = raw->fixed, .end = raw->data});
+      if (!add_answer(bytes, *raw, fixed, message)) return false;
       answered =
           answered || raw->type == message.question.type || message.question.type == type::kAny;
     }

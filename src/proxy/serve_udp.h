@@ -162,7 +162,9 @@ class UdpServer {
   [[nodiscard]] static bool is_query(const Flow& flow);
   Task<> serve(Session session);
   Task<> serve_unsolicited(Session session, Mapping mapping);
+  /// find_route(), within limits::kUdpDials and kUdpDialsPerClient.
   Task<std::expected<Route, ConnectFailure>> decide(UdpSession& session);
+  Task<std::expected<Route, ConnectFailure>> find_route(UdpSession& session);
   void opened(UdpSession& session);
   void send_queued(UdpSession& session);
   void deliver(UdpSession& session);

@@ -231,12 +231,7 @@ UdpServer::Session UdpServer::admit_unsolicited(UdpMapping& mapping, const Endpo
 // Decided as if the client had sent first. A client that does so meanwhile makes it a session like
 // any other.
 Task<> UdpServer::serve_unsolicited(Session session, Mapping mapping) {
-  const Address client = session->flow.source.address;
-  ++dialling_;
-  table_.shares().dial_began(client);
   auto route = co_await decide(*session);
-  --dialling_;
-  table_.shares().dial_ended(client);
   if (session->state == UdpSession::State::ended) co_return;
   const bool same_way = route && route->way_out != nullptr &&
                         mapping->state == UdpMapping::State::open &&

@@ -37,12 +37,7 @@ bool UdpServer::is_query(const Flow& flow) {
 
 // What a session is: decide it, find the way out, send what has waited for it by a mapping.
 Task<> UdpServer::serve(Session session) {
-  const Address client = session->flow.source.address;
-  ++dialling_;
-  table_.shares().dial_began(client);
   auto route = co_await decide(*session);
-  --dialling_;
-  table_.shares().dial_ended(client);
   if (session->state == UdpSession::State::ended) co_return;
   if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
   if (!route) {
@@ -53,6 +48,16 @@ Task<> UdpServer::serve(Session session) {
 }
 
 Task<std::expected<UdpServer::Route, ConnectFailure>> UdpServer::decide(UdpSession& session) {
+  const Address client = session.flow.source.address;
+  ++dialling_;
+  table_.shares().dial_began(client);
+  auto route = co_await find_route(session);
+  --dialling_;
+  table_.shares().dial_ended(client);
+  co_return route;
+}
+
+Task<std::expected<UdpServer::Route, ConnectFailure>> UdpServer::find_route(UdpSession& session) {
   const UdpDecideContext context{.loop = loop_,
                                  .names = options_.names,
                                  .processes = options_.processes,

@@ -281,7 +281,9 @@ def test_signals_arrive_during_a_connect_and_it_goes_on(lab, who, interrupt):
     script = blocked(Lab.BLACKHOLE[4], 80, interrupt=interrupt)
     started = Started(Runner(lab.client, who), script, "--connect-timeout", "2s")
     wait_until(started.in_call, "it connects")
+    time.sleep(0.5)  # before shunt has taken the call it is interrupted without having begun
     for _ in range(3):
+        assert started.child.poll() is None, started.end()
         os.kill(started.pid, signal.SIGUSR1)
         time.sleep(0.2)  # apart, or they would be one
     said, handled, seconds = started.end()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "cli/service.h"
+#include "cli/needs_restart.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
