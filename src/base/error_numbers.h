@@ -61,6 +61,9 @@ inline constexpr int kNoToa = 57;
 inline constexpr int kQueueTaken = 60;
 inline constexpr int kNotHonest = 61;
 inline constexpr int kNoRunMethod = 80;
+inline constexpr int kNoCgroup = 81;
+inline constexpr int kNoCgroupBpf = 82;
+inline constexpr int kBadTarget = 83;
 inline constexpr int kNoCallTrap = 100;
 inline constexpr int kNoForeignAccess = 101;
 inline constexpr int kNoRoute = 110;
@@ -124,6 +127,9 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kQueueTaken, "a queue for held packets is somebody else's"},
     {error_number::kNotHonest, "clients cannot be held until their server has answered"},
     {error_number::kNoRunMethod, "a command cannot be captured in this way here"},
+    {error_number::kNoCgroup, "a cgroup is not there, or cannot be made or entered"},
+    {error_number::kNoCgroupBpf, "eBPF programs cannot be loaded or attached to a cgroup here"},
+    {error_number::kBadTarget, "what `shunt watch` is to capture is not said as it understands"},
     {error_number::kNoCallTrap, "the system calls of a command cannot be answered here"},
     {error_number::kNoForeignAccess, "processes may not look into others of their user here"},
     {error_number::kNoRoute, "the way that `route` is asked for cannot be had here"},

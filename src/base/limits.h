@@ -95,8 +95,10 @@ inline constexpr std::uint32_t kProxyHeaderWaitMs = 3000;  ///< for all of a PRO
 
 // `shunt run`.
 inline constexpr unsigned kRunWorkers = 8;  ///< of `run`; each costs some of its start-up time
-inline constexpr std::size_t kNamedSockets = 65'536;  ///< whose process is remembered
-inline constexpr std::size_t kDescendants = 4096;     ///< of the command, looked at for a name
+inline constexpr std::size_t kRecentOrigins = 16'384;    ///< destinations of datagrams, remembered
+inline constexpr std::uint32_t kRecentOriginMs = 1'000;  ///< for so long
+inline constexpr std::size_t kNamedSockets = 65'536;     ///< whose process is remembered
+inline constexpr std::size_t kDescendants = 4096;        ///< of the command, looked at for a name
 
 // Rules. Hitting one is an error when the rules are loaded.
 inline constexpr std::size_t kRuleBytes = 64 * 1024;

@@ -64,6 +64,23 @@ class ReplySockets {
   [[nodiscard]] virtual std::uint32_t hairpin_mark() const { return 0; }
 };
 
+/// Where a client was going, and who it is, as the capture itself remembers it.
+struct Origin {
+  Endpoint destination;
+  std::shared_ptr<const ClientProcess> process;  ///< not null
+};
+
+/// Of captures that change the address that programs send to (eBPF). Any thread; some microseconds.
+class Origins {
+ public:
+  virtual ~Origins() = default;
+  /// Of an accepted connection, by its client; it can be asked once. Empty: somebody dialled the
+  /// listener itself.
+  virtual std::optional<Origin> of_connection(const Endpoint& client) = 0;
+  /// Of a datagram, by the address that it arrived at.
+  virtual std::optional<Origin> of_datagram(const Endpoint& received_at) = 0;
+};
+
 /// Where an accepted TCP connection was going. For redirect from conntrack (SO_ORIGINAL_DST = 80,
 /// linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST = 80, linux/netfilter_ipv6/ip6_tables.h; on a
 /// dual-stack socket with an IPv4 peer the IPv4 one is asked), for TPROXY from getsockname().

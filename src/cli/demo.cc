@@ -14,6 +14,7 @@
 #include "cli/demo_servers.h"
 #include "cli/output.h"
 #include "cli/report.h"
+#include "cli/run_method.h"
 
 namespace shunt::cli {
 namespace {
@@ -51,6 +52,7 @@ class Story {
     SHUNT_CHECK(death_chapter());
     SHUNT_CHECK(gateway_chapter("redirect"));
     SHUNT_CHECK(run_chapter());
+    SHUNT_CHECK(ebpf_chapter());
     return summary();
   }
 
@@ -250,12 +252,16 @@ class Story {
     return {};
   }
 
+  /// By an ordinary user, or by another `method` as whoever runs the demo.
   Result<void> play_run(std::string what, const Arguments& command, std::string_view output,
-                        std::string_view log) {
-    Arguments full = {"/proc/self/exe", "run", "-o"};
+                        std::string_view log, const std::string& method = {}) {
+    Arguments full = {"shunt", "run", "-o"};
+    if (!method.empty()) full.insert(full.end(), {"--method", method});
     full.insert(full.end(), command.begin(), command.end());
-    say(fmt::format("  gateway$ shunt run -o {}", spoken(command)));
-    auto process = SHUNT_TRY(lab_.gateway.start_as_user(full));
+    say(fmt::format("  gateway$ {}", spoken(full)));
+    full[0] = "/proc/self/exe";
+    auto process =
+        SHUNT_TRY(method.empty() ? lab_.gateway.start_as_user(full) : lab_.gateway.start(full));
     const int code = process.wait(kCommandMs);
     const std::string said = process.take();
     quote("", said);
@@ -283,6 +289,18 @@ class Story {
     return {};
   }
 
+  Result<void> ebpf_chapter() {
+    if (const auto possible = probe_run_method(RunMethod::ebpf); !possible) {
+      no_ebpf_ = possible.error().text();
+      return {};
+    }
+    chapter("One command in the host's own network, by eBPF on a cgroup of its own");
+    SHUNT_CHECK(play_run("run by eBPF: HTTP over IPv4", curl(url("http", DemoLab::kServer4, "/")),
+                         you_are(DemoLab::kGateway4), "200 OK", "ebpf"));
+    return play_run("run by eBPF: HTTP over IPv6", curl(url("http", DemoLab::kServer6, "/")),
+                    you_are(DemoLab::kGateway6), "200 OK", "ebpf");
+  }
+
   Result<int> summary() {
     chapter("What worked");
     int failed = 0;
@@ -296,6 +314,7 @@ class Story {
           "may: "
           "sudo shunt demo)");
     }
+    if (!no_ebpf_.empty()) say(fmt::format("  skipped: run by eBPF ({})", no_ebpf_));
     if (!servers_.dns) say("  skipped: DNS over UDP (dnsmasq and dig are not both installed)");
     if (!servers_.tls) say("  skipped: TLS (nginx and openssl are not both installed)");
     say(fmt::format("\n{} of {} worked; the three hosts are gone when this command ends.",
@@ -307,6 +326,7 @@ class Story {
   DemoServers& servers_;
   bool colour_;
   bool tun_ = ::access("/dev/net/tun", R_OK | W_OK) == 0;
+  std::string no_ebpf_;  ///< the reason
   std::vector<Scene> to_be_logged_;
   std::vector<Check> checks_;
   std::string untouched_ = kernel_state();

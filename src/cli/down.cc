@@ -8,10 +8,18 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "kernel/capabilities.h"
+#include "kernel/cgroup.h"
 #include "kernel/instance.h"
 
 namespace shunt::cli {
 namespace {
+
+/// Of runs by eBPF. Without the unified hierarchy there are none.
+std::string swept_cgroups() {
+  const auto own = cgroup_directory();
+  const int gone = own ? sweep_cgroups(*own) : 0;
+  return gone == 0 ? "" : fmt::format("removed: {} empty cgroups below {}\n", gone, *own);
+}
 
 Result<int> run_down(const Options&) {
   if (!has_capability(CAP_NET_ADMIN)) {
@@ -19,7 +27,7 @@ Result<int> run_down(const Options&) {
                               "removing rules needs CAP_NET_ADMIN", "sudo shunt down"));
   }
   const auto report = SHUNT_TRY(sweep());
-  std::string text;
+  std::string text = swept_cgroups();
   for (const std::string& line : report.removed) text += fmt::format("removed: {}\n", line);
   for (const std::string& line : report.kept) text += fmt::format("kept: {}\n", line);
   if (text.empty() && report.problems.empty()) text = "nothing was left behind\n";
@@ -36,7 +44,8 @@ constinit const Command kDownCommand = {
     .usage = "",
     .description =
         "Removes the rules, routes and sysctls that shunt left when it was killed, and those of a "
-        "gateway with --on-exit closed. Spares what belongs to a shunt that still runs.",
+        "gateway with --on-exit closed; and empty cgroups of commands. Spares what belongs to a "
+        "shunt that still runs.",
     .run = run_down,
 };
 

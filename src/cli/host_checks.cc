@@ -326,16 +326,23 @@ void add_toa(std::vector<Finding>& out) {
   out.push_back(std::move(finding));
 }
 
-/// What `run` can capture a command by. One is enough, so that another does not work is no lack.
+/// One that does not work is no lack as long as another does.
 void add_run_methods(std::vector<Finding>& out) {
+  bool any = false;
   for (const RunMethodRow& row : run_methods()) {
     if (row.probe == nullptr) continue;
-    const auto tried = row.probe();
-    out.push_back({.state = tried ? State::works : State::note,
+    const auto works = row.probe();
+    any = any || works.has_value();
+    out.push_back({.state = works ? State::works : State::note,
                    .name = fmt::format("run-{}", word_of(row.method)),
-                   .detail = tried ? std::string(row.summary) : tried.error().text(),
-                   .fix = tried ? "" : tried.error().help});
+                   .detail = std::string(works ? row.summary : works.error().text()),
+                   .fix = works ? "" : works.error().help});
   }
+  if (any) return;
+  out.push_back({.state = State::lacks,
+                 .name = "run",
+                 .detail = "a command cannot be captured here in any way",
+                 .fix = ""});
 }
 
 }  // namespace

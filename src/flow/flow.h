@@ -2,6 +2,8 @@
 // What the stages hand over about one captured connection or UDP session. Plain data, no I/O.
 #pragma once
 
+#include <sys/types.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -21,6 +23,7 @@ enum class CaptureMethod : std::uint8_t {
   redirect,  ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
   listener,  ///< a plain listener: its `to`, or the destination of a PROXY header
   seccomp,   ///< the program's own connect() said so (capture/call_capture.h)
+  ebpf,      ///< programs on a cgroup remember it (Origins, capture/capture.h)
 };
 
 /// The two ends of a flow.
@@ -57,6 +60,16 @@ struct Announcement {
   std::string unique_id;
 };
 
+/// Who made a connection, as the kernel saw it at that moment; the process may be gone by now.
+struct ClientProcess {
+  pid_t pid = 0;
+  pid_t thread = 0;  ///< that called
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t cgroup = 0;  ///< its id in the unified hierarchy
+  std::string name;          ///< of the thread, its own choice: escape before printing
+};
+
 struct Flow {
   std::uint64_t id = 0;  ///< unique within the process, never reused
   Protocol protocol = Protocol::tcp;
@@ -70,7 +83,10 @@ struct Flow {
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
   FlowHost host = {};
   std::string_view listener = {};  ///< name of the plain listener; lives as long as the proxy
-  Endpoint received_at = {};       ///< of a plain listener: its own address, that was dialled
+  /// Of a plain listener: its own address, that was dialled. Of a datagram that eBPF captured: the
+  /// address that stands for its destination.
+  Endpoint received_at = {};
+  std::shared_ptr<const ClientProcess> process = {};  ///< null: the capture does not know it
   /// Null: no PROXY header told source and destination.
   std::shared_ptr<const Announcement> announced = {};
 

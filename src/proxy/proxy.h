@@ -30,6 +30,7 @@ struct ProxyOptions {
   std::shared_ptr<const Policy> policy;
   /// The observer that the ways out were made with (UpstreamOptions).
   std::shared_ptr<const LoopGuard> loop_guard;
+  std::shared_ptr<Origins> origins;             ///< of CaptureMethod::ebpf; otherwise null
   std::shared_ptr<ReplySockets> reply_sockets;  ///< null where UDP is not captured
   ProcessFinder* processes = nullptr;           ///< for rules; outlives the proxy; may be null
   std::shared_ptr<const DnsSettings> dns;       ///< null: queries of DNS are flows as others

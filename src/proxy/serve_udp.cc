@@ -96,10 +96,11 @@ Task<> UdpServer::gated(Task<> task) {
 void UdpServer::drain() {
   if (closing_) return;
   closing_ = true;
-  for (auto& [fd, family, plain] : listeners_) {
+  for (UdpListener& listener : listeners_) {
+    WatchedFd& fd = listener.fd;
     if (!fd.valid()) continue;
     loop_.cancel(fd.slot());
-    if (plain == nullptr) fd.reset();  // a plain one still sends the last answers
+    if (!answers_itself(listener)) fd.reset();
   }
   const Tick patience = limits::kUdpDrainTimeoutMs / kTickMs;
   for (const Session& session : table_.shares().all()) {
@@ -176,8 +177,29 @@ UdpServer::Session UdpServer::session_of(Arrival& arrival) {
                   .original_destination = *destination,
                   .started = {}};
   if (arrival.listener.plain != nullptr) return session_of_plain(arrival);
+  if (options_.origins != nullptr) return session_of_origin(arrival);
   if (auto found = table_.find(arrival.sender, *destination, arrival.sender)) return found;
   return admissible(arrival.flow) ? admit(arrival) : nullptr;
+}
+
+/// A client that connects anew to the same place is answered from its newest address for it.
+UdpServer::Session UdpServer::session_of_origin(Arrival& arrival) {
+  auto origin = options_.origins->of_datagram(arrival.received_at);
+  if (!origin) {
+    count(Counter::direct_dials_refused);
+    warnings_.warn("UDP from " + arrival.sender.text() +
+                   " refused: shunt's own listener was sent to");
+    return nullptr;
+  }
+  Flow& flow = arrival.flow;
+  flow.original_destination = origin->destination;
+  flow.received_at = arrival.received_at;
+  flow.process = std::move(origin->process);
+  if (auto found = table_.find(arrival.sender, flow.original_destination, arrival.sender)) {
+    found->flow.received_at = arrival.received_at;
+    return found;
+  }
+  return admissible(flow) ? admit(arrival) : nullptr;
 }
 
 // Refused without a word to the sender and without a session: whoever sends straight at the
@@ -209,7 +231,7 @@ UdpServer::Session UdpServer::admit(Arrival& arrival) {
   auto session = std::make_shared<UdpSession>(*this, &UdpServer::idle);
   session->flow = std::move(flow);
   session->sender = arrival.sender;
-  if (arrival.listener.plain != nullptr) session->listener = &arrival.listener;
+  if (answers_itself(arrival.listener)) session->listener = &arrival.listener;
   datagrams_.clear();
   split(arrival.message, datagrams_);
   learn(*session, datagrams_.empty() ? "" : datagrams_.front().payload);

@@ -94,6 +94,11 @@ class UdpServer {
   Session session_of(Arrival& arrival);
   Session session_of_plain(Arrival& arrival);
   Session session_of_stand_in(Arrival& arrival);
+  Session session_of_origin(Arrival& arrival);
+  /// Whether answers leave by the listener, from the address that the client sent to.
+  [[nodiscard]] bool answers_itself(const UdpListener& listener) const {
+    return listener.plain != nullptr || options_.origins != nullptr;
+  }
   bool admissible(const Flow& flow);
   Session admit(Arrival& arrival);
   bool dials_full(const Address& client) const;

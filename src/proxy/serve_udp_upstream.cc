@@ -186,8 +186,11 @@ void UdpServer::upstream_failed(UdpSession& session, int error, std::uint32_t mt
 }
 
 void UdpServer::report(const UdpSession& session, Undeliverable what, std::uint32_t mtu) {
-  if (session.listener != nullptr) return;  // its sender may be a proxy, and sent to shunt itself
-  replies_.report(what, session.flow.source, session.flow.original_destination, mtu);
+  const bool plain = session.listener != nullptr && session.listener->plain != nullptr;
+  if (plain) return;  // its sender may be a proxy, and sent to shunt itself
+  const Flow& flow = session.flow;
+  replies_.report(what, flow.source,
+                  session.listener == nullptr ? flow.original_destination : flow.received_at, mtu);
 }
 
 // The session stays for a moment without a socket: each of its datagrams would be a new attempt.

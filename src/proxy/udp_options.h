@@ -34,6 +34,7 @@ struct UdpOptions {
   ProcessFinder* processes = nullptr;     ///< for rules; outlives the server; may be null
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
   bool observe_content = true;  ///< read the hellos of QUIC for the log
+  Origins* origins = nullptr;   ///< outlives the server; null: original_destination() says it
   std::shared_ptr<ReplySockets> reply_sockets;
   std::vector<Endpoint> own_listeners;    ///< datagrams to these go nowhere
   const LoopGuard* loop_guard = nullptr;  ///< needed; outlives the server

@@ -68,7 +68,7 @@ struct UdpSession {
   UdpServer& server;
   Flow flow;
   Endpoint sender;  ///< of the datagrams: the source, or who put a PROXY header before them
-  const UdpListener* listener = nullptr;  ///< a plain one, which outlives this; null: captured
+  const UdpListener* listener = nullptr;  ///< that answers; null: other sockets do. Outlives this
   std::shared_ptr<const Policy> policy;   ///< that decided it
   Facts facts;
   bool decided = false;

@@ -121,6 +121,7 @@ UdpOptions Worker::udp_options() {
   udp.sniff_wait_ms = shared_.options.sniff_wait_ms;
   udp.observe_content = shared_.options.observe_content;
   udp.nat = shared_.options.udp;
+  udp.origins = shared_.options.origins.get();
   udp.reply_sockets = shared_.options.reply_sockets;
   udp.own_listeners = shared_.options.own_listeners;
   udp.loop_guard = &shared_.loop_guard;
@@ -241,6 +242,11 @@ void Worker::take_accepted(const Acceptor& acceptor, UniqueFd fd, const Endpoint
   if (acceptor.plain != nullptr) {
     if (const auto local = local_endpoint(fd.get())) captured.flow.received_at = *local;
     introduce(acceptor.plain, captured);
+  } else if (shared_.options.origins != nullptr) {
+    if (auto origin = shared_.options.origins->of_connection(captured.flow.source)) {
+      captured.flow.original_destination = origin->destination;
+      captured.flow.process = std::move(origin->process);
+    }
   } else if (auto destination = original_destination(fd.get(), shared_.options.method)) {
     captured.flow.original_destination = *destination;
     if (held_ != nullptr && held_->claim(source, *destination, fd)) {
