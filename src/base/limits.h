@@ -14,12 +14,12 @@ namespace shunt::limits {
 inline constexpr std::size_t kScratchBytes = 64 * 1024;   ///< one read; one buffer a worker
 inline constexpr std::size_t kPipeBytes = 256 * 1024;     ///< F_SETPIPE_SZ of a pooled pipe
 inline constexpr std::size_t kPooledPipes = 64;           ///< idle pipes kept by a worker
-inline constexpr std::size_t kTurnBytes = 1024 * 1024;    ///< moved for one flow before it yields
+inline constexpr std::size_t kTurnBytes = 256 * 1024;     ///< moved for one flow before it yields
 inline constexpr int kTurnRounds = 16;                    ///< reads for one flow before it yields
 inline constexpr int kBulkReads = 3;                      ///< large reads in a row before splice
-inline constexpr std::size_t kBulkReadBytes = 32 * 1024;  ///< what counts as a large read
+inline constexpr std::size_t kBulkReadBytes = 16 * 1024;  ///< what counts as a large read
 inline constexpr int kSmallSplices = 16;                  ///< small moves in a row before copy
-inline constexpr std::size_t kSmallSpliceBytes = 16 * 1024;
+inline constexpr std::size_t kSmallSpliceBytes = 8 * 1024;
 
 // Flows.
 inline constexpr int kAcceptBatch = 64;      ///< accepts for one readiness event

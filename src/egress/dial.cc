@@ -18,7 +18,8 @@ using std::unexpected;
 
 // A connect() to a port of this machine's ephemeral range where nobody listens may be given that
 // very port as its own, and then connects to itself (RFC 9293 section 3.5, simultaneous open).
-bool connected_to_itself(int fd, const Endpoint& destination) {
+bool connected_to_itself(int fd, const Endpoint& destination, const ReportedUpstream& reported) {
+  if (reported.local() != nullptr) return *reported.local() == destination;
   const auto local = local_endpoint(fd);
   return local && *local == destination;
 }
@@ -59,10 +60,12 @@ std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination
 }
 
 std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& destination,
-                                                   bool error_reported) {
+                                                   bool error_reported,
+                                                   const ReportedUpstream& reported) {
   const int error = error_reported ? pending_error(fd) : 0;
   if (error != 0) return unexpected(failure_from_errno(error));
-  if (connected_to_itself(fd, destination)) return unexpected(failure_from_errno(ECONNREFUSED));
+  if (connected_to_itself(fd, destination, reported))
+    return unexpected(failure_from_errno(ECONNREFUSED));
   send_without_delay(fd);
   return {};
 }
@@ -99,7 +102,8 @@ Task<std::expected<Dialled, ConnectFailure>> finish_dial(EventLoop& loop, Attemp
   if (!socket) co_return unexpected(failure_from_errno(socket.error().os_error));
   const Wake wake = co_await loop.writable(socket->slot(), timeout_ms);
   if (wake != Wake::ready) co_return unexpected(failure_from_wake(wake));
-  const auto settled = settle_attempt(socket->fd(), destination, socket->slot().has(Slot::kFailed));
+  const auto settled = settle_attempt(socket->fd(), destination, socket->slot().has(Slot::kFailed),
+                                      attempt.reported);
   if (!settled) co_return unexpected(settled.error());
   co_return Dialled{.socket = std::move(*socket), .reported = std::move(attempt.reported)};
 }

@@ -49,9 +49,10 @@ std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination
                                                      const KeptSource* kept = nullptr);
 /// Whether a TCP connect() that came to its end (the socket is writable) succeeded; then it is
 /// tuned. `error_reported`: epoll said EPOLLERR or EPOLLHUP, too; without it there is no error to
-/// ask for.
+/// ask for. `reported`: of its Attempt.
 std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& destination,
-                                                   bool error_reported);
+                                                   bool error_reported,
+                                                   const ReportedUpstream& reported);
 
 /// A connected, tuned TCP socket. `options` outlives the task.
 Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,

@@ -66,8 +66,9 @@ class Field {
       const auto at = std::ranges::find_if(runners_, [&event](const Runner& runner) {
         return runner.attempt.fd.get() == event.data.fd;
       });
-      const auto settled = settle_attempt(event.data.fd, at->destination,
-                                          (event.events & (EPOLLERR | EPOLLHUP)) != 0);
+      const auto settled =
+          settle_attempt(event.data.fd, at->destination,
+                         (event.events & (EPOLLERR | EPOLLHUP)) != 0, at->attempt.reported);
       ::epoll_ctl(epoll_.fd(), EPOLL_CTL_DEL, event.data.fd, nullptr);
       Runner runner = std::move(*at);
       runners_.erase(at);

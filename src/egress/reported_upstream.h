@@ -46,6 +46,8 @@ class ReportedUpstream {
     std::swap(remote_, other.remote_);
     return *this;
   }
+  /// The socket's own endpoint, as it was when this was made; null where nobody observes.
+  [[nodiscard]] const Endpoint* local() const { return observer_ == nullptr ? nullptr : &local_; }
   ~ReportedUpstream() {
     if (observer_ != nullptr) observer_->closed(local_, remote_);
   }

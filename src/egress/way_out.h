@@ -25,7 +25,7 @@ namespace shunt {
 class WayOut;
 
 /// A TCP upstream: connected, handshakes done, registered with the loop. Whoever relays tunes it
-/// (tune_relayed_tcp), once the client has been let in: until then each system call is waited for.
+/// (keep_urgent_bytes_in_line), once the client has been let in: until then each system call is waited for.
 struct Upstream {
   WatchedFd socket;
   ReportedUpstream reported;

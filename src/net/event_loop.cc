@@ -14,18 +14,21 @@ namespace shunt {
 namespace {
 
 constexpr int kEventBatch = 256;
+constexpr std::uint64_t kQueuedTurnUs = 100;  // about what a bulk transfer's turn takes
 constexpr std::size_t kMostSlots = 1U << 22;  // of a process whose limit is "unlimited"
 
 // The loop's own descriptors, told apart from slots by a generation that no slot has.
 constexpr std::uint64_t kTimerEvent = ~0ULL;
 constexpr std::uint64_t kPostedEvent = ~0ULL - 1;
 
-std::uint64_t monotonic_ms() {
+std::uint64_t monotonic_us() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
-         static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec) / 1000;
 }
+
+std::uint64_t monotonic_ms() { return monotonic_us() / 1000; }
 
 std::uint8_t ready_bits(std::uint32_t events) {
   std::uint8_t bits = 0;
@@ -147,10 +150,18 @@ void EventLoop::dispatch(const epoll_event& event) {
   }
 }
 
+// Those that yielded may have much to do: after a while the loop looks for events again before the
+// rest of them go on.
 void EventLoop::resume_queued() {
-  running_.swap(queued_);
-  for (auto handle : running_) handle.resume();
-  running_.clear();
+  running_.insert(running_.end(), queued_.begin(), queued_.end());
+  queued_.clear();
+  const std::uint64_t until = monotonic_us() + kQueuedTurnUs;
+  std::size_t resumed = 0;
+  while (resumed < running_.size()) {
+    running_[resumed++].resume();
+    if (monotonic_us() >= until) break;
+  }
+  running_.erase(running_.begin(), running_.begin() + static_cast<std::ptrdiff_t>(resumed));
 }
 
 void EventLoop::run_posted() {
@@ -184,32 +195,38 @@ void EventLoop::arm_timerfd() {
 }
 
 Result<void> EventLoop::run() {
-  epoll_event events[kEventBatch];
   while (!stopping_.load(std::memory_order_acquire)) {
     arm_timerfd();
-    const int count = epoll_wait(epoll_.get(), events, kEventBatch, queued_.empty() ? -1 : 0);
-    if (count < 0) {
-      if (errno == EINTR) continue;
-      return Failure(errno_error("epoll_wait"));
-    }
-    refresh_clock();
-    for (int i = 0; i < count; ++i) {
-      if (events[i].data.u64 != kTimerEvent && events[i].data.u64 != kPostedEvent) note(events[i]);
-    }
-    for (int i = 0; i < count; ++i) {
-      if (events[i].data.u64 == kTimerEvent) {
-        std::uint64_t expirations = 0;
-        [[maybe_unused]] const auto ignored =
-            ::read(timerfd_.get(), &expirations, sizeof expirations);
-        timerfd_armed_for_ = TimerWheel::kNever;
-        timers_.advance(tick_);
-      } else if (events[i].data.u64 == kPostedEvent) {
-        run_posted();
-      } else {
-        dispatch(events[i]);
-      }
-    }
+    SHUNT_CHECK(take_events());
     resume_queued();
+  }
+  return {};
+}
+
+Result<void> EventLoop::take_events() {
+  epoll_event events[kEventBatch];
+  const bool idle = queued_.empty() && running_.empty();
+  const int count = epoll_wait(epoll_.get(), events, kEventBatch, idle ? -1 : 0);
+  if (count < 0) {
+    if (errno == EINTR) return {};
+    return Failure(errno_error("epoll_wait"));
+  }
+  refresh_clock();
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.u64 != kTimerEvent && events[i].data.u64 != kPostedEvent) note(events[i]);
+  }
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.u64 == kTimerEvent) {
+      std::uint64_t expirations = 0;
+      [[maybe_unused]] const auto ignored =
+          ::read(timerfd_.get(), &expirations, sizeof expirations);
+      timerfd_armed_for_ = TimerWheel::kNever;
+      timers_.advance(tick_);
+    } else if (events[i].data.u64 == kPostedEvent) {
+      run_posted();
+    } else {
+      dispatch(events[i]);
+    }
   }
   return {};
 }

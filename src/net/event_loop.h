@@ -102,7 +102,8 @@ class EventLoop {
   DeadlineAwaiter readable(Slot& slot, std::uint32_t ms);
   DeadlineAwaiter writable(Slot& slot, std::uint32_t ms);
   SleepAwaiter sleep(std::uint32_t ms);
-  /// Lets every other ready flow go first.
+  /// Lets every flow go first that is ready now, or becomes so while those that have yielded before
+  /// take their turns: bulk transfers keep nobody waiting.
   YieldAwaiter yield();
 
  private:
@@ -110,6 +111,7 @@ class EventLoop {
   void note(const epoll_event& event);
   void dispatch(const epoll_event& event);
   void wake(Slot::Waiter*& waiter, Wake wake);
+  Result<void> take_events();
   void resume_queued();
   void run_posted();
   void refresh_clock();

@@ -78,9 +78,18 @@ void send_without_delay(int fd) { (void)set_option(fd, SOL_TCP, TCP_NODELAY, 1, 
 
 void tune_relayed_tcp(int fd) {
   send_without_delay(fd);
+  keep_urgent_bytes_in_line(fd);
+  watch_for_dead_peer(fd);
+}
+
+void keep_urgent_bytes_in_line(int fd) {
   // Out of line, a read that begins at the urgent mark skips the byte, and after a reset the byte
   // cannot be had any more (ENOTCONN). In line it is never lost; the relay looks for the mark.
   (void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");
+}
+
+// In this order: TCP_KEEPIDLE counts from the last byte, and the time until then from now.
+void watch_for_dead_peer(int fd) {
   (void)set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE");
   (void)set_option(fd, SOL_TCP, TCP_KEEPIDLE, limits::kKeepaliveIdleSeconds, "TCP_KEEPIDLE");
   (void)set_option(fd, SOL_TCP, TCP_KEEPINTVL, limits::kKeepaliveIntervalSeconds, "TCP_KEEPINTVL");

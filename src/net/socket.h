@@ -41,5 +41,9 @@ void send_without_delay(int fd);
 /// window shut as dead by it (net/ipv4/tcp_timer.c, tcp_probe_timer), which would cut paused
 /// downloads. Failures are not fatal and ignored.
 void tune_relayed_tcp(int fd);
+/// Two parts of it: for a socket that was dialled, which sends without delay already, before it is
+/// relayed; and once it has been quiet for long enough, which most never are.
+void keep_urgent_bytes_in_line(int fd);
+void watch_for_dead_peer(int fd);
 
 }  // namespace shunt

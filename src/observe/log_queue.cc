@@ -24,7 +24,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kGatherTime{2};
+constexpr milliseconds kGatherTime{10};
 constexpr std::size_t kWriteBytes = 64 * 1024;
 constexpr std::uint32_t kLastStopMs = 200;
 

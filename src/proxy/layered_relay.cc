@@ -14,6 +14,7 @@ std::expected<LayeredRelay, ConnectFailure> LayeredRelay::create(RelayResources&
   if (!resources.allowance.take_for_pipe(kDescriptors)) {
     return std::unexpected(failure_from_errno(EMFILE));
   }
+  tune_relayed_tcp(upstream.socket.fd());
   std::string early = std::exchange(upstream.early_data, {});
   auto pump = LayerPump::create(resources.loop, std::move(upstream));
   upstream.early_data = std::move(early);

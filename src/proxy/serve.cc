@@ -152,9 +152,9 @@ Task<std::optional<Connected>> connect(ServeContext& context, Captured& captured
     co_return std::nullopt;
   }
   captured.client.reset();
-  tune_relayed_tcp(upstream->socket.fd());
-  auto client = WatchedFd::create(context.relay.loop, std::move(*admitted),
-                                  Slot::kReadable | Slot::kWritable);
+  if (upstream->socket.valid()) keep_urgent_bytes_in_line(upstream->socket.fd());
+  // Whether there is anything to read, epoll says in the same call that looks for other events.
+  auto client = WatchedFd::create(context.relay.loop, std::move(*admitted), Slot::kWritable);
   if (!client) {  // closed by now, with a FIN: an epoll registration fails only for want of memory
     record_refused(context, flow, failure_from_errno(client.error().os_error));
     co_return std::nullopt;

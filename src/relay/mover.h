@@ -40,6 +40,8 @@ class Mover {
   /// False when the receiver's socket failed (errno). Leaves pending() true when it is full.
   bool push();
   [[nodiscard]] bool pending() const { return unsent_ != 0; }
+  /// It splices: much has passed, and more will.
+  [[nodiscard]] bool bulk() const { return pipe_.has_value(); }
   [[nodiscard]] std::uint64_t moved() const { return moved_; }  ///< bytes the receiver has taken
 
   /// Puts bytes that were read elsewhere in front: at most limits::kScratchBytes, and only before

@@ -21,6 +21,9 @@ RelayResources::RelayResources(EventLoop& the_loop, FdAllowance& the_allowance,
 
 namespace {
 
+// Before keepalive would begin to ask; a flow that ends earlier is spared the system calls.
+constexpr Tick kWatchAfterTicks = limits::kKeepaliveIdleSeconds * 1000 / 2 / kTickMs;
+
 // What the two directions of a flow share. The idle deadline is the pair's, not a direction's: a
 // quiet direction must not end a busy download.
 class Pair {
@@ -93,7 +96,15 @@ class Pair {
     EventLoop& loop = pair.loop();
     if (loop.cancelled()) return pair.fail(EndReason::shutdown);
     if (pair.last_active_ + pair.idle_ticks() <= loop.now_tick()) return pair.fail(EndReason::idle);
+    pair.watch_upstream();
     pair.arm();
+  }
+
+  /// The client's socket has it from its listener.
+  void watch_upstream() {
+    if (watched_) return;
+    watched_ = true;
+    watch_for_dead_peer(upstream_.fd());
   }
 
   [[nodiscard]] Tick idle_ticks() const {
@@ -103,7 +114,11 @@ class Pair {
     return (ms + kTickMs - 1) / kTickMs;
   }
 
-  void arm() { resources_.loop.timers().arm(timer_, last_active_ + idle_ticks() + 1); }
+  void arm() {
+    Tick at = last_active_ + idle_ticks() + 1;
+    if (!watched_) at = std::min(at, resources_.loop.now_tick() + kWatchAfterTicks);
+    resources_.loop.timers().arm(timer_, at);
+  }
 
   void wake_both() {
     loop().cancel(client_.slot());
@@ -120,6 +135,7 @@ class Pair {
   Outcome outcome_;
   std::uint8_t open_ = 2;
   bool failed_ = false;
+  bool watched_ = false;  // for a peer that has died
 };
 
 // How much one flow moved since others had their turn.
@@ -132,14 +148,18 @@ struct Turn {
   }
 };
 
+// A bulk transfer lets others go first also when it is woken: eight of them would otherwise go one
+// after another before anybody else is looked at.
+//
 // Until the receiver has taken everything; false when the pair is over.
 Task<bool> deliver(Pair& pair, Side from, Mover& mover) {
   WatchedFd& receiver = pair.end_of(other(from));
   while (mover.pending()) {
-    if (co_await pair.loop().writable(receiver.slot()) != Wake::ready) {
+    const Wake wake = co_await pair.loop().writable(receiver.slot());
+    if (wake != Wake::ready || (mover.bulk() && co_await pair.loop().yield() != Wake::ready)) {
       pair.fail(EndReason::shutdown);
-      co_return false;
     }
+    if (pair.failed()) co_return false;
     if (!mover.push()) {
       pair.fail_reset_by(other(from));
       co_return false;
@@ -168,6 +188,8 @@ Task<bool> move_all(Pair& pair, Side from, Mover& mover) {
   while (!pair.failed()) {
     if (!sender.has(Slot::kReadable)) {
       if (co_await pair.loop().readable(sender) != Wake::ready) break;
+      if (mover.bulk() && co_await pair.loop().yield() != Wake::ready) break;
+      if (pair.failed()) break;
       turn = {.rounds = 0, .moved_before = mover.moved()};
     }
     switch (mover.pull()) {
