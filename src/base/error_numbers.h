@@ -63,6 +63,8 @@ inline constexpr int kNotHonest = 61;
 inline constexpr int kNoRunMethod = 80;
 inline constexpr int kNoCallTrap = 100;
 inline constexpr int kNoForeignAccess = 101;
+inline constexpr int kNoPreloadLibrary = 110;
+inline constexpr int kNotPreloadable = 111;
 }  // namespace error_number
 
 struct NumberedError {
@@ -124,6 +126,8 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kNoRunMethod, "a command cannot be captured in this way here"},
     {error_number::kNoCallTrap, "the system calls of a command cannot be answered here"},
     {error_number::kNoForeignAccess, "processes may not look into others of their user here"},
+    {error_number::kNoPreloadLibrary, "libshunt-preload.so is not there, or is not loaded here"},
+    {error_number::kNotPreloadable, "the command would not load libshunt-preload.so"},
 });
 
 }  // namespace shunt

@@ -19,4 +19,9 @@ Result<void> probe_run_seccomp();
 Result<std::unique_ptr<RunCapture>> make_run_seccomp(const Options& options);
 Result<void> enter_run_seccomp(const RunDoor& door);
 
+// run_preload.cc
+Result<void> probe_run_preload();
+Result<std::unique_ptr<RunCapture>> make_run_preload(const Options& options);
+Result<void> enter_run_preload(const RunDoor& door);
+
 }  // namespace shunt::cli

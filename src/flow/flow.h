@@ -21,6 +21,7 @@ enum class CaptureMethod : std::uint8_t {
   redirect,  ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
   listener,  ///< a plain listener: its `to`, or the destination of a PROXY header
   seccomp,   ///< the program's own connect() said so (capture/call_capture.h)
+  preload,   ///< the same, by a library in the program (capture/preload_capture.h)
 };
 
 /// The two ends of a flow.

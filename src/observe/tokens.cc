@@ -59,6 +59,7 @@ std::string_view capture_token(CaptureMethod method) {
     case CaptureMethod::redirect: return "redirect";
     case CaptureMethod::listener: return "listener";
     case CaptureMethod::seccomp: return "seccomp";
+    case CaptureMethod::preload: return "preload";
   }
   return "unknown";
 }
