@@ -33,7 +33,7 @@ from bench_udp import udp_report  # noqa: E402
 
 LOAD = BUILD / "tests" / "bench" / "shunt_load"
 CALL_COST = BUILD / "tests" / "bench" / "call_cost"
-RUN_METHODS = ("namespace", "seccomp")
+RUN_METHODS = ("namespace", "seccomp", "preload")
 DIRECT, CAPTURED, PORTS = 5000, 6000, 16
 TICK = os.sysconf("SC_CLK_TCK")
 
