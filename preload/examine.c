@@ -52,7 +52,8 @@ static bool has_go_note(const struct shunt_reader* file, const Segment* segment)
       char name[4];
     } head;
     if (!read_whole(file, &head, sizeof head, segment->p_offset + at)) return false;
-    if (head.note.n_namesz == 4 && memcmp(head.name, "Go\0", 4) == 0) return true;
+    const bool short_enough = head.note.n_namesz == 3 || head.note.n_namesz == 4;
+    if (short_enough && memcmp(head.name, "Go", 3) == 0) return true;
     const uint64_t name = ((uint64_t)head.note.n_namesz + 3) & ~(uint64_t)3;
     at += sizeof(Note) + name + (((uint64_t)head.note.n_descsz + 3) & ~(uint64_t)3);
   }

@@ -275,6 +275,68 @@ def test_what_cannot_be_carried_is_refused_at_once(runner):
     assert runner.python(ask_udp("ff02::fb", 5353), *PRELOAD).out == "EPERM\n"
 
 
+DIAL_SHUNT = """
+import errno, os, socket, sys
+print('ready', os.getpid(), flush=True)
+input()
+port = int(os.environ['SHUNT_PRELOAD'].split(':')[3])
+said = set()
+for number in range(250):
+    for host in HOSTS:
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        s = socket.socket(family, socket.SOCK_STREAM); s.settimeout(5)
+        try: s.connect((host, port)); said.add(repr(s.recv(1)))
+        except OSError as e: said.add(errno.errorcode.get(e.errno, repr(e)))
+        u = socket.socket(family, socket.SOCK_DGRAM); u.sendto(b'x', (host, port))
+        s.close(); u.close()
+print(' '.join(sorted(said)), flush=True)
+input()
+"""
+
+
+def test_who_dials_shunt_itself_starts_no_loop(lab):
+    """Its listeners for what stands for others, at any address of this machine."""
+    hosts = ["127.0.0.1", "127.64.0.1", "127.127.255.254", "::1", "::ffff:127.64.0.9",
+             lab.client.v4]
+    child = subprocess.Popen(
+        Runner(lab.client, AS_USER).command(
+            [Runner(lab.client, AS_USER).shunt, "run", *PRELOAD, "/usr/bin/python3", "-c",
+             f"HOSTS = {hosts}\n{DIAL_SHUNT}"]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    carrier = next(pid for pid in children
+                   if "carrier" in Path(f"/proc/{pid}/comm").read_text())
+    before = len(os.listdir(f"/proc/{carrier}/fd"))
+    child.stdin.write("\n")
+    child.stdin.flush()
+    said = set(child.stdout.readline().split())
+    assert said <= {"ECONNRESET", "ECONNREFUSED", "b''"}, said
+    wait_until(lambda: len(os.listdir(f"/proc/{carrier}/fd")) <= before, "nothing is held open")
+    child.communicate("\n", timeout=20)
+
+
+def test_nothing_leaves_that_a_rule_rejects(runner):
+    """Packets that leave this host while every kind of call is made, and names are looked up."""
+    with Lab() as lab:
+        lab.client.file("/etc/resolv.conf",
+                        f"nameserver {lab.server.v4}\noptions timeout:1 attempts:1\n")
+        who = Runner(lab.client, runner.who)
+        calls, names = (lab.client.install(native(tool)) for tool in ("calls_dynamic", "preloaded"))
+        lab.client.nft('table inet leaks { chain out { type filter hook output priority 0;'
+                       ' oifname != "lo" meta l4proto { tcp, udp } counter; }; }')
+        rows = [f"{calls} --in {place} {row} {far} 80; " for far in (Lab.FAR[4], Lab.FAR[6])
+                for place in ("here", "thread", "vfork") for row in ("tcp-blocking", "tcp-epoll")]
+        script = "".join(rows) + f"{names} names www.shunt.example"
+        done = who.sh(script, *PRELOAD, "--rule=-> reject", timeout=90)
+        assert "ok" not in done.out.split() and "getaddrinfo nothing" in done.out, done
+        sends = ask_udp(Lab.FAR[4], 80, 0.2) + ask_udp(Lab.FAR[6], 80, 0.2)
+        who.python(sends, *PRELOAD, "--rule=-> reject")
+        assert "counter packets 0 bytes 0" in lab.client.run(["nft", "list", "ruleset"]).out
+        who.plain(["/usr/bin/python3", "-c", sends])  # what would be counted
+        assert "counter packets 0 bytes 0" not in lab.client.run(["nft", "list", "ruleset"]).out
+
+
 class Started:
     """A python script under shunt, and shunt's processes."""
 
@@ -358,6 +420,8 @@ def test_killed_shunt_leaves_nobody_waiting(lab, who):
     started.child.kill()
     wait_until(lambda: not Path(f"/proc/{started.pid}").exists(), "the command is gone")
     started.child.communicate()
+    left = ["sh", "-c", "ss -Hltu; grep shunt-preload /proc/net/unix; true"]
+    wait_until(lambda: not lab.client.run(left).out, "shunt's sockets are gone", 60)
 
 
 @WHO
