@@ -66,8 +66,10 @@ inline constexpr int kNoCgroupBpf = 82;
 inline constexpr int kBadTarget = 83;
 inline constexpr int kNoCallTrap = 100;
 inline constexpr int kNoForeignAccess = 101;
-inline constexpr int kNoRoute = 110;
-inline constexpr int kBadRoute = 111;
+inline constexpr int kNoPreloadLibrary = 110;
+inline constexpr int kNotPreloadable = 111;
+inline constexpr int kNoRoute = 120;
+inline constexpr int kBadRoute = 121;
 }  // namespace error_number
 
 struct NumberedError {
@@ -132,6 +134,8 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kBadTarget, "what `shunt watch` is to capture is not said as it understands"},
     {error_number::kNoCallTrap, "the system calls of a command cannot be answered here"},
     {error_number::kNoForeignAccess, "processes may not look into others of their user here"},
+    {error_number::kNoPreloadLibrary, "libshunt-preload.so is not there, or is not loaded here"},
+    {error_number::kNotPreloadable, "the command would not load libshunt-preload.so"},
     {error_number::kNoRoute, "the way that `route` is asked for cannot be had here"},
     {error_number::kBadRoute, "what is said of the way of `route` is no address, mark or table"},
 });

@@ -45,10 +45,8 @@ int told(const TrappedCall& call, int os_error) {
 
 CallCapture::CallCapture(CallCaptureOptions options, Parking parking,
                          std::shared_ptr<StandIns> stand_ins)
-    : courses_(std::move(options.name_servers), options.through_proxy),
-      own_listeners_(parking.places()),
-      connects_(context_, std::move(parking), options.early),
-      datagrams_(context_, std::move(stand_ins), courses_) {}
+    : own_listeners_(parking.places()),
+      handlers_(context_, std::move(options), std::move(parking), std::move(stand_ins)) {}
 
 Result<std::shared_ptr<CallCapture>> CallCapture::create(CallCaptureOptions options) {
   auto parking = SHUNT_TRY(Parking::create());
@@ -77,7 +75,7 @@ bool CallCapture::has_members() const {
 Task<> CallCapture::run(SourceWorker worker) {
   context_.worker = std::move(worker);
   co_await await_listener();
-  if (context_.trap.fd() >= 0) co_await serve_calls();
+  if (trap_.fd() >= 0) co_await serve_calls();
 }
 
 Task<> CallCapture::await_listener() {
@@ -92,8 +90,8 @@ Task<> CallCapture::await_listener() {
   auto taken = take_listener();
   const std::string answer = taken ? std::string(1, kTaken) : error_record(taken.error());
   if (taken) {
-    context_.trap = CallTrap(*std::move(taken));
-    listener_ = context_.trap.fd();
+    trap_ = CallTrap(*std::move(taken));
+    listener_ = trap_.fd();
   }
   (void)send_record(channel_.get(), answer);
 }
@@ -113,22 +111,22 @@ Result<UniqueFd> CallCapture::take_listener() {
 
 Task<> CallCapture::serve_calls() {
   EventLoop& loop = *context_.worker.loop;
-  const auto slot = loop.watch(context_.trap.fd(), Slot::kReadable);
+  const auto slot = loop.watch(trap_.fd(), Slot::kReadable);
   if (!slot) co_return log(LogLevel::error, slot.error().text());
   slot_ = *slot;
   int in_a_row = 0;
   while (!context_.closing && !loop.cancelled()) {
-    if (const auto call = context_.trap.receive()) {
+    if (const auto call = trap_.receive()) {
       handle(*call);
       if (++in_a_row % limits::kAcceptBatch == 0) (void)co_await loop.yield();
       continue;
     }
     (*slot)->clear(Slot::kReadable);
     const Wake wake = co_await loop.readable(**slot);
-    if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && context_.trap.abandoned()) break;
+    if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && trap_.abandoned()) break;
   }
   slot_ = nullptr;
-  loop.unwatch(context_.trap.fd());
+  loop.unwatch(trap_.fd());
 }
 
 void CallCapture::close() {
@@ -136,9 +134,7 @@ void CallCapture::close() {
   if (slot_ != nullptr) context_.worker.loop->cancel(*slot_);
 }
 
-void CallCapture::handle(const TrappedCall& call) {
-  give_answer(context_.trap, call.id, answer(call));
-}
+void CallCapture::handle(const TrappedCall& call) { give_answer(trap_, call.id, answer(call)); }
 
 CallAnswer CallCapture::answer(const TrappedCall& call) {
   switch (call.number) {
@@ -149,7 +145,8 @@ CallAnswer CallCapture::answer(const TrappedCall& call) {
     case SYS_recvfrom:
     case SYS_recvmsg:
     case SYS_recvmmsg:
-      return datagrams_.receives() ? datagrams_.receive(call) : CallAnswer::let_run();
+      return handlers_.datagrams().receives() ? handlers_.datagrams().receive(call)
+                                              : CallAnswer::let_run();
     case SYS_getpeername: return peer_name(call);
     case SYS_getsockopt: return socket_error(call);
     default: return CallAnswer::error(ENOSYS);
@@ -162,56 +159,41 @@ CallAnswer CallCapture::connect(const TrappedCall& call) {
   if (!socket->is_internet()) return CallAnswer::let_run();
   const auto asked = read_address(*socket, call.thread, call.arguments[1], call.arguments[2]);
   if (!asked) return CallAnswer::error(told(call, asked.error()));
-  if (!context_.trap.waits(call.id)) return CallAnswer::later();
-  if (!*asked) return connects_.disconnect(*socket);
-  const Endpoint& destination = **asked;
-  const SocketAddress as_asked(destination, socket->family());
-  switch (courses_.of(destination)) {
-    case Course::refused: return CallAnswer::error(EPERM);
-    case Course::captured: break;
-    case Course::native: return connects_.connect_natively(call, *std::move(socket), as_asked);
-  }
-  if (socket->is_tcp()) return connects_.connect(call, *std::move(socket), destination);
-  if (socket->is_udp()) return datagrams_.connect(call, *socket, destination);
-  return CallAnswer::error(ENETUNREACH);
+  if (!trap_.waits(call.id)) return CallAnswer::later();
+  return handlers_.connect(call, *std::move(socket), *asked);
 }
 
 CallAnswer CallCapture::send(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
   if (!socket) return CallAnswer::error(told(call, socket.error()));
   if (!socket->is_internet()) return CallAnswer::let_run();
-  if (socket->type != SOCK_STREAM) return datagrams_.send(call, *std::move(socket));
+  if (socket->type != SOCK_STREAM) return handlers_.datagrams().send(call, *std::move(socket));
   // The flags are in a register: nobody can change them any more.
   const int flags = static_cast<int>(call.arguments[call.number == SYS_sendmsg ? 2 : 3]);
   return (flags & MSG_FASTOPEN) != 0 ? CallAnswer::error(EOPNOTSUPP) : CallAnswer::let_run();
 }
 
 CallAnswer CallCapture::peer_name(const TrappedCall& call) {
-  if (!connects_.has_peers() && !datagrams_.receives()) return CallAnswer::let_run();
+  if (!handlers_.connects().has_peers() && !handlers_.datagrams().receives()) {
+    return CallAnswer::let_run();
+  }
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
   if (!socket || !socket->is_internet()) return CallAnswer::let_run();
-  const auto peer = peer_endpoint(socket->fd.get());
-  if (!peer) return CallAnswer::let_run();
-  std::optional<Endpoint> shown;
-  if (connects_.is_place(*peer)) {
-    shown = connects_.peer_of(socket->cookie());
-    if (!shown) return CallAnswer::error(ENOTCONN);
-  } else {
-    shown = datagrams_.meant_by(*peer);
-    if (!shown) return CallAnswer::let_run();
-  }
-  if (!context_.trap.waits(call.id)) return CallAnswer::later();
+  const auto shown = handlers_.shown_peer(*socket);
+  if (!shown) return CallAnswer::error(shown.error());
+  if (!*shown) return CallAnswer::let_run();
+  if (!trap_.waits(call.id)) return CallAnswer::later();
   return CallAnswer::error(
-      write_address(*socket, call.thread, *shown, call.arguments[1], call.arguments[2]));
+      write_address(*socket, call.thread, **shown, call.arguments[1], call.arguments[2]));
 }
 
 CallAnswer CallCapture::socket_error(const TrappedCall& call) {
-  if (!connects_.has_failures()) return CallAnswer::let_run();
+  if (!handlers_.connects().has_failures()) return CallAnswer::let_run();
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
   if (!socket || !socket->is_internet()) return CallAnswer::let_run();
   const auto room = read_value<std::uint32_t>(call.thread, call.arguments[4]);
-  if (!room || *room < sizeof(int) || !context_.trap.waits(call.id)) return CallAnswer::let_run();
-  const auto failure = connects_.take_failure(*socket);
+  if (!room || *room < sizeof(int) || !trap_.waits(call.id)) return CallAnswer::let_run();
+  const auto failure = handlers_.connects().take_failure(*socket);
   if (!failure) return CallAnswer::let_run();
   const std::uint32_t size = sizeof *failure;
   const bool written = write_memory(call.thread, call.arguments[3], &*failure, size).has_value() &&

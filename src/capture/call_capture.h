@@ -22,21 +22,14 @@
 #include <vector>
 
 #include "base/result.h"
-#include "capture/courses.h"
+#include "capture/call_handlers.h"
 #include "capture/flow_source.h"
 #include "capture/parking.h"
 #include "capture/plain_listeners.h"
-#include "capture/trapped_connects.h"
-#include "capture/trapped_datagrams.h"
 #include "capture/trapped_socket.h"
+#include "kernel/call_trap.h"
 
 namespace shunt {
-
-struct CallCaptureOptions {
-  std::vector<Address> name_servers;  ///< loopback addresses whose port 53 is captured
-  bool through_proxy = false;         ///< see Courses
-  bool early = false;                 ///< connect() succeeds before the upstream is dialled
-};
 
 class CallCapture final : public FlowSource {
  public:
@@ -69,15 +62,14 @@ class CallCapture final : public FlowSource {
   CallAnswer socket_error(const TrappedCall& call);
 
   TrappedProcesses owners_;
-  CallContext context_{.trap = {}, .processes = {}, .owners = owners_, .worker = {}};
-  Courses courses_;
+  CallTrap trap_;
+  CallContext context_{.method = CaptureMethod::seccomp, .calls = trap_, .owners = owners_};
   std::vector<Endpoint> own_listeners_;
-  TrappedConnects connects_;
-  TrappedDatagrams datagrams_;
+  CallHandlers handlers_;
   PlainSocket datagram_listener_;
   UniqueFd door_;
   UniqueFd channel_;                // the other end of the door
-  std::atomic<int> listener_ = -1;  // of context_.trap, for has_members()
+  std::atomic<int> listener_ = -1;  // of trap_, for has_members()
   Slot* slot_ = nullptr;            // that run() waits on
 };
 

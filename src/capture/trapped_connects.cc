@@ -49,14 +49,14 @@ class TrappedConnects::Parked final : public Admission {
   /// This call is answered with the result, and not the one that was before, which waits no more if
   /// a signal called it away.
   void adopt(std::uint64_t id) {
-    if (call_) (void)trap().fail(*call_, EALREADY);
+    if (call_) (void)calls().fail(*call_, EALREADY);
     call_ = id;
   }
   /// The program's own timeout, which answers the call `id`.
   void give_until(Tick due) { due_ = due; }
   void expire(std::uint64_t id) {
     if (call_ != id) return;
-    (void)trap().fail(id, EINPROGRESS);
+    (void)calls().fail(id, EINPROGRESS);
     call_.reset();
   }
 
@@ -97,7 +97,7 @@ class TrappedConnects::Parked final : public Admission {
   [[nodiscard]] std::optional<std::string> arrival_interface() const override { return ""; }
 
  private:
-  [[nodiscard]] const CallTrap& trap() const { return owner_.context_.trap; }
+  [[nodiscard]] const WaitingCalls& calls() const { return owner_.context_.calls; }
 
   Task<> connected(int fd) const {
     EventLoop& loop = *owner_.context_.worker.loop;
@@ -112,14 +112,14 @@ class TrappedConnects::Parked final : public Admission {
     if (const auto peer = peer_endpoint(socket_.get())) {
       (void)connect_without_waiting(socket_.get(), SocketAddress(*peer, family_));
     }
-    (void)trap().finish(*call_, 0);
+    (void)calls().finish(*call_, 0);
   }
 
   // Disconnecting wakes whoever polls. The kernel's own word for it would be ECONNRESET.
   void turn_away(int os_error) {
     ::shutdown(socket_.get(), SHUT_RDWR);
     bool told = false;
-    if (call_) told = trap().fail(*call_, os_error);
+    if (call_) told = calls().fail(*call_, os_error);
     if (told) {
       (void)pending_error(socket_.get());
     } else {
@@ -190,7 +190,7 @@ CallAnswer TrappedConnects::begin(const TrappedCall& call, TrappedSocket socket,
   const Tick due = due_of(socket);
   Captured captured;
   captured.flow = {.protocol = Protocol::tcp,
-                   .method = CaptureMethod::seccomp,
+                   .method = context_.method,
                    .source = *client,
                    .original_destination = destination,
                    .started = Clock::now()};
@@ -200,7 +200,7 @@ CallAnswer TrappedConnects::begin(const TrappedCall& call, TrappedSocket socket,
     parked->give_until(due);
     if (due != TimerWheel::kNever) context_.worker.run(expire(cookie, call.id, due));
   } else {
-    (void)context_.trap.fail(call.id, EINPROGRESS);
+    (void)context_.calls.fail(call.id, EINPROGRESS);
   }
   captured.client = std::move(parked);
   if (early_) {
@@ -239,7 +239,7 @@ Task<> TrappedConnects::outlast(UniqueFd socket, std::uint64_t id, Tick due) {
   EventLoop& loop = *context_.worker.loop;
   const auto slot = loop.watch(socket.get(), 0);
   int error = slot ? ETIMEDOUT : ENOBUFS;
-  while (slot && !context_.closing && context_.trap.waits(id)) {
+  while (slot && !context_.closing && context_.calls.waits(id)) {
     const Wake wake = co_await loop.writable(**slot, kLookAgainMs);
     if (wake == Wake::ready) error = pending_error(socket.get());
     const bool over = loop.now_tick() >= due;
@@ -247,7 +247,7 @@ Task<> TrappedConnects::outlast(UniqueFd socket, std::uint64_t id, Tick due) {
     if (wake != Wake::timeout || over) break;
   }
   if (slot) loop.unwatch(socket.get());
-  give_answer(context_.trap, id, CallAnswer::error(error));
+  give_answer(context_.calls, id, CallAnswer::error(error));
 }
 
 CallAnswer TrappedConnects::connect_natively(const TrappedCall& call, TrappedSocket socket,

@@ -56,7 +56,7 @@ CallAnswer TrappedDatagrams::connect(const TrappedCall& call, const TrappedSocke
   if (::connect(socket.fd.get(), stand_in->get(), stand_in->size()) != 0) {
     return CallAnswer::error(errno);
   }
-  note(call, socket, true);
+  note(call.thread, socket);
   return CallAnswer::result(0);
 }
 
@@ -79,27 +79,27 @@ std::expected<SocketAddress, int> TrappedDatagrams::stand_in_of(const TrappedSoc
   return SocketAddress(stand_ins_->stand_in_for(destination), socket.family());
 }
 
-/// Of outgoing_; nothing: where the socket is connected to.
-std::expected<std::optional<SocketAddress>, int> TrappedDatagrams::target_of(
-    const TrappedCall& /*call*/, const TrappedSocket& socket) {
-  if (outgoing_.name_size == 0) return std::optional<SocketAddress>();
-  const bool unspecified = outgoing_.name.ss_family == AF_UNSPEC;
-  if (unspecified && socket.domain == AF_INET6) return std::optional<SocketAddress>();
-  if (unspecified) outgoing_.name.ss_family = AF_INET;  // udp_sendmsg() takes it for that
-  const auto parsed = parse_address(socket, outgoing_.name, outgoing_.name_size);
+std::expected<TrappedDatagrams::Way, int> TrappedDatagrams::way_of(const TrappedSocket& socket,
+                                                                   const sockaddr_storage& address,
+                                                                   std::uint32_t size) {
+  if (size == 0) return Way{};
+  const bool unspecified = address.ss_family == AF_UNSPEC;
+  if (unspecified && socket.domain == AF_INET6) return Way{};
+  sockaddr_storage named = address;
+  if (unspecified) named.ss_family = AF_INET;  // udp_sendmsg() takes it for that
+  const auto parsed = parse_address(socket, named, size);
   if (!parsed) return std::unexpected(parsed.error());
   const Endpoint& destination = **parsed;
   switch (courses_.of(destination)) {
     case Course::refused: return std::unexpected(EPERM);
-    case Course::native: return std::optional(SocketAddress(destination, socket.family()));
+    case Course::native: return Way{.address = SocketAddress(destination, socket.family())};
     case Course::captured: break;
   }
   if (!socket.is_udp()) return std::unexpected(EPERM);
   if (destination.port == 0) return std::unexpected(EINVAL);
   const auto stand_in = stand_in_of(socket, destination);
   if (!stand_in) return std::unexpected(stand_in.error());
-  drop_packet_info(outgoing_.control);
-  return std::optional(*stand_in);
+  return Way{.address = *stand_in, .captured = true};
 }
 
 /// What was read counts only while the call waits; the socket is our own copy.
@@ -109,14 +109,15 @@ std::expected<std::size_t, int> TrappedDatagrams::send_one(const TrappedCall& ca
   if ((sending.flags & MSG_ZEROCOPY) != 0) return std::unexpected(ENOBUFS);
   const auto copied = copy_message(call.thread, sending.parts, outgoing_);
   if (!copied) return std::unexpected(copied.error());
-  if (!context_.trap.waits(call.id)) return std::unexpected(EINTR);
-  const auto target = target_of(call, socket);
-  if (!target) return std::unexpected(target.error());
+  if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
+  const auto way = way_of(socket, outgoing_.name, outgoing_.name_size);
+  if (!way) return std::unexpected(way.error());
+  if (way->captured) drop_packet_info(outgoing_.control);
   iovec piece{.iov_base = outgoing_.payload.data(), .iov_len = outgoing_.payload.size()};
   msghdr message{};
-  if (*target) {
-    message.msg_name = const_cast<sockaddr*>((*target)->get());
-    message.msg_namelen = (*target)->size();
+  if (way->address) {
+    message.msg_name = const_cast<sockaddr*>(way->address->get());
+    message.msg_namelen = way->address->size();
   }
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
@@ -125,7 +126,7 @@ std::expected<std::size_t, int> TrappedDatagrams::send_one(const TrappedCall& ca
   const ssize_t sent =
       ::sendmsg(socket.fd.get(), &message, sending.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) return std::unexpected(errno);
-  if (*target && socket.is_udp()) note(call, socket, false);
+  if (way->captured) note(call.thread, socket);
   return static_cast<std::size_t>(sent);
 }
 
@@ -182,7 +183,7 @@ Task<> TrappedDatagrams::send_later(TrappedCall call, TrappedSocket socket) {
     if (co_await loop.sleep(kSendAgainMs) == Wake::cancelled) break;
     outcome = try_send(call, socket);
   }
-  give_answer(context_.trap, call.id, answer_of(outcome));
+  give_answer(context_.calls, call.id, answer_of(outcome));
 }
 
 CallAnswer TrappedDatagrams::receive(const TrappedCall& call) {
@@ -209,7 +210,7 @@ Task<> TrappedDatagrams::receive_later(TrappedCall call, TrappedSocket socket) {
   const Tick due = timeout ? loop.in(*timeout) : TimerWheel::kNever;
   const auto slot = loop.watch(socket.fd.get(), 0);
   Outcome outcome = std::unexpected(slot ? EAGAIN : ENOBUFS);
-  while (slot && !context_.closing && context_.trap.waits(call.id)) {
+  while (slot && !context_.closing && context_.calls.waits(call.id)) {
     (*slot)->clear(Slot::kReadable);
     outcome = try_receive(call, socket);
     if (outcome || outcome.error() != EAGAIN || loop.now_tick() >= due) break;
@@ -219,7 +220,7 @@ Task<> TrappedDatagrams::receive_later(TrappedCall call, TrappedSocket socket) {
   }
   if (slot) loop.unwatch(socket.fd.get());
   --waiting_;
-  give_answer(context_.trap, call.id, answer_of(outcome));
+  give_answer(context_.calls, call.id, answer_of(outcome));
 }
 
 Outcome TrappedDatagrams::try_receive(const TrappedCall& call, const TrappedSocket& socket) {
@@ -232,7 +233,7 @@ Outcome TrappedDatagrams::try_receive(const TrappedCall& call, const TrappedSock
 
 /// recvfrom().
 Outcome TrappedDatagrams::receive_one(const TrappedCall& call, const TrappedSocket& socket) {
-  if (!context_.trap.waits(call.id)) return std::unexpected(EINTR);
+  if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
   const MessageParts parts = parts_of_buffer(call.arguments[1], call.arguments[2]);
   const ssize_t received =
       ::recvmsg(socket.fd.get(), incoming_.prepare(parts), flags_of(call) | MSG_DONTWAIT);
@@ -250,7 +251,7 @@ Outcome TrappedDatagrams::receive_message(const TrappedCall& call, const Trapped
                                           std::uint64_t header, int flags) {
   const auto parts = read_message_parts(call.thread, header);
   if (!parts) return std::unexpected(parts.error());
-  if (!context_.trap.waits(call.id)) return std::unexpected(EINTR);
+  if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
   const ssize_t received =
       ::recvmsg(socket.fd.get(), incoming_.prepare(*parts), flags | MSG_DONTWAIT);
   if (received < 0) return std::unexpected(errno);
@@ -285,16 +286,17 @@ std::optional<Endpoint> TrappedDatagrams::shown_source(const IncomingMessage& me
   return source;
 }
 
-/// `anew`: its own address may be another than before.
-void TrappedDatagrams::note(const TrappedCall& call, const TrappedSocket& socket, bool anew) {
-  const std::uint64_t cookie = socket.cookie();
-  if (sockets_.find(cookie) != nullptr && !anew) return;
-  sockets_.set(cookie, true);
+/// Its own address may be another than before: bound anew, or given up and taken again.
+void TrappedDatagrams::note(pid_t thread, const TrappedSocket& socket) {
   auto source = local_endpoint(socket.fd.get());
   if (!source) return;
   if (source->address.is_any()) source->address = Address::loopback(Family::ipv4);
+  const std::uint64_t cookie = socket.cookie();
+  const Endpoint* const known = sockets_.find(cookie);
+  if (known != nullptr && *known == *source) return;
+  sockets_.set(cookie, *source);
   stand_ins_->add_client(*source);
-  context_.owners.note(Protocol::udp, *source, call.thread);
+  context_.owners.note(Protocol::udp, *source, thread);
 }
 
 }  // namespace shunt

@@ -37,6 +37,16 @@ class TrappedDatagrams {
   /// connect() of a UDP socket to a captured destination.
   CallAnswer connect(const TrappedCall& call, const TrappedSocket& socket,
                      const Endpoint& destination);
+  /// Where to send what an internet socket but TCP's is to send to an address of the program's, of
+  /// `size` bytes; or the errno.
+  struct Way {
+    std::optional<SocketAddress> address;  ///< none: where the socket is connected to
+    bool captured = false;                 ///< it stands for the destination
+  };
+  std::expected<Way, int> way_of(const TrappedSocket& socket, const sockaddr_storage& address,
+                                 std::uint32_t size);
+  /// The process of `thread` sends from this socket: what arrives from it is a captured program's.
+  void note(pid_t thread, const TrappedSocket& socket);
   /// sendto(), sendmsg() and sendmmsg() of internet sockets but TCP's.
   CallAnswer send(const TrappedCall& call, TrappedSocket socket);
   /// recvfrom(), recvmsg() and recvmmsg().
@@ -57,8 +67,6 @@ class TrappedDatagrams {
   };
   std::expected<std::size_t, int> send_one(const TrappedCall& call, const TrappedSocket& socket,
                                            const Sending& sending);
-  std::expected<std::optional<SocketAddress>, int> target_of(const TrappedCall& call,
-                                                             const TrappedSocket& socket);
   std::expected<SocketAddress, int> stand_in_of(const TrappedSocket& socket,
                                                 const Endpoint& destination);
   std::expected<std::int64_t, int> send_many(const TrappedCall& call, const TrappedSocket& socket);
@@ -75,12 +83,12 @@ class TrappedDatagrams {
                                                const TrappedSocket& socket);
   Task<> receive_later(TrappedCall call, TrappedSocket socket);
   std::optional<Endpoint> shown_source(const IncomingMessage& message);
-  void note(const TrappedCall& call, const TrappedSocket& socket, bool anew);
 
   CallContext& context_;
   std::shared_ptr<StandIns> stand_ins_;
   Courses& courses_;
-  LruMap<std::uint64_t, bool> sockets_{kMostSockets};  // by cookie: those that met a stand-in
+  // By cookie: those that met a stand-in, and the address that they send from.
+  LruMap<std::uint64_t, Endpoint> sockets_{kMostSockets};
   std::size_t waiting_ = 0;
   OutgoingMessage outgoing_;
   IncomingMessage incoming_;

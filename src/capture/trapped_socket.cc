@@ -24,16 +24,16 @@ int int_option(int fd, int option) {
 
 }  // namespace
 
-void give_answer(const CallTrap& trap, std::uint64_t id, const CallAnswer& answer) {
+void give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& answer) {
   switch (answer.kind) {
-    case CallAnswer::Kind::let_run: (void)trap.let_run(id); return;
+    case CallAnswer::Kind::let_run: (void)calls.let_run(id); return;
     case CallAnswer::Kind::later: return;
     case CallAnswer::Kind::result: break;
   }
   if (answer.value < 0) {
-    (void)trap.fail(id, static_cast<int>(-answer.value));
+    (void)calls.fail(id, static_cast<int>(-answer.value));
   } else {
-    (void)trap.finish(id, answer.value);
+    (void)calls.finish(id, answer.value);
   }
 }
 
@@ -41,8 +41,12 @@ std::expected<TrappedSocket, int> TrappedSocket::open(ForeignProcesses& processe
                                                       std::uint64_t number) {
   auto fd = processes.descriptor(thread, static_cast<int>(number));
   if (!fd) return std::unexpected(fd.error());
+  return of(*std::move(fd));
+}
+
+TrappedSocket TrappedSocket::of(UniqueFd fd) {
   TrappedSocket socket;
-  socket.fd = *std::move(fd);
+  socket.fd = std::move(fd);
   socket.domain = int_option(socket.fd.get(), SO_DOMAIN);
   if (!socket.is_internet()) return socket;
   socket.type = int_option(socket.fd.get(), SO_TYPE);

@@ -9,8 +9,10 @@
 
 #include "capture/flow_source.h"
 #include "capture/trapped_processes.h"
+#include "flow/flow.h"
 #include "kernel/call_trap.h"
 #include "kernel/foreign_process.h"
+#include "kernel/waiting_calls.h"
 #include "net/endpoint.h"
 #include "net/unique_fd.h"
 
@@ -32,7 +34,7 @@ struct CallAnswer {
   static CallAnswer later() { return {.kind = Kind::later}; }
 };
 
-void give_answer(const CallTrap& trap, std::uint64_t id, const CallAnswer& answer);
+void give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& answer);
 
 /// A copy of a program's descriptor: the same socket, whatever becomes of the number.
 struct TrappedSocket {
@@ -44,6 +46,8 @@ struct TrappedSocket {
   /// `number` is the descriptor in the program; yields the errno that the program is to get.
   static std::expected<TrappedSocket, int> open(ForeignProcesses& processes, pid_t thread,
                                                 std::uint64_t number);
+
+  static TrappedSocket of(UniqueFd fd);
 
   [[nodiscard]] bool is_internet() const;
   [[nodiscard]] bool is_tcp() const;
@@ -71,10 +75,11 @@ int write_address(const TrappedSocket& socket, pid_t thread, const Endpoint& end
 
 /// What the handlers work with. Outlives them.
 struct CallContext {
-  CallTrap trap;
-  ForeignProcesses processes;
+  CaptureMethod method;  ///< of the flows
+  const WaitingCalls& calls;
   TrappedProcesses& owners;
-  SourceWorker worker;
+  ForeignProcesses processes = {};
+  SourceWorker worker = {};
   bool closing = false;  ///< tasks end soon
 };
 

@@ -39,7 +39,10 @@ constexpr std::array kMethods = std::to_array<RunMethodRow>({
      .enter = enter_run_seccomp},
     {.method = RunMethod::ptrace, .summary = "its system calls are traced and rewritten"},
     {.method = RunMethod::preload,
-     .summary = "a library in each of its programs (LD_PRELOAD); dynamically linked ones only"},
+     .summary = "a library in each of its programs (LD_PRELOAD); dynamically linked ones only",
+     .probe = probe_run_preload,
+     .make = make_run_preload,
+     .enter = enter_run_preload},
 });
 
 Failure not_built_in(const RunMethodRow& row) {

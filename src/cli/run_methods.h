@@ -24,4 +24,9 @@ Result<void> probe_run_ebpf();
 Result<std::unique_ptr<RunCapture>> make_run_ebpf(const Options& options);
 Result<void> enter_run_ebpf(const RunDoor& door);
 
+// run_preload.cc
+Result<void> probe_run_preload();
+Result<std::unique_ptr<RunCapture>> make_run_preload(const Options& options);
+Result<void> enter_run_preload(const RunDoor& door);
+
 }  // namespace shunt::cli

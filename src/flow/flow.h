@@ -24,6 +24,7 @@ enum class CaptureMethod : std::uint8_t {
   listener,  ///< a plain listener: its `to`, or the destination of a PROXY header
   seccomp,   ///< the program's own connect() said so (capture/call_capture.h)
   ebpf,      ///< programs on a cgroup remember it (Origins, capture/capture.h)
+  preload,   ///< the same call, by a library in the program (capture/preload_capture.h)
 };
 
 /// The two ends of a flow.

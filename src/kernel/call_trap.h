@@ -26,6 +26,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "kernel/waiting_calls.h"
 #include "net/unique_fd.h"
 
 namespace shunt {
@@ -38,7 +39,7 @@ struct TrappedCall {
 };
 
 /// The listener. Its calls may be used from any thread.
-class CallTrap {
+class CallTrap final : public WaitingCalls {
  public:
   CallTrap() = default;
   explicit CallTrap(UniqueFd listener) : listener_(std::move(listener)) {}
@@ -47,15 +48,13 @@ class CallTrap {
   [[nodiscard]] int fd() const { return listener_.get(); }
   /// The next one, or nothing. Does not block, provided that one thread receives.
   [[nodiscard]] std::optional<TrappedCall> receive() const;
-  /// Whether the call waits still: its thread was not killed, nor called away by a signal. To be
-  /// asked after something was read by the thread's number, and before it is acted on: the number
-  /// may have gone to another process.
-  [[nodiscard]] bool waits(std::uint64_t id) const;
-  /// These end the wait; false when nobody waits any more.
-  bool finish(std::uint64_t id, std::int64_t value) const;
-  bool fail(std::uint64_t id, int os_error) const;
+  /// To be asked after something was read by the thread's number, and before it is acted on: the
+  /// number may have gone to another process.
+  [[nodiscard]] bool waits(std::uint64_t id) const override;
+  bool finish(std::uint64_t id, std::int64_t value) const override;
+  bool fail(std::uint64_t id, int os_error) const override;
   /// The kernel does the call, with what the arguments and the program's memory hold then.
-  bool let_run(std::uint64_t id) const;
+  bool let_run(std::uint64_t id) const override;
   /// Ends the wait with a copy of this process's `descriptor` in the program, whose number the call
   /// yields (Linux 5.14).
   bool hand_over(std::uint64_t id, int descriptor, bool close_on_exec) const;

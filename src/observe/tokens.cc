@@ -60,6 +60,7 @@ std::string_view capture_token(CaptureMethod method) {
     case CaptureMethod::listener: return "listener";
     case CaptureMethod::seccomp: return "seccomp";
     case CaptureMethod::ebpf: return "ebpf";
+    case CaptureMethod::preload: return "preload";
   }
   return "unknown";
 }

@@ -17,8 +17,8 @@ class Bar:
 
 
 def text(x: float, y: float, what: str, anchor: str = "start", weight: str = "normal") -> str:
-    return (f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-weight="{weight}">'
-            f"{escape(what)}</text>")
+    return (f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" font-weight="{weight}"'
+            f"\n>{escape(what)}</text>")
 
 
 def axis(greatest: float, height: float, step: float = 0.25) -> list[str]:
@@ -64,6 +64,7 @@ def bars(title: str, rows: dict[str, dict[str, Bar]]) -> str:
         y += GAP
     width = LEFT + WIDTH + 30
     return "\n".join([
+        "<!-- SPDX-License-Identifier: GPL-2.0-only -->",
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" '
-        f'width="{width}" height="{height:.0f}" font-family="sans-serif" font-size="12">',
+        f'width="{width}" height="{height:.0f}"', 'font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height:.0f}" fill="white"/>', *parts, "</svg>", ""])

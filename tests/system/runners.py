@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from netlab import UNPRIVILEGED, Host, Result
-from shunt import BINARY
+from shunt import install_shunt
 
 AS_ROOT = "root"
 AS_USER = "user"
@@ -24,7 +24,7 @@ class Runner:
 
     def __init__(self, host: Host, who: str) -> None:
         self.host, self.who = host, who
-        self.shunt = host.install(BINARY)  # the build may be where users cannot look
+        self.shunt = install_shunt(host)  # the build may be where users cannot look
 
     def _as(self, command: Sequence[object]) -> list[str]:
         words = [str(word) for word in command]

@@ -36,6 +36,12 @@ def native(tool: str) -> str:
     return str(path)
 
 
+def install_shunt(host: Host) -> str:
+    """A copy that every user of this host may run, with its library beside it."""
+    host.install(BUILD / "libshunt-preload.so")
+    return host.install(BINARY)
+
+
 def shunt(host: Host, *arguments: object, **run) -> Result:
     """Runs one shunt command to its end; check=False where failure is what is tested."""
     return host.run([BINARY, *arguments], **run)

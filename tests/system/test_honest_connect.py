@@ -24,8 +24,9 @@ from shunt import Gateway, flow_ends, shunt
 
 HERE = Path(__file__).resolve().parent
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["v4", "v6"])
-PLACES = pytest.mark.parametrize("place", ["forwarded", "own", "namespace-root", "namespace-user",
-                                           "seccomp-root", "seccomp-user"])
+ANY_PROGRAM = ["forwarded", "own", "namespace-root", "namespace-user", "seccomp-root",
+               "seccomp-user"]
+PLACES = pytest.mark.parametrize("place", [*ANY_PROGRAM, "preload-root", "preload-user"])
 
 # Destinations of the "far" network that fail, each in a way of its own.
 NETWORK_UNREACHABLE = {4: "203.0.113.67", 6: "2001:db8:113::67"}  # the server says so
@@ -159,7 +160,7 @@ def go_client(tmp_path_factory) -> Path:
 
 @pytest.mark.long
 @VERSIONS
-@PLACES
+@pytest.mark.parametrize("place", ANY_PROGRAM)
 def test_a_static_go_client_is_told_so_as_well(lab, place, version, go_client):
     where = Place(lab, place)
     client = where.tool(go_client)

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "capture/call_handlers.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "net/socket.h"
+
+namespace shunt {
+
+CallAnswer CallHandlers::connect(const TrappedCall& call, TrappedSocket socket,
+                                 const std::optional<Endpoint>& asked) {
+  if (!asked) return connects_.disconnect(socket);
+  const Endpoint& destination = *asked;
+  const SocketAddress as_asked(destination, socket.family());
+  switch (courses_.of(destination)) {
+    case Course::refused: return CallAnswer::error(EPERM);
+    case Course::captured: break;
+    case Course::native: return connects_.connect_natively(call, std::move(socket), as_asked);
+  }
+  if (socket.is_tcp()) return connects_.connect(call, std::move(socket), destination);
+  if (socket.is_udp()) return datagrams_.connect(call, socket, destination);
+  return CallAnswer::error(ENETUNREACH);
+}
+
+std::expected<std::optional<Endpoint>, int> CallHandlers::shown_peer(const TrappedSocket& socket) {
+  const auto peer = peer_endpoint(socket.fd.get());
+  if (!peer) return std::optional<Endpoint>();
+  if (!connects_.is_place(*peer)) return datagrams_.meant_by(*peer);
+  const auto known = connects_.peer_of(socket.cookie());
+  if (!known) return std::unexpected(ENOTCONN);
+  return known;
+}
+
+}  // namespace shunt
