@@ -14,7 +14,7 @@ namespace shunt {
 namespace {
 
 constexpr int kEventBatch = 256;
-constexpr std::uint64_t kQueuedTurnUs = 100;  // about what a bulk transfer's turn takes
+constexpr std::uint64_t kQueuedTurnUs = 400;  // shorter ones move less at a time, and cost more
 constexpr std::size_t kMostSlots = 1U << 22;  // of a process whose limit is "unlimited"
 
 // The loop's own descriptors, told apart from slots by a generation that no slot has.
