@@ -12,10 +12,9 @@ import time
 import pytest
 
 from netlab import Host, Lab, wait_until
-from peers import TcpServer, echo_bytes, receive
 from runners import AS_ROOT, Runner
 from shunt import Gateway
-from test_kill import Uplink, is_reset
+from test_kill import Uplink
 from test_serve import HEAD, Serve, configure, reload
 
 # Prints how many datagrams and connections it has tried, of all kinds in turn.
@@ -119,24 +118,3 @@ def test_nothing_of_a_command_passes_when_shunt_is_killed(lab, method):
         assert uplink.packets == 0
     with contextlib.suppress(OSError):
         child.stdout.close()
-
-
-@pytest.mark.parametrize("method", ["tproxy", "redirect"])
-def test_what_a_killed_gateway_had_captured_does_not_pass_beside_the_next(lab, method):
-    """A connection that says nothing while nobody is there to reset it."""
-    server = TcpServer(lab.server, echo_bytes)
-    options = ("-i", "lan0", "--host", "--method", method, "--on-exit", "closed")
-    gateway = Gateway(lab.gateway, *options)
-    socks = [host.connect((Lab.FAR[version], server.port))
-             for host in (lab.client, lab.gateway) for version in (4, 6)]
-    for sock in socks:
-        sock.sendall(b"hello")
-        assert receive(sock, 5) == b"hello"
-    gateway.kill()
-    gateway = Gateway(lab.gateway, *options, "--rule=-> reject", wait=False)
-    gateway.wait_ready(PATIENCE)
-    uplink = Uplink(lab)
-    for sock in socks:
-        wait_until(lambda sock=sock: is_reset(sock), f"{sock} is reset")
-    assert uplink.packets == 0
-    assert gateway.stop() == 0
