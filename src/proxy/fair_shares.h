@@ -5,6 +5,7 @@
 // for each number of items.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -122,7 +123,7 @@ class FairShares {
   }
   void resize(Client& client, std::size_t before, std::size_t after) {
     by_size_[after].splice(by_size_[after].end(), by_size_[before], client.place);
-    if (after > largest_) largest_ = after;
+    largest_ = std::max(after, largest_);
     while (largest_ > 0 && by_size_[largest_].empty()) --largest_;
   }
   void forget_if_unused(Client& client) {

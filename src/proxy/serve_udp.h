@@ -83,7 +83,7 @@ class UdpServer {
   /// A message of a batch, and what it says of its session.
   struct Arrival {
     const UdpListener& listener;
-    std::size_t index;              ///< in the batch
+    std::size_t index = 0;          ///< in the batch
     ReceiveBatch::Message message;  ///< without a PROXY header
     Endpoint sender{};
     Endpoint received_at{};

@@ -106,14 +106,15 @@ def test_sysctls_of_a_killed_gateway_are_put_back_by_the_next(binary):
 
 class Uplink:
     """Counts what passes from the gateway's side towards the server, neighbour discovery apart,
-    and apart from TCP connections that are shunt's own, by their source ports."""
+    and apart from TCP connections that are shunt's own, by their source ports, and from what
+    statements of nft `but_for` return for."""
 
-    def __init__(self, lab: Lab, own_ports: list[int] | None = None) -> None:
+    def __init__(self, lab: Lab, own_ports: list[int] | None = None, but_for: str = "") -> None:
         self.host = lab.server
         own = f"tcp sport {{ {', '.join(map(str, own_ports))} }} return;" if own_ports else ""
         lab.server.nft("table inet uplink { counter seen { }\n chain pre { type filter hook"
-                       f" prerouting priority -400; {own} iifname eth0 meta l4proto {{ tcp, udp }}"
-                       " counter name seen; }; }")
+                       f" prerouting priority -400; {own} {but_for} iifname eth0"
+                       " meta l4proto { tcp, udp } counter name seen; }; }")
 
     @property
     def packets(self) -> int:

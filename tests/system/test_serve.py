@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from leaks import KernelState
-from netlab import UNPRIVILEGED, Lab, family_of, needs_tun, needs_users, wait_until
+from netlab import DEADLINE, UNPRIVILEGED, Lab, family_of, needs_tun, needs_users, wait_until
 from peers import TcpServer, echo_bytes, receive
 from shunt import Process, read_object, shunt
 
@@ -40,10 +40,10 @@ def configure(lab: Lab, rules: list[str], more: str = "", default: str = "direct
 
 
 class Serve(Process):
-    def __init__(self, lab: Lab, **process) -> None:
+    def __init__(self, lab: Lab, timeout: float = DEADLINE, **process) -> None:
         needs_tun()
         super().__init__(lab.gateway, "serve", "-c", CONFIG, json_log=False, **process)
-        self.wait_ready()
+        self.wait_ready(timeout)
 
 
 def reload(lab: Lab, *options: str, code: int = 0):
