@@ -75,7 +75,7 @@ int write_address(const TrappedSocket& socket, pid_t thread, const Endpoint& end
 
 /// What the handlers work with. Outlives them.
 struct CallContext {
-  CaptureMethod method;  ///< of the flows
+  CaptureMethod method = CaptureMethod::seccomp;  ///< of the flows
   const WaitingCalls& calls;
   TrappedProcesses& owners;
   ForeignProcesses processes = {};
