@@ -52,8 +52,9 @@ class Plan:
         return chosen(self.variants, VARIANTS, "name")
 
 
-def measure(plan: Plan) -> dict:
-    """{"free": …, "pinned": …}, each as compare() returns it."""
+def measure(plan: Plan, raw: Path | None) -> dict:
+    """{"free": …, "pinned": …}, each as compare() returns it; in `raw`, too, as soon as it is
+    there."""
     found = {}
     for name in plan.sets:
         say(f"{name}:")
@@ -62,6 +63,9 @@ def measure(plan: Plan) -> dict:
                               Placement(name == "pinned", plan.realtime), plan.chosen_variants(),
                               plan.chosen_metrics(), memory=first,
                               transfers=plan.transfers if first else 0)
+        if raw is not None:
+            raw.parent.mkdir(parents=True, exist_ok=True)
+            raw.write_text(json.dumps(found))
     return found
 
 
@@ -134,11 +138,8 @@ def words(found: dict) -> list[str]:
 
 
 def peers_section(plan: Plan, raw: Path | None, svg: Path | None) -> list[str]:
-    """Measures, or takes what `raw` holds from an earlier run, and writes the plot."""
-    found = measure(plan)
-    if raw is not None:
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        raw.write_text(json.dumps(found))
+    """Measures, keeps what was measured in `raw`, and writes the plot."""
+    found = measure(plan, raw)
     if svg is not None and "free" in found:
         svg.write_text(plot(Results(found["free"])))
     return words(found)

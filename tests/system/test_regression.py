@@ -50,7 +50,7 @@ def calls_for_each(lab: Lab, gateway: Gateway, *load: object) -> float:
 
 
 @pytest.mark.parametrize("load, most", [
-    (["connect", "ports=1"], 35),
+    (["connect", "ports=1"], 27),
     (["exchange", "bytes=64"], 6.2),
 ], ids=["connection", "exchange"])
 def test_a_flow_takes_no_more_system_calls_than_it_did(lab, load, most):
