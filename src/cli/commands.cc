@@ -19,9 +19,9 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::array kCommands = {
-    &kRunCommand,   &kGatewayCommand, &kServeCommand, &kReloadCommand,     &kRulesCommand,
-    &kCheckCommand, &kExplainCommand, &kPlanCommand,  &kDoctorCommand,     &kDownCommand,
-    &kDemoCommand,  &kVersionCommand, &kHelpCommand,  &kCompletionCommand,
+    &kRunCommand,   &kWatchCommand, &kGatewayCommand, &kServeCommand, &kReloadCommand,
+    &kRulesCommand, &kCheckCommand, &kExplainCommand, &kPlanCommand,  &kDoctorCommand,
+    &kDownCommand,  &kDemoCommand,  &kVersionCommand, &kHelpCommand,  &kCompletionCommand,
 };
 
 Error unknown_command(std::span<const std::string_view> arguments) {

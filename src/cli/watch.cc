@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error_numbers.h"
+#include "base/log.h"
+#include "capture/cgroup_capture.h"
+#include "capture/cgroup_processes.h"
+#include "capture/host_network.h"
+#include "capture/host_network_watch.h"
+#include "capture/reply_sockets.h"
+#include "cli/commands.h"
+#include "cli/common_options.h"
+#include "cli/dns_setup.h"
+#include "cli/proxy_setup.h"
+#include "cli/rule_options.h"
+#include "cli/stop_signals.h"
+#include "cli/watch_target.h"
+#include "cli/watched.h"
+#include "kernel/capabilities.h"
+#include "kernel/marks.h"
+#include "kernel/open_connections.h"
+#include "kernel/policy_route.h"
+#include "proxy/dns_service.h"
+#include "proxy/proxy.h"
+
+namespace shunt::cli {
+namespace {
+
+constexpr std::uint32_t kLogFlushMs = 1000;
+constexpr int kDrainStepMs = 100;
+constexpr unsigned kCgroupLevels = 8;  // SHUNT_BY_CGROUP looks as deep
+
+constexpr Option kOptions[] = {
+    {.name = "move",
+     .help = "move the processes of pid: into a cgroup of shunt's own for as long as it runs, "
+             "instead of attaching programs to the root of the cgroups"},
+    {.name = "cgroup-root",
+     .type = ValueType::path,
+     .value = "PATH",
+     .help = "capture nothing outside the cgroup with the directory PATH; without it, the topmost "
+             "one that is mounted"},
+    {.name = "workers",
+     .type = ValueType::count,
+     .value = "N",
+     .help = "how many threads carry traffic; without it, one for each core",
+     .minimum = 1,
+     .maximum = 256},
+    {.name = "drain",
+     .type = ValueType::duration,
+     .value = "TIME",
+     .help = "how long live connections may go on when shunt is told to stop",
+     .fallback = "10s"},
+    {.name = "debug-unmarked",
+     .help = "capture shunt's own connections too, to test the other guards against loops",
+     .hidden = true},
+};
+
+constexpr Example kExamples[] = {
+    {"sudo shunt watch pid:4711", "a process that runs already, and its children"},
+    {"sudo shunt watch unit:nginx --via socks5://127.0.0.1:1080",
+     "a service, also when it is restarted, through a proxy"},
+    {"sudo shunt watch host '!name:wget' '!uid:postgres'",
+     "everything on this machine but wget and a user"},
+};
+
+Result<WatchRequest> request_of(const Options& options) {
+  WatchRequest request;
+  request.targets = SHUNT_TRY(parse_watch_targets(options.words()));
+  request.root = options.value("cgroup-root");
+  request.move = options.has("move");
+  while (request.root.size() > 1 && request.root.ends_with('/')) request.root.pop_back();
+  if (request.root.empty()) {
+    request.root = SHUNT_TRY(cgroup_directory_of("/"));
+  } else if (::access((request.root + "/cgroup.procs").c_str(), F_OK) != 0) {
+    return Failure(
+        make_error(Kind::usage, error_number::kNoCgroup,
+                   fmt::format("--cgroup-root: {} is no directory of a cgroup", request.root),
+                   "such as /sys/fs/cgroup/system.slice"));
+  }
+  const auto moves = [](const WatchTarget& target) {
+    return target.by == WatchTarget::By::process && !target.excluded;
+  };
+  if (request.move && std::ranges::none_of(request.targets, moves)) {
+    return Failure(make_error(Kind::usage, error_number::kOptionConflict,
+                              "--move moves the processes of pid:, and there is none",
+                              "leave it out"));
+  }
+  return request;
+}
+
+Result<void> check_options(const Options& options) {
+  if (!has_capability(CAP_NET_ADMIN)) {
+    return Failure(make_error(Kind::privilege, error_number::kGatewayPrivilege,
+                              "taking over what others run needs CAP_NET_ADMIN and CAP_BPF",
+                              fmt::format("sudo shunt {}", command_line(options))));
+  }
+  if (options.value("connect") != "honest") return {};
+  return Failure(make_error(Kind::unsupported, error_number::kNotHonest,
+                            "what eBPF captures cannot be held until its server has answered",
+                            "leave --connect out"));
+}
+
+/// What upstream sockets bear, and the programs let go.
+Result<std::uint32_t> egress_mark(const Options& options) {
+  if (options.has("debug-unmarked")) return 0;
+  std::vector<RuleSpec> rules;
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    if (auto listed = list_rules(family)) std::ranges::move(*listed, std::back_inserter(rules));
+  }
+  const Marks marks = SHUNT_TRY(choose_marks(mark_bits_in_use(rules)));
+  return marks.egress;
+}
+
+/// The running of it: what it holds goes in the reverse order.
+class WatchRun {
+ public:
+  WatchRun(const Options& options, WatchRequest request)
+      : options_(options), request_(std::move(request)) {}
+
+  Result<void> set_up(const StopSignals& signals);
+  Result<void> run();
+  void finish();
+
+ private:
+  Result<void> make_capture(std::uint32_t mark);
+  Result<void> start_proxy(std::uint32_t mark);
+  void say_what_is_watched() const;
+  void follow_network();
+
+  const Options& options_;
+  WatchRequest request_;
+  const StopSignals* signals_ = nullptr;
+  CgroupProcesses processes_;
+  std::optional<CgroupCapture> capture_;
+  std::optional<HostNetworkWatch> network_;
+  TrafficSetup traffic_;
+  std::unique_ptr<Proxy> proxy_;
+  std::optional<Watched> watched_;
+};
+
+Result<void> WatchRun::make_capture(std::uint32_t mark) {
+  const bool through_proxy = options_.has("via");
+  const HostNetwork host = look_at_host(through_proxy);
+  capture_ = SHUNT_TRY(CgroupCapture::create({.host = host,
+                                              .name_servers = loopback_name_servers(),
+                                              .workers = worker_count(options_.count("workers")),
+                                              .own_mark = mark,
+                                              .own_process = !options_.has("debug-unmarked"),
+                                              .capture = capture_mode(request_),
+                                              .cgroup_levels = kCgroupLevels}));
+  if (auto watch = HostNetworkWatch::create(host, through_proxy)) network_ = std::move(*watch);
+  return {};
+}
+
+Result<void> WatchRun::start_proxy(std::uint32_t mark) {
+  auto rules = SHUNT_TRY(rules_of(options_));
+  const DnsConfig dns = SHUNT_TRY(dns_config(options_));
+  traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), mark));
+  traffic_.start_log(options_.has("json"), STDOUT_FILENO, &processes_);
+  ProxyOptions proxy = traffic_.proxy_options(options_);
+  proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
+  proxy.workers = std::move(capture_->listeners().workers);
+  proxy.method = CaptureMethod::ebpf;
+  proxy.own_listeners = capture_->listeners().own;
+  proxy.origins = capture_->origins();
+  proxy.reply_sockets = local_reply_sockets(mark);
+  proxy.processes = &processes_;
+  proxy_ = SHUNT_TRY(Proxy::start(std::move(proxy)));
+  return {};
+}
+
+Result<void> WatchRun::set_up(const StopSignals& signals) {
+  signals_ = &signals;
+  const std::uint32_t mark = SHUNT_TRY(egress_mark(options_));
+  SHUNT_CHECK(make_capture(mark));
+  SHUNT_CHECK(start_proxy(mark));
+  watched_ = SHUNT_TRY(Watched::start(request_, *capture_));
+  say_what_is_watched();
+  log(LogLevel::info,
+      fmt::format("ready: room for {} connections at once", proxy_->flow_capacity()));
+  return {};
+}
+
+void WatchRun::say_what_is_watched() const {
+  std::vector<std::string> words;
+  for (const WatchTarget& target : request_.targets) words.push_back(text_of(target));
+  log(LogLevel::info, fmt::format("watching {} by ebpf on {}", fmt::join(words, " "),
+                                  fmt::join(watched_->cgroups(), ", ")));
+  for (const std::string& awaited : watched_->awaited()) {
+    log(LogLevel::info, fmt::format("{}: none at present; captured as soon as there is", awaited));
+  }
+  if (!capture_->why_no_ipv6_datagrams().empty()) {
+    log(LogLevel::warning,
+        fmt::format("datagrams over IPv6 are refused: {}", capture_->why_no_ipv6_datagrams()));
+  }
+  const auto processes = watched_->processes();
+  const std::size_t before = count_open_connections(processes);
+  if (before == 0) return;
+  log(LogLevel::info,
+      fmt::format("{} connection{} of {} process{} were made before and go on as they are", before,
+                  before == 1 ? "" : "s", processes.size(), processes.size() == 1 ? "" : "es"));
+}
+
+void WatchRun::follow_network() {
+  if (const auto host = network_ ? network_->changed() : std::nullopt) {
+    capture_->change_network(*host);
+  }
+}
+
+Result<void> WatchRun::run() {
+  while (true) {
+    pollfd polled[] = {{.fd = signals_->fd(), .events = POLLIN, .revents = 0},
+                       {.fd = network_ ? network_->fd() : -1, .events = POLLIN, .revents = 0}};
+    const int wait_ms = network_ ? network_->timeout_ms() : -1;
+    if (::poll(polled, std::size(polled), wait_ms) < 0 && errno != EINTR) {
+      return Failure(errno_error("poll"));
+    }
+    follow_network();
+    if (polled[0].revents != 0 && signals_->take()) return {};
+  }
+}
+
+/// What is new goes on directly from here on, what lives may end by itself.
+void WatchRun::finish() {
+  capture_->program().capture_no_more();
+  watched_.reset();
+  log(LogLevel::info, fmt::format("stopping: {} live connections", proxy_->live_flows()));
+  std::uint32_t left = options_.duration_ms("drain");
+  while (!proxy_->drain(std::min<std::uint32_t>(left, kDrainStepMs))) {
+    if (left <= kDrainStepMs || signals_->interrupted_again()) break;
+    left -= kDrainStepMs;
+  }
+  proxy_->stop();
+  if (traffic_.log) traffic_.log->stop(kLogFlushMs);
+}
+
+Result<int> run_watch(const Options& options) {
+  auto request = SHUNT_TRY(request_of(options));
+  SHUNT_CHECK(check_options(options));
+  const auto signals = SHUNT_TRY(StopSignals::create());
+  raise_descriptor_limit();
+  (void)sweep_cgroups(request.root);
+  WatchRun run(options, std::move(request));
+  SHUNT_CHECK(run.set_up(signals));
+  const auto ended = run.run();
+  run.finish();
+  SHUNT_CHECK(ended);
+  return 0;
+}
+
+}  // namespace
+
+constinit const Command kWatchCommand = {
+    .name = "watch",
+    .summary = "take over programs that run already: a process, a service, a user, all",
+    .usage = "[options] TARGET…",
+    .description =
+        "Captures what the targets connect to from now on, by eBPF programs on cgroups, until it "
+        "is interrupted; connections that they have already go on as they are. Targets are "
+        "pid:N (with its children), name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP and "
+        "host; with ! in front, who is left alone whatever else names him.\n\n"
+        "Traffic lines go to standard output, diagnostics to standard error.",
+    .options = kOptions,
+    .shared_options = kTrafficOptions,
+    .examples = kExamples,
+    .minimum_words = 1,
+    .maximum_words = std::numeric_limits<unsigned>::max(),
+    .missing_word = "a target",
+    .run = run_watch,
+};
+
+}  // namespace shunt::cli
