@@ -63,11 +63,20 @@ class Program:
             ["sh", "-c", enter, "sh", *user, program, "-c", PROGRAM], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env={**os.environ, "PROGRAM": PROGRAM})
         self.pid = self.child.pid
+        wait_until(lambda: str(self.pid) in (cgroup / "cgroup.procs").read_text().split(),
+                   "it is in its cgroup")
 
     def __call__(self, *words: object) -> str:
         self.child.stdin.write(" ".join(map(str, words)) + "\n")
         self.child.stdin.flush()
         return self.child.stdout.readline().strip()
+
+    def execute(self, program: str) -> None:
+        """Becomes another one, which must not find lines that this one has read already."""
+        self.child.stdin.write(f"exec {program}\n")
+        self.child.stdin.flush()
+        name = Path(f"/proc/{self.pid}/comm")
+        wait_until(lambda: name.read_text().strip() == Path(program).name[:15], "it has executed")
 
     def end(self) -> None:
         self.child.stdin.close()
@@ -148,8 +157,8 @@ def test_a_name_is_captured_from_its_start_on(lab, root, server, tmp_path):
     assert asks(lab, early, server, watching) and asks(lab, late, server, watching)
     assert not asks(lab, other, server, watching)
     # One that becomes something else is no longer of that name, and the other way round.
-    early.child.stdin.write(f"exec {PYTHON}\n")
-    other.child.stdin.write(f"exec {tmp_path / 'watched'}\n")
+    early.execute(PYTHON)
+    other.execute(str(tmp_path / "watched"))
     assert not asks(lab, early, server, watching)
     assert asks(lab, other, server, watching)
     assert watching.stop() == 0
