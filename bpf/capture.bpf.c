@@ -12,8 +12,12 @@
  *   getsockopt       SO_ORIGINAL_DST, for listeners that run in the cgroup
  *   sockops          TCP_CONNECT_CB: the source port is chosen and the SYN not yet sent, so that
  *                    `connections` has its entry before the listener can ask for it. STATE_CB:
- *                    the entry goes with the socket, should nobody have taken it
- *   sock_release     the same of a UDP socket's entries
+ *                    the entry of an attempt that came to nothing goes with its socket
+ *   sock_release     the entries of a UDP socket go to the recently closed ones
+ *
+ * A socket can be closed before shunt has read what it sent. An established connection waits in the
+ * listener's queue whatever becomes of its client, so its entry waits as well; what a closed UDP
+ * socket had sent is known until many others have been closed.
  *
  * A UDP socket has no port yet when it calls connect(), and the kernel calls nobody when a
  * connected socket sends. So each pair of a socket and a destination gets an address of its own
@@ -107,6 +111,14 @@ struct {
   __type(key, __u32);
   __type(value, struct shunt_origin);
 } peers SEC(".maps");
+
+/* Those of closed sockets, whose datagrams may still be on their way to shunt. */
+struct {
+  __uint(type, BPF_MAP_TYPE_LRU_HASH);
+  __uint(max_entries, 1 << 14);
+  __type(key, __u32);
+  __type(value, struct shunt_origin);
+} closed_peers SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -352,7 +364,10 @@ int shunt_sockops(struct bpf_sock_ops* ctx) {
     state->in_connections = 1;
     bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
   } else if (ctx->args[1] == BPF_TCP_CLOSE && state->in_connections) {
-    struct shunt_origin* there = bpf_map_lookup_elem(&connections, &state->client);
+    struct shunt_origin* there;
+
+    if (ctx->args[0] != BPF_TCP_SYN_SENT) return 1; /* the listener has it, or will */
+    there = bpf_map_lookup_elem(&connections, &state->client);
 
     /* Its port may be another socket's by now. */
     if (there && there->socket == state->origin.socket)
@@ -396,7 +411,17 @@ static __always_inline int number_of(const struct address* address) {
 static __always_inline struct shunt_origin* peer(__u32 number) {
   struct shunt_origin* found = bpf_map_lookup_elem(&connected_peers, &number);
 
-  return found ? found : bpf_map_lookup_elem(&peers, &number);
+  if (!found) found = bpf_map_lookup_elem(&peers, &number);
+  return found ? found : bpf_map_lookup_elem(&closed_peers, &number);
+}
+
+/* The socket has closed, or is connected to something else. */
+static __always_inline void retire(void* map, __u32 number) {
+  struct shunt_origin* origin = bpf_map_lookup_elem(map, &number);
+
+  if (!origin) return;
+  bpf_map_update_elem(&closed_peers, &number, origin, BPF_ANY);
+  bpf_map_delete_elem(map, &number);
 }
 
 /* Takes a number that nobody has; its entry goes into the map. -1: there is none. */
@@ -425,8 +450,7 @@ static __always_inline int connect_udp(struct bpf_sock_addr* ctx, int v6,
   describe(ctx, to, &state->origin);
   before = state->connected;
   if (before) {
-    before -= 1;
-    bpf_map_delete_elem(&connected_peers, &before);
+    retire(&connected_peers, before - 1);
     state->connected = 0;
   }
   number = take_number(&connected_peers, &state->origin);
@@ -465,7 +489,7 @@ static __always_inline int send_udp(struct bpf_sock_addr* ctx, int v6) {
   pair.port = origin.port;
   __builtin_memcpy(pair.address, to.bytes, 16);
   known = bpf_map_lookup_elem(&numbers, &pair);
-  if (known && peer(*known)) {
+  if (known && bpf_map_lookup_elem(&peers, known)) {
     number = *known;
   } else {
     __u32 fresh;
@@ -570,8 +594,7 @@ int shunt_release(struct bpf_sock* ctx) {
   if (ctx->protocol != IPPROTO_UDP) return 1;
   state = bpf_sk_storage_get(&sockets, ctx, 0, 0);
   if (!state) return 1;
-  number = state->connected - 1;
-  if (state->connected) bpf_map_delete_elem(&connected_peers, &number);
+  if (state->connected) retire(&connected_peers, state->connected - 1);
   for (i = 0; i < KEPT_PEERS; ++i) {
     struct shunt_origin* origin;
     struct shunt_pair pair = {};
@@ -584,7 +607,7 @@ int shunt_release(struct bpf_sock* ctx) {
     pair.port = origin->port;
     __builtin_memcpy(pair.address, origin->address, 16);
     bpf_map_delete_elem(&numbers, &pair);
-    bpf_map_delete_elem(&peers, &number);
+    retire(&peers, number);
   }
   return 1;
 }

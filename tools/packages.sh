@@ -13,7 +13,7 @@ declare -A packages=(
     clang-format-19 clang-tidy-19 procps util-linux systemd iptables socat wget libc6-dev
     dnsmasq-base unbound bind9-dnsutils openssl
     dante-server microsocks tinyproxy-bin squid haproxy libnginx-mod-stream
-    ngtcp2-client ngtcp2-server nmap"
+    ngtcp2-client ngtcp2-server nmap iperf3 dnsperf knot-dnsutils ntpsec-ntpdig"
   [bench]="iperf3"
   [long]="golang-go llvm-19"
 )

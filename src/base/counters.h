@@ -30,6 +30,11 @@ enum class Counter : std::uint8_t {
   pipes_short,               ///< no pipe for splice: the bytes were copied
   udp_sessions_evicted,      ///< limits::kUdpSessions
   udp_client_over_cap,       ///< limits::kUdpSessionsPerClient
+  udp_mappings_evicted,      ///< limits::kUdpMappings, kUdpMappingsPerClient or descriptors
+  udp_unsolicited_filtered,  ///< from a peer that the filtering or the rules keep out
+  udp_unsolicited_evicted,   ///< limits::kUdpUnsolicited
+  udp_dials_full,            ///< limits::kUdpDials or kUdpDialsPerClient
+  udp_queue_full,            ///< limits::kUdpQueuedDatagrams, kUdpQueuedBytes or …PerClient
   udp_replies_evicted,       ///< limits::kUdpReplySockets
   udp_datagrams_dropped,     ///< could not be sent on
   dns_queries_refused,       ///< limits::kDnsQueries or kDnsQueriesOfClient

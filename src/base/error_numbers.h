@@ -64,6 +64,8 @@ inline constexpr int kNoRunMethod = 80;
 inline constexpr int kNoCgroup = 81;
 inline constexpr int kNoCgroupBpf = 82;
 inline constexpr int kBadTarget = 83;
+inline constexpr int kNoCallTrap = 100;
+inline constexpr int kNoForeignAccess = 101;
 }  // namespace error_number
 
 struct NumberedError {
@@ -126,6 +128,8 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kNoCgroup, "a cgroup is not there, or cannot be made or entered"},
     {error_number::kNoCgroupBpf, "eBPF programs cannot be loaded or attached to a cgroup here"},
     {error_number::kBadTarget, "what `shunt watch` is to capture is not said as it understands"},
+    {error_number::kNoCallTrap, "the system calls of a command cannot be answered here"},
+    {error_number::kNoForeignAccess, "processes may not look into others of their user here"},
 });
 
 }  // namespace shunt

@@ -43,10 +43,11 @@ inline constexpr std::uint32_t kAcceptPauseMs = 64;        ///< after EMFILE, be
 
 // Held clients (capture/held_connections.h). Beyond the caps a client is let in first.
 inline constexpr std::size_t kHeldConnections = 2048;     ///< of one worker
-inline constexpr std::size_t kHeldPerSource = 512;        ///< of one worker
+inline constexpr std::size_t kHeldPerSource = 512;        ///< of one worker; of IPv6: a /64
+inline constexpr std::size_t kLetInRemembered = 1024;     ///< of one worker; uncounted
 inline constexpr std::uint32_t kHeldAdmitMs = 10'000;     ///< then a client that was let in is gone
 inline constexpr std::uint32_t kHeldPacketBytes = 128;    ///< of a SYN that are looked at
-inline constexpr std::uint32_t kHeldQueuePackets = 4096;  ///< in the kernel; more pass
+inline constexpr std::uint32_t kHeldQueuePackets = 4096;  ///< in the kernel; more pass, uncounted
 
 // Verification of names.
 inline constexpr std::size_t kVerifiedNames = 4096;   ///< whose addresses are remembered
@@ -67,26 +68,6 @@ inline constexpr std::size_t kDnsMemoryNames = 4;          ///< of one address; 
 inline constexpr std::size_t kDnsQuestionsOfSession = 16;  ///< unanswered; the newest stay
 inline constexpr std::uint32_t kDnsMemoryLeastS = 300;     ///< clients use addresses for longer
 inline constexpr std::uint32_t kDnsMemoryMostS = 24 * 3600;
-
-// UDP.
-inline constexpr std::size_t kUdpSessions = 4096;           ///< of one worker
-inline constexpr std::size_t kUdpSessionsPerClient = 1024;  ///< of one worker
-inline constexpr std::size_t kUdpReplySockets = 512;        ///< of one worker
-inline constexpr std::uint32_t kUdpReplyIdleMs = 10'000;    ///< then its port is given up
-inline constexpr std::size_t kUdpDials = 256;               ///< associations under way, a worker
-inline constexpr std::size_t kUdpDialsPerClient = 64;
-inline constexpr std::size_t kUdpQueuedDatagrams = 16;       ///< of one session while it dials
-inline constexpr std::size_t kUdpQueuedBytes = 1024 * 1024;  ///< of all that dial, a worker
-inline constexpr int kUdpTurnBatches = 16;            ///< batches for one socket before it yields
-inline constexpr unsigned kUdpErrorsPerSecond = 100;  ///< ICMP errors sent to clients, a worker
-inline constexpr std::size_t kUdpDatagramBytes = 65'535;
-inline constexpr int kUdpReceiveBufferBytes = 4 * 1024 * 1024;  ///< of one worker's listener
-inline constexpr std::size_t kUdpBatch = 32;                    ///< datagrams for one recvmmsg
-inline constexpr std::uint32_t kUdpDnsTimeoutMs = 10'000;
-inline constexpr std::uint32_t kUdpUnrepliedTimeoutMs = 120'000;
-inline constexpr std::uint32_t kUdpRepliedTimeoutMs = 300'000;
-inline constexpr std::uint32_t kUdpRefusedTimeoutMs = 1'000;  ///< then a refused one is tried again
-inline constexpr std::uint32_t kUdpDrainTimeoutMs = 2'000;    ///< for an answer under way
 
 // Ways out that keep the client's address.
 inline constexpr int kAstrayProbes = 4;                   ///< connections of our own, at once

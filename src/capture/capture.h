@@ -22,6 +22,7 @@
 namespace shunt {
 
 struct PlainListener;  // capture/plain_listeners.h
+class FlowSource;      // capture/flow_source.h
 
 /// A socket of a plain listener.
 struct PlainSocket {
@@ -42,7 +43,8 @@ struct ListenerSet {
   std::vector<UniqueFd> udp;  ///< bound, original destination reported by IP(V6)_RECVORIGDSTADDR
   std::vector<PlainSocket> plain_tcp = {};
   std::vector<PlainSocket> plain_udp = {};
-  std::optional<Hold> hold = {};  ///< none: clients are let in first
+  std::optional<Hold> hold = {};            ///< none: clients are let in first
+  std::shared_ptr<FlowSource> source = {};  ///< of flows that arrive at no socket; may be null
 };
 
 /// Makes sockets in the capture's network namespace that send from a foreign address: UDP replies
@@ -57,6 +59,9 @@ class ReplySockets {
   /// A transparent raw UDP socket (the caller writes the UDP header) bound to the address alone;
   /// receives nothing.
   virtual Result<UniqueFd> raw(const Address& source) = 0;
+  /// By what the capture knows a reply that comes from another client's mapping (SO_MARK); 0: it
+  /// needs nothing.
+  [[nodiscard]] virtual std::uint32_t hairpin_mark() const { return 0; }
 };
 
 /// Where a client was going, and who it is, as the capture itself remembers it.

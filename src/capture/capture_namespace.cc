@@ -43,26 +43,25 @@ std::optional<Hold> bind_hold(UniqueFd socket, unsigned worker, std::string& why
   return std::nullopt;
 }
 
-Result<Listeners> receive_listeners(int channel, unsigned workers, bool ipv6,
+Result<Listeners> receive_listeners(int channel, const CaptureNamespaceOptions& options, bool ipv6,
                                     std::string& why_not_held) {
   Listeners listeners{.workers = {}, .port = kNamespaceListenPort, .ipv6 = ipv6, .own = {}};
-  for (unsigned i = 0; i < workers; ++i) {
+  for (unsigned i = 0; i < options.workers; ++i) {
     auto record = SHUNT_TRY(receive_from_holder(channel));
     ListenerSet set;
     if (record.bytes.back() == kWithQueue && !record.fds.empty()) {
       set.hold = bind_hold(std::move(record.fds.front()), i, why_not_held);
       record.fds.erase(record.fds.begin());
     }
-    const std::size_t half = record.fds.size() / 2;
+    const std::size_t tcp = ipv6 ? 2 : 1;
     for (std::size_t k = 0; k < record.fds.size(); ++k) {
-      (k < half ? set.tcp : set.udp).push_back(std::move(record.fds[k]));
+      (k < tcp ? set.tcp : set.udp).push_back(std::move(record.fds[k]));
     }
     listeners.workers.push_back(std::move(set));
   }
-  for (const Family family : {Family::ipv4, Family::ipv6}) {
-    if (family == Family::ipv6 && !ipv6) continue;
-    listeners.own.push_back({.address = Address::loopback(family), .port = kNamespaceListenPort});
-  }
+  std::vector<Address> addresses{Address::loopback(Family::ipv4)};
+  if (ipv6) addresses.push_back(Address::loopback(Family::ipv6));
+  listeners.own = own_endpoints(addresses, kNamespaceListenPort, udp_listeners(options));
   return listeners;
 }
 
@@ -149,6 +148,7 @@ std::string capture_namespace_rules(const CaptureNamespaceOptions& options,
                                     const std::optional<HoldSpec>& hold) {
   NamespaceRules rules{.mark = kNamespaceMark,
                        .listen_port = kNamespaceListenPort,
+                       .udp_listeners = udp_listeners(options),
                        .ipv6 = make_socket(Family::ipv6, SocketType::datagram).has_value(),
                        .own_addresses = {},
                        .name_servers = options.name_servers,
@@ -177,8 +177,8 @@ Result<CaptureNamespace> CaptureNamespace::create(const CaptureNamespaceOptions&
   made.diag_socket_ = std::move(ready.fds[0]);
   made.door_.network = std::move(ready.fds[1]);
   if (ready.fds.size() > 2) made.door_.user = std::move(ready.fds[2]);
-  made.listeners_ = SHUNT_TRY(
-      receive_listeners(ours.get(), options.workers, ready.bytes[1] == '6', made.why_not_held_));
+  made.listeners_ =
+      SHUNT_TRY(receive_listeners(ours.get(), options, ready.bytes[1] == '6', made.why_not_held_));
   if (made.why_not_held_.empty()) made.why_not_held_ = ready.bytes.substr(2);
   made.channel_ = std::make_shared<Holder>(std::move(ours));
   return made;

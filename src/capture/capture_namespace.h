@@ -39,6 +39,7 @@ struct CaptureNamespaceOptions {
   std::vector<Address> name_servers;  ///< loopback addresses whose port 53 is the host's
   bool localhost_is_host = false;     ///< see capture/namespace_rules.h
   unsigned workers = 1;
+  bool shares_udp = true;  ///< see shares_udp() in capture/ruleset_text.h
   bool hold = true;  ///< connections until their server has answered, where the kernel can do that
 };
 

@@ -26,6 +26,7 @@ struct CaptureSpec {
   std::vector<KernelDecision> kernel_rules;  ///< behind the exclusions
   Marks marks;
   std::uint16_t port = 0;             ///< of the listeners
+  unsigned udp_listeners = 1;         ///< with ports of their own from that one on
   std::optional<HoldSpec> hold = {};  ///< TPROXY only; none: clients are let in first
   bool ipv6 = true;                   ///< false on a kernel without IPv6
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {

@@ -11,6 +11,8 @@
 
 #include "base/error_numbers.h"
 #include "base/limits.h"
+#include "base/log.h"
+#include "capture/bridge_netfilter.h"
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
 #include "kernel/capabilities.h"
@@ -45,6 +47,7 @@ struct GatewayCapture::State {
   std::optional<NftTable> table;
   std::optional<RuleGuard> guard;
 
+  void settle_udp();
   Result<std::vector<std::string>> raise_sysctls();
   Result<void> install_routing(const GatewayPlan& wanted);
   void drop_rules_beyond(const GatewayPlan& wanted);
@@ -69,7 +72,10 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   const bool ipv6 = kernel_has_ipv6();
   const Features features = probe_features();
   MethodDecision method;
-  if (options.captures()) method = SHUNT_TRY(decide_method(options.method, features, ipv6));
+  if (options.captures()) {
+    method = SHUNT_TRY(decide_method(options.method, features, ipv6,
+                                     bridge_netfilter_on(options.interfaces, ipv6)));
+  }
   auto instance = SHUNT_TRY(Instance::create(
       record_of(options), [&](const auto& running) { return check_others(options, running); }));
   auto state = std::make_unique<State>(options, std::move(instance));
@@ -83,17 +89,19 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   state->hold =
       SHUNT_TRY(decide_hold(options, state->method.method, &state->features, allotment.marks));
   if (options.captures()) {
+    state->settle_udp();
     state->listeners = SHUNT_TRY(
         make_listeners({.method = state->method.method,
                         .workers = options.workers,
                         .mark = allotment.marks.egress,
                         .udp = true,
+                        .udp_listeners = state->options.udp_listeners(),
                         .hold = state->hold.spec ? state->hold.spec->marks : HoldMarks{}}));
     SHUNT_CHECK(state->bind_queues());
   } else {
     state->listeners.workers.resize(options.workers);
   }
-  state->plan = plan_gateway(options, state->method.method, allotment, state->listeners.port,
+  state->plan = plan_gateway(state->options, state->method.method, allotment, state->listeners.port,
                              state->listeners.ipv6, state->table_marks, state->hold.spec);
   return GatewayCapture(std::move(state));
 }
@@ -110,7 +118,8 @@ const std::vector<Endpoint>& GatewayCapture::own_listeners() const { return stat
 
 std::shared_ptr<ReplySockets> GatewayCapture::reply_sockets() const {
   if (!state_->options.captures() || state_->method.method != CaptureMethod::tproxy) return nullptr;
-  return local_reply_sockets(state_->plan.spec.marks.egress);
+  const Marks& marks = state_->plan.spec.marks;
+  return local_reply_sockets(marks.egress, marks.kept());
 }
 
 std::uint32_t GatewayCapture::egress_mark() const {
@@ -127,6 +136,13 @@ Result<TableMarks> GatewayCapture::marks_with(const std::vector<std::uint32_t>& 
   TableMarks marks = state_->table_marks;
   SHUNT_CHECK(marks.assign(tables));
   return marks;
+}
+
+void GatewayCapture::State::settle_udp() {
+  const bool several = method.method == CaptureMethod::tproxy && options.workers > 1;
+  if (!several || shares_udp()) return;
+  options.shares_udp = false;
+  log(LogLevel::warning, "this kernel's nftables has no jhash: one worker carries all of UDP");
 }
 
 /// Captured traffic needs no forwarding, so a sysctl that cannot be raised (a container with a

@@ -35,7 +35,8 @@ class GatewayCapture {
   ~GatewayCapture();
 
   [[nodiscard]] const MethodDecision& method() const;
-  /// Why clients are let in before their server has answered; "": they are not, or should be.
+  /// Why clients are let in before their server has answered; "": they are held, or early
+  /// was asked for.
   [[nodiscard]] const std::string& why_not_held() const;
   [[nodiscard]] const GatewayPlan& plan() const;
   /// For the proxy, once.

@@ -99,6 +99,23 @@ std::vector<SysctlChange> forwarding_sysctls(bool ipv6) {
   return changes;
 }
 
+CaptureSpec capture_spec(const GatewayOptions& options, const Marks& marks, std::uint16_t port,
+                         bool ipv6, const std::optional<HoldSpec>& hold) {
+  return {.interfaces = options.interfaces,
+          .host = options.host,
+          .loopback = options.loopback,
+          .own_dns = options.own_dns,
+          .masquerade = options.masquerade,
+          .keep_source = options.leaving.keep_source,
+          .exclusions = options.exclusions,
+          .kernel_rules = options.kernel_rules,
+          .marks = marks,
+          .port = port,
+          .udp_listeners = options.udp_listeners(),
+          .hold = options.captures() ? hold : std::nullopt,
+          .ipv6 = ipv6};
+}
+
 }  // namespace
 
 MethodChoice method_choice(std::string_view word) {
@@ -109,8 +126,10 @@ MethodChoice method_choice(std::string_view word) {
 
 bool kernel_has_ipv6() { return make_socket(Family::ipv6, SocketType::stream).has_value(); }
 
-Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6) {
+Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6,
+                                     const std::optional<Feature>& bridged) {
   const Feature* no_tproxy = first_lacking(kTproxyNeeds, FeatureId::tproxy_ipv6, features, ipv6);
+  if (no_tproxy == nullptr && bridged) no_tproxy = &*bridged;
   const Feature* no_redirect =
       first_lacking(kRedirectNeeds, FeatureId::redirect_ipv6, features, ipv6);
   if (choice != MethodChoice::redirect && no_tproxy == nullptr) {
@@ -225,18 +244,7 @@ GatewayPlan plan_gateway(const GatewayOptions& options, CaptureMethod method,
                          const TableMarks& table_marks, const std::optional<HoldSpec>& hold) {
   GatewayPlan plan;
   plan.method = method;
-  plan.spec = CaptureSpec{.interfaces = options.interfaces,
-                          .host = options.host,
-                          .loopback = options.loopback,
-                          .own_dns = options.own_dns,
-                          .masquerade = options.masquerade,
-                          .keep_source = options.leaving.keep_source,
-                          .exclusions = options.exclusions,
-                          .kernel_rules = options.kernel_rules,
-                          .marks = allotment.marks,
-                          .port = port,
-                          .hold = options.captures() ? hold : std::nullopt,
-                          .ipv6 = ipv6};
+  plan.spec = capture_spec(options, allotment.marks, port, ipv6, hold);
   if (!options.changes_kernel()) return plan;
   if (!options.interfaces.empty()) plan.sysctls = forwarding_sysctls(ipv6);
   plan.table_name = allotment.table_name;

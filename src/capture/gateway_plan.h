@@ -49,8 +49,10 @@ struct GatewayOptions {
   std::vector<KernelDecision> kernel_rules = {};  ///< see CaptureSpec
   LeavingOptions leaving = {};
   unsigned workers = 1;
+  bool shares_udp = true;      ///< see shares_udp() in capture/ruleset_text.h
   bool mark_upstreams = true;  ///< false only to test the other guards against loops
 
+  [[nodiscard]] unsigned udp_listeners() const { return shares_udp ? workers : 1; }
   /// False for a `shunt serve` that has plain listeners alone.
   [[nodiscard]] bool captures() const { return host || !interfaces.empty(); }
   /// Ways out need kernel state for what plain listeners take, too.
@@ -62,8 +64,10 @@ struct MethodDecision {
   std::string why_not_tproxy;  ///< "" when it is, or when REDIRECT was asked for
 };
 
-/// Kind::unsupported when what was asked for, or everything, does not work here. Pure.
-Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6);
+/// Kind::unsupported when what was asked for, or everything, does not work here. `bridged` is
+/// bridge_netfilter_on() of the interfaces. Pure.
+Result<MethodDecision> decide_method(MethodChoice choice, const Features& features, bool ipv6,
+                                     const std::optional<Feature>& bridged);
 
 struct HoldDecision {
   std::optional<HoldSpec> spec;

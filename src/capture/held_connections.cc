@@ -3,13 +3,13 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/counters.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "capture/syn_packet.h"
+#include "net/network.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -27,6 +27,11 @@ std::optional<std::uint32_t> refusing_mark(const HoldMarks& marks, ConnectReason
   }
 }
 
+/// Whose flows count together: one host has a whole /64 of IPv6 (RFC 4291 section 2.5.1).
+Address source_of(const Address& address) {
+  return address.is_v4() ? address : Network::of(address, 64).address;
+}
+
 ConnectFailure not_admitted(bool stopping) {
   if (stopping) return {.reason = ConnectReason::cancelled, .os_error = 0, .detail = {}};
   return {.reason = ConnectReason::client_gone, .os_error = 0, .detail = {}};
@@ -37,8 +42,8 @@ ConnectFailure not_admitted(bool stopping) {
 /// Belongs to its flow, and is known to the HeldConnections until it is admitted or turned away.
 class HeldConnections::Client final : public Admission {
  public:
-  Client(HeldConnections& owner, const Pair& pair, const QueuedPacket& syn)
-      : owner_(owner), pair_(pair), in_interface_(syn.in_interface) {
+  Client(HeldConnections& owner, const Pair& pair, const QueuedPacket& syn, std::uint32_t sequence)
+      : owner_(owner), pair_(pair), sequence_(sequence), in_interface_(syn.in_interface) {
     keep(syn);
   }
   Client(const Client&) = delete;
@@ -55,6 +60,8 @@ class HeldConnections::Client final : public Admission {
   bool claim(UniqueFd& fd) {
     if (fd_.valid()) return false;
     fd_ = std::move(fd);
+    if (syn_) queue().drop(*syn_);  // it repeats the one that the kernel let pass by itself
+    syn_.reset();
     owner_.loop_.cancel(arrival_);
     return true;
   }
@@ -72,7 +79,8 @@ class HeldConnections::Client final : public Admission {
       syn_.reset();
       awaited_ = true;
       ++owner_.awaited_;
-      (void)co_await owner_.loop_.readable(arrival_, limits::kHeldAdmitMs);
+      accept_at_once();
+      if (!fd_.valid()) (void)co_await owner_.loop_.readable(arrival_, limits::kHeldAdmitMs);
       awaited_ = false;
       --owner_.awaited_;
     }
@@ -82,6 +90,7 @@ class HeldConnections::Client final : public Admission {
       leave();
       co_return std::unexpected(not_admitted(stopping));
     }
+    owner_.remember(pair_, sequence_);
     leave();
     co_return std::move(fd_);
   }
@@ -125,6 +134,13 @@ class HeldConnections::Client final : public Admission {
     mark_ = syn.mark;
     queue().accept(syn, syn.mark);
   }
+  // The handshake of a client on this machine is done before the verdict's system call returns.
+  void accept_at_once() {
+    const Family family = pair_.source.address.family();
+    for (int i = 0; !fd_.valid() && i < limits::kAcceptBatch; ++i) {
+      if (!owner_.callbacks_.accept(family)) return;
+    }
+  }
   void leave() {
     if (!known_) return;
     known_ = false;
@@ -139,6 +155,7 @@ class HeldConnections::Client final : public Admission {
 
   HeldConnections& owner_;
   Pair pair_;
+  std::uint32_t sequence_;  // of the SYN, repeated ones have it as well
   std::uint32_t in_interface_;
   std::uint32_t mark_ = 0;           // of the newest SYN
   std::optional<QueuedPacket> syn_;  // that waits; without its bytes
@@ -153,12 +170,11 @@ std::size_t HeldConnections::PairHash::operator()(const Pair& pair) const {
   return hash(pair.source) * 31 + hash(pair.destination);
 }
 
-std::size_t HeldConnections::AddressHash::operator()(const Address& address) const {
-  return std::hash<std::string_view>()(address.bytes());
-}
-
 HeldConnections::HeldConnections(EventLoop& loop, Hold hold, Callbacks callbacks)
-    : loop_(loop), hold_(std::move(hold)), callbacks_(std::move(callbacks)) {}
+    : loop_(loop),
+      hold_(std::move(hold)),
+      callbacks_(std::move(callbacks)),
+      let_in_(limits::kLetInRemembered) {}
 
 HeldConnections::~HeldConnections() = default;
 
@@ -166,13 +182,15 @@ Task<> HeldConnections::run() {
   const auto watched = loop_.watch(hold_.queue.fd(), Slot::kReadable);
   if (!watched) {
     log(LogLevel::error, watched.error().text());
+    hold_.queue.close();  // or SYNs would wait in it for ever
+    closed_ = true;
     co_return;
   }
   slot_ = *watched;
   while (!closed_ && !loop_.cancelled()) {
-    const auto packets = hold_.queue.receive();
-    for (const QueuedPacket& packet : packets) take(packet);
-    if (packets.size() == PacketQueue::kBatch) {
+    const auto received = hold_.queue.receive();
+    for (const QueuedPacket& packet : received.packets) take(packet);
+    if (received.more) {
       (void)co_await loop_.yield();
       continue;
     }
@@ -191,25 +209,37 @@ void HeldConnections::take(const QueuedPacket& packet) {
   const auto head = tcp_head(packet.bytes);
   // What cannot be read goes on and is let in first.
   if (!head || !head->syn) return hold_.queue.accept(packet, packet.mark);
-  hold(packet, {.source = head->source, .destination = head->destination});
+  hold(packet, pair_of(head->source, head->destination), head->sequence);
 }
 
-void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair) {
+HeldConnections::Pair HeldConnections::pair_of(Endpoint source, Endpoint destination) {
+  source.scope_id = destination.scope_id = 0;
+  return {.source = source, .destination = destination};
+}
+
+void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair, std::uint32_t sequence) {
   if (const auto known = clients_.find(pair); known != clients_.end()) {
     return known->second->take(packet);
+  }
+  if (place_of(pair) == LetIn{.pair = pair, .sequence = sequence}) {
+    return hold_.queue.accept(packet, packet.mark);  // to the socket that there is
   }
   if (!has_room(pair.source.address) || !callbacks_.take_room()) {
     count(Counter::held_over_cap);
     return hold_.queue.accept(packet, packet.mark);
   }
-  auto client = std::make_unique<Client>(*this, pair, packet);
+  auto client = std::make_unique<Client>(*this, pair, packet, sequence);
   clients_.emplace(pair, client.get());
-  ++of_source_[pair.source.address];
+  ++of_source_[source_of(pair.source.address)];
+  Endpoint source = pair.source;
+  if (!source.address.is_v4() && source.address.is_link_local()) {
+    source.scope_id = packet.in_interface;
+  }
   Captured captured;
   captured.flow = {.id = 0,
                    .protocol = Protocol::tcp,
                    .method = CaptureMethod::tproxy,
-                   .source = pair.source,
+                   .source = source,
                    .original_destination = pair.destination,
                    .started = Clock::now()};
   captured.client = std::move(client);
@@ -218,18 +248,26 @@ void HeldConnections::hold(const QueuedPacket& packet, const Pair& pair) {
 
 bool HeldConnections::has_room(const Address& source) const {
   if (clients_.size() >= limits::kHeldConnections) return false;
-  const auto found = of_source_.find(source);
+  const auto found = of_source_.find(source_of(source));
   return found == of_source_.end() || found->second < limits::kHeldPerSource;
 }
 
 void HeldConnections::forget(const Client& client) {
   clients_.erase(client.pair());
-  const auto found = of_source_.find(client.pair().source.address);
+  const auto found = of_source_.find(source_of(client.pair().source.address));
   if (found != of_source_.end() && --found->second == 0) of_source_.erase(found);
 }
 
+HeldConnections::LetIn& HeldConnections::place_of(const Pair& pair) {
+  return let_in_[PairHash()(pair) % let_in_.size()];
+}
+
+void HeldConnections::remember(const Pair& pair, std::uint32_t sequence) {
+  place_of(pair) = {.pair = pair, .sequence = sequence};
+}
+
 bool HeldConnections::claim(const Endpoint& source, const Endpoint& destination, UniqueFd& fd) {
-  const auto found = clients_.find({.source = source, .destination = destination});
+  const auto found = clients_.find(pair_of(source, destination));
   return found != clients_.end() && found->second->claim(fd);
 }
 

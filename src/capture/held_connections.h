@@ -19,10 +19,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "capture/capture.h"
@@ -39,6 +41,9 @@ class HeldConnections {
     std::function<bool()> take_room;  ///< is there room for one more flow? Then it is taken
     /// Starts a flow that is held, with room taken. Its id is for the callee to give.
     std::function<void(Captured)> start;
+    /// Accepts one connection from the backlog of the captured, which may claim() it; false: there
+    /// is none.
+    std::function<bool(Family)> accept;
   };
 
   HeldConnections(EventLoop& loop, Hold hold, Callbacks callbacks);
@@ -57,20 +62,28 @@ class HeldConnections {
 
  private:
   class Client;
+  /// Without scopes: a SYN does not tell them, accept4() does.
   struct Pair {
     Endpoint source;
     Endpoint destination;
     bool operator==(const Pair&) const = default;
   };
+  /// A client that was let in: a SYN that it repeated meanwhile may still be in the queue, and is
+  /// no new connection.
+  struct LetIn {
+    Pair pair;
+    std::uint32_t sequence = 0;
+    bool operator==(const LetIn&) const = default;
+  };
   struct PairHash {
     std::size_t operator()(const Pair& pair) const;
   };
-  struct AddressHash {
-    std::size_t operator()(const Address& address) const;
-  };
 
+  static Pair pair_of(Endpoint source, Endpoint destination);
   void take(const QueuedPacket& packet);
-  void hold(const QueuedPacket& packet, const Pair& pair);
+  void hold(const QueuedPacket& packet, const Pair& pair, std::uint32_t sequence);
+  LetIn& place_of(const Pair& pair);
+  void remember(const Pair& pair, std::uint32_t sequence);
   [[nodiscard]] bool has_room(const Address& source) const;
   void forget(const Client& client);
 
@@ -79,6 +92,7 @@ class HeldConnections {
   Callbacks callbacks_;
   std::unordered_map<Pair, Client*, PairHash> clients_;
   std::unordered_map<Address, std::size_t, AddressHash> of_source_;
+  std::vector<LetIn> let_in_;  // by the pair's hash; a later client takes the place of another
   std::size_t awaited_ = 0;
   Slot* slot_ = nullptr;  // of the queue while run() runs
   bool closed_ = false;

@@ -44,7 +44,8 @@ inline constexpr std::string_view kRequeue = "requeue";  ///< chain: `jump` to i
 /// Port on which nobody listens: `tproxy` to it finds sockets of connections alone.
 inline constexpr std::uint16_t kNoListener = 2;
 
-/// nft: sets `value` in the bits of `hold`, and with `keep_worker` none but them.
+/// nft: sets `value` in the bits of `marks`; the worker's number is cleared, or kept with
+/// `keep_worker`.
 [[nodiscard]] std::string set_mark(const HoldMarks& marks, std::uint32_t value,
                                    bool keep_worker = false);
 /// The chains `hold` and `requeue`, and those that they lead to.

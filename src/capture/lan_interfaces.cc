@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "base/result.h"
 #include "base/suggest.h"
 #include "kernel/policy_route.h"
 
@@ -31,21 +32,34 @@ Error no_such_interface(const std::string& name, const std::vector<Link>& links)
                     fmt::format("no interface \"{}\" here", name), std::move(help));
 }
 
-Result<std::vector<LanInterface>> check_named(const std::vector<std::string>& named) {
-  const auto links = SHUNT_TRY(list_links());
+using Chosen = std::expected<std::vector<LanInterface>, LanMistake>;
+
+Result<void> check_name(const std::string& name, const std::vector<Link>& links) {
+  const auto link = std::ranges::find(links, name, &Link::name);
+  if (link == links.end()) return Failure(no_such_interface(name, links));
+  if (!link->loopback) return {};
+  return Failure(
+      make_error(Kind::usage, error_number::kNoSuchInterface,
+                 fmt::format("nothing is forwarded from {}", name),
+                 "this machine's connections to itself are captured by `loopback` with `host`"));
+}
+
+Chosen check_named(const std::vector<std::string>& named) {
+  const auto links = list_links();
+  if (!links) return std::unexpected(LanMistake{.error = links.error()});
   std::vector<LanInterface> chosen;
   for (const std::string& name : named) {
-    const auto link = std::ranges::find(links, name, &Link::name);
-    if (link == links.end()) return Failure(no_such_interface(name, links));
-    if (link->loopback) {
-      return Failure(make_error(
-          Kind::usage, error_number::kNoSuchInterface,
-          fmt::format("nothing is forwarded from {}", name),
-          "this machine's connections to itself are captured by `loopback` with `host`"));
+    if (auto checked = check_name(name, *links); !checked) {
+      return std::unexpected(LanMistake{.error = std::move(checked).error(), .name = name});
     }
     if (!holds(chosen, name)) chosen.push_back({.name = name, .why = "named"});
   }
   return chosen;
+}
+
+Result<std::vector<LanInterface>> look_for_lan() {
+  const auto addresses = SHUNT_TRY(list_addresses());
+  return default_lan_interfaces(addresses, SHUNT_TRY(default_route_interfaces()));
 }
 
 }  // namespace
@@ -63,10 +77,11 @@ std::vector<LanInterface> default_lan_interfaces(const std::vector<InterfaceAddr
   return chosen;
 }
 
-Result<std::vector<LanInterface>> choose_lan_interfaces(const std::vector<std::string>& named) {
+Chosen choose_lan_interfaces(const std::vector<std::string>& named) {
   if (!named.empty()) return check_named(named);
-  const auto addresses = SHUNT_TRY(list_addresses());
-  return default_lan_interfaces(addresses, SHUNT_TRY(default_route_interfaces()));
+  auto found = look_for_lan();
+  if (!found) return std::unexpected(LanMistake{.error = std::move(found).error()});
+  return *std::move(found);
 }
 
 }  // namespace shunt

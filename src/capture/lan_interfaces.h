@@ -2,10 +2,11 @@
 // Which interfaces a gateway captures on.
 #pragma once
 
+#include <expected>
 #include <string>
 #include <vector>
 
-#include "base/result.h"
+#include "base/error.h"
 #include "kernel/links.h"
 
 namespace shunt {
@@ -20,7 +21,13 @@ struct LanInterface {
 std::vector<LanInterface> default_lan_interfaces(const std::vector<InterfaceAddress>& addresses,
                                                  const std::vector<std::string>& default_route);
 
+struct LanMistake {
+  Error error;
+  std::string name = {};  ///< of those named, the one that it is about; "": about none
+};
+
 /// The named ones, checked, or the default ones when none is named. May be empty only then.
-Result<std::vector<LanInterface>> choose_lan_interfaces(const std::vector<std::string>& named);
+std::expected<std::vector<LanInterface>, LanMistake> choose_lan_interfaces(
+    const std::vector<std::string>& named);
 
 }  // namespace shunt

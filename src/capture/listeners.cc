@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -26,8 +27,8 @@ Result<UniqueFd> shared_socket(const Endpoint& address, SocketType type,
                                const ListenerOptions& options) {
   const Family family = address.address.family();
   UniqueFd fd = SHUNT_TRY(make_socket(family, type));
-  SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"));
   if (type == SocketType::stream) {
+    SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"));
     // Inherited by accepted connections, whose local port is that of their original destination:
     // without it a daemon that starts meanwhile could not listen on that port.
     SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"));
@@ -101,14 +102,18 @@ std::vector<Address> listening_addresses(CaptureMethod method, bool ipv6) {
   return addresses;
 }
 
+/// `index` from 0: the worker's.
 Result<ListenerSet> make_set(const std::vector<Address>& addresses, std::uint16_t& port,
-                             const ListenerOptions& options) {
+                             unsigned index, const ListenerOptions& options) {
+  const bool udp = options.udp && options.method == CaptureMethod::tproxy;
   ListenerSet set;
   for (const Address& address : addresses) {
     set.tcp.push_back(SHUNT_TRY(tcp_listener(Endpoint{address, port}, options)));
     if (port == 0) port = SHUNT_TRY(local_endpoint(set.tcp.back().get())).port;
-    if (options.udp && options.method == CaptureMethod::tproxy) {
-      set.udp.push_back(SHUNT_TRY(udp_listener(Endpoint{address, port}, options)));
+    if (udp && index < options.udp_listeners) {
+      if (port + index > 65'535) return Failure(errno_error("ports for UDP", EADDRINUSE));
+      const auto own_port = static_cast<std::uint16_t>(port + index);
+      set.udp.push_back(SHUNT_TRY(udp_listener(Endpoint{address, own_port}, options)));
     }
   }
   return set;
@@ -120,16 +125,28 @@ Result<Listeners> try_once(const ListenerOptions& options) {
   made.port = options.port;
   const auto addresses = listening_addresses(options.method, made.ipv6);
   for (unsigned i = 0; i < options.workers; ++i) {
-    made.workers.push_back(SHUNT_TRY(make_set(addresses, made.port, options)));
+    made.workers.push_back(SHUNT_TRY(make_set(addresses, made.port, i, options)));
   }
   for (const UniqueFd& fd : made.workers.front().tcp) {
     SHUNT_CHECK(choose_by_mark(fd.get(), options.hold));
   }
-  for (const Address& address : addresses) made.own.push_back(Endpoint{address, made.port});
+  made.own = own_endpoints(addresses, made.port, options.udp_listeners);
   return made;
 }
 
 }  // namespace
+
+std::vector<Endpoint> own_endpoints(const std::vector<Address>& addresses, std::uint16_t port,
+                                    unsigned udp_listeners) {
+  std::vector<Endpoint> own;
+  for (const Address& address : addresses) {
+    own.push_back(Endpoint{address, port});
+    for (unsigned i = 1; i < udp_listeners; ++i) {
+      own.push_back(Endpoint{address, static_cast<std::uint16_t>(port + i)});
+    }
+  }
+  return own;
+}
 
 Result<Listeners> make_listeners(const ListenerOptions& options) {
   for (int attempt = 1;; ++attempt) {

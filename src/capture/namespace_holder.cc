@@ -122,29 +122,38 @@ Result<void> load_rules(NftContext& context, const CaptureNamespaceOptions& opti
   return hold::append_queue_rules(context, "shunt", *hold);
 }
 
+constexpr std::string_view kInPlaceOfOthers =
+    "add table inet shunt\ndelete table inet shunt\n";  // there or not
+
 /// By the target of iptables, by nft's own `queue`, or not at all: what is tried is what is wanted.
 /// In this order, since a kernel without the expression has modprobe look for it first, twice, each
 /// time that it is tried (some 30 ms), and every `shunt run` does.
-Result<void> install_rules(const CaptureNamespaceOptions& options, Made& made) {
-  auto context = SHUNT_TRY(NftContext::create());
+Result<void> install_held(NftContext& context, const CaptureNamespaceOptions& options, Made& made) {
   const HoldMarks marks = kNamespaceHoldMarks.hold();
-  std::string_view before;
   for (const bool by_target : {true, false}) {
     if (!options.hold) break;
     const HoldSpec hold{.marks = marks,
                         .first_queue = 0,
                         .queues = std::min(options.workers, marks.most_workers),
                         .by_target = by_target};
-    const auto loaded = load_rules(context, options, hold, before);
+    const auto loaded = load_rules(context, options, hold, kInPlaceOfOthers);
     if (loaded) {
       made.hold = hold;
       made.why_not_held.clear();
       return {};
     }
     made.why_not_held = loaded.error().text();
-    before = "add table inet shunt\ndelete table inet shunt\n";  // there or not
   }
-  return load_rules(context, options, {}, before);
+  return load_rules(context, options, {}, kInPlaceOfOthers);
+}
+
+/// Clears options.shares_udp where the kernel cannot do that.
+Result<void> install_rules(CaptureNamespaceOptions& options, Made& made) {
+  auto context = SHUNT_TRY(NftContext::create());
+  auto installed = install_held(context, options, made);
+  if (installed || udp_listeners(options) == 1) return installed;
+  options.shares_udp = false;
+  return install_held(context, options, made);
 }
 
 Result<void> make_queue_sockets(Made& made) {
@@ -154,7 +163,7 @@ Result<void> make_queue_sockets(Made& made) {
   return {};
 }
 
-Result<Made> make_namespace(const CaptureNamespaceOptions& options) {
+Result<Made> make_namespace(CaptureNamespaceOptions& options) {
   const SysctlValues sysctls = read_mirrored_sysctls();
   const std::string user_before = user_namespace_id();
   SHUNT_CHECK(enter_network_namespace());
@@ -166,6 +175,7 @@ Result<Made> make_namespace(const CaptureNamespaceOptions& options) {
   SHUNT_CHECK(make_queue_sockets(made));
   made.listeners = SHUNT_TRY(make_listeners({.workers = options.workers,
                                              .mark = kNamespaceMark,
+                                             .udp_listeners = udp_listeners(options),
                                              .port = kNamespaceListenPort,
                                              .hold = made.hold ? made.hold->marks : HoldMarks{}}));
   made.diag_socket = SHUNT_TRY(open_diag_socket());
@@ -267,12 +277,12 @@ void detach(UniqueFd& channel) {
 
 }  // namespace
 
-void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options) {
+void hold_namespace(UniqueFd channel, CaptureNamespaceOptions options) {
   detach(channel);
   ::prctl(PR_SET_NAME, "run-holder");
-  Held held{.options = options, .hold = {}};
+  Held held{.options = std::move(options), .hold = {}};
   {
-    const auto made = make_namespace(options);
+    const auto made = make_namespace(held.options);
     if (!made) {
       (void)send_record(channel.get(), kFailed + error_record(made.error()));
       ::_exit(1);

@@ -2,17 +2,17 @@
 // The process that makes a capture namespace and stays in it (see capture_namespace.h), and the
 // records that it exchanges with its maker:
 //
-//   holder: kFailed + an Error   or   kReady + '6' or '4' (this kernel has no IPv6) + why
-//   connections
-//           cannot be held, with descriptors: sock_diag, network namespace, user namespace (only if
-//           it has its own)
-//   holder: kListeners + kWithQueue or kWithoutQueue for each worker, descriptors: TCP then UDP,
-//   half
-//           of each, behind the socket of a queue if there is one
+// clang-format off
+//   holder: kFailed + an Error, or kReady + '6' or '4' (no IPv6) + why nothing is held ("": it is);
+//           descriptors: sock_diag, network namespace, user namespace (only if it has its own)
+//   holder: for each worker kListeners + kWithQueue or kWithoutQueue; descriptors: the queue's
+//           socket if there is one, then TCP, then UDP, which not all have
 //   maker:  kMakeSockets + SocketRequest     holder: kSockets with descriptors, or kFailed + …
 //   maker:  kChangeNetwork + host_network_record()   holder: kChanged, or kFailed + …
+// clang-format on
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "capture/capture_namespace.h"
@@ -25,6 +25,8 @@ namespace shunt {
 inline constexpr std::uint32_t kNamespaceMark = 0x5348;
 /// Below the range of ephemeral ports, and of no use to anybody since tcpmux died.
 inline constexpr std::uint16_t kNamespaceListenPort = 1;
+/// Datagrams come to the ports from that one on: 7 is the echo service's.
+inline constexpr unsigned kNamespaceUdpListeners = 6;
 
 /// For held connections (capture/hold.h): the upper byte, which kNamespaceMark leaves alone.
 inline constexpr Marks kNamespaceHoldMarks{
@@ -46,7 +48,11 @@ struct SocketRequest {
   std::uint8_t count;
 };
 
+[[nodiscard]] inline unsigned udp_listeners(const CaptureNamespaceOptions& options) {
+  return options.shares_udp ? std::min(options.workers, kNamespaceUdpListeners) : 1;
+}
+
 /// The holder's whole life, in a freshly forked process.
-[[noreturn]] void hold_namespace(UniqueFd channel, const CaptureNamespaceOptions& options);
+[[noreturn]] void hold_namespace(UniqueFd channel, CaptureNamespaceOptions options);
 
 }  // namespace shunt

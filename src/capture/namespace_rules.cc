@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "capture/ruleset_text.h"
+
 namespace shunt {
 namespace {
 
@@ -107,13 +109,20 @@ std::string inside_first_chain(const NamespaceRules& rules) {
 
 std::string to_shunt_chain(const NamespaceRules& rules) {
   std::string text = fmt::format(R"(  chain to_shunt {{
-    meta nfproto ipv4 meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{0} accept
+    meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:{0} accept
 )",
                                  rules.listen_port);
   if (rules.ipv6) {
-    text += fmt::format(
-        "    meta nfproto ipv6 meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{} accept\n",
-        rules.listen_port);
+    text += fmt::format("    meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:{} accept\n",
+                        rules.listen_port);
+  }
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    if (family == Family::ipv6 && !rules.ipv6) continue;
+    const std::string_view only = family == Family::ipv4 ? "ipv4" : "ipv6";
+    for (const std::string& share :
+         udp_shares(family, rules.listen_port, rules.udp_listeners, "")) {
+      text += fmt::format("    meta nfproto {} {}\n", only, share);
+    }
   }
   // Nobody listens any more, as after shunt's death: say so, and let nobody inside answer instead.
   return text + "    meta l4proto tcp reject with tcp reset\n    reject\n  }\n";
@@ -130,8 +139,8 @@ std::string refuse_chain(const NamespaceRules& rules) {
     meta mark {0:#x} accept
     ip daddr 127.0.0.1 tcp dport {1} reject with tcp reset
     ip6 daddr ::1 tcp dport {1} reject with tcp reset
-    ip daddr 127.0.0.1 udp dport {1} reject
-    ip6 daddr ::1 udp dport {1} reject
+    ip daddr 127.0.0.1 udp dport {1}-{3} reject
+    ip6 daddr ::1 udp dport {1}-{3} reject
     ip daddr {{ 224.0.0.0/4, 255.255.255.255 }} drop
     ip6 daddr ff00::/8 drop
     meta l4proto {{ tcp, udp }} accept
@@ -142,7 +151,8 @@ std::string refuse_chain(const NamespaceRules& rules) {
     reject with icmpx admin-prohibited
   }}
 )",
-                     rules.mark, rules.listen_port, own);
+                     rules.mark, rules.listen_port, own,
+                     rules.listen_port + rules.udp_listeners - 1);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ namespace shunt {
 struct NamespaceRules {
   std::uint32_t mark = 0;              ///< SO_MARK of shunt's sockets in the namespace
   std::uint16_t listen_port = 0;       ///< of the listeners on 127.0.0.1 and ::1
+  unsigned udp_listeners = 1;          ///< with ports of their own from that one on
   bool ipv6 = true;                    ///< this kernel has IPv6
   std::vector<Address> own_addresses;  ///< the host's, lent to the namespace
   std::vector<Address> name_servers;   ///< loopback addresses whose port 53 is the host's

@@ -15,6 +15,7 @@
 #include "base/error_numbers.h"
 #include "base/limits.h"
 #include "base/section_name.h"
+#include "base/udp_limits.h"
 #include "capture/proxy_header.h"
 #include "net/socket.h"
 

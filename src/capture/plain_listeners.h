@@ -23,6 +23,21 @@
 
 namespace shunt {
 
+/// Addresses of this machine that stand for destinations elsewhere, where a capture sends a
+/// program's datagrams to its own listener.
+class DatagramStandIns {
+ public:
+  virtual ~DatagramStandIns() = default;
+  /// What a datagram was meant for that was received at this address; nothing: nobody knows. On the
+  /// thread of the listener's worker.
+  virtual std::optional<Endpoint> meant_by(const Endpoint& received_at) = 0;
+  /// Whether a captured program has the socket that sends from there: whoever is on this machine
+  /// can send to its loopback addresses. On the same thread.
+  virtual bool is_client(const Endpoint& sender) = 0;
+  /// Of the flows.
+  [[nodiscard]] virtual CaptureMethod method() const = 0;
+};
+
 struct PlainListener {
   std::string name;  ///< of the table: [listen.NAME]
   std::vector<Endpoint> addresses;
@@ -32,6 +47,8 @@ struct PlainListener {
   bool udp = false;
   /// As WayOutSpec::place; the keys are those of the table, "" is the table itself.
   std::function<std::string(std::string_view key)> place{};
+  /// Not null: it belongs to a capture, and they say where each datagram goes.
+  std::shared_ptr<DatagramStandIns> stand_ins{};
 
   [[nodiscard]] bool wants_header(const Address& peer) const;
   /// "192.0.2.1:8443 (web): tcp, PROXY header from 10.0.0.0/8, to 10.0.0.5:443".

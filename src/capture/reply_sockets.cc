@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -46,16 +47,19 @@ Result<void> receive_nothing(int fd) {
 
 class LocalReplySockets final : public ReplySockets {
  public:
-  explicit LocalReplySockets(std::uint32_t mark) : mark_(mark) {}
+  LocalReplySockets(std::uint32_t mark, std::uint32_t hairpin_mark)
+      : mark_(mark), hairpin_mark_(hairpin_mark) {}
   Result<UniqueFd> bound(const Endpoint& source) override {
     return make_bound_reply_socket(source, mark_);
   }
   Result<UniqueFd> raw(const Address& source) override {
     return make_raw_reply_socket(source, mark_);
   }
+  [[nodiscard]] std::uint32_t hairpin_mark() const override { return hairpin_mark_; }
 
  private:
   std::uint32_t mark_;
+  std::uint32_t hairpin_mark_;
 };
 
 }  // namespace
@@ -95,8 +99,8 @@ Result<UniqueFd> make_unbound_raw_reply_socket(Family family, std::uint32_t mark
   return fd;
 }
 
-std::shared_ptr<ReplySockets> local_reply_sockets(std::uint32_t mark) {
-  return std::make_shared<LocalReplySockets>(mark);
+std::shared_ptr<ReplySockets> local_reply_sockets(std::uint32_t mark, std::uint32_t hairpin_mark) {
+  return std::make_shared<LocalReplySockets>(mark, hairpin_mark);
 }
 
 }  // namespace shunt

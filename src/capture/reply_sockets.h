@@ -22,6 +22,7 @@ Result<UniqueFd> make_unbound_reply_socket(Family family, std::uint32_t mark);
 Result<UniqueFd> make_unbound_raw_reply_socket(Family family, std::uint32_t mark);
 
 /// The two first for callers that live in the capture's namespace.
-std::shared_ptr<ReplySockets> local_reply_sockets(std::uint32_t mark);
+std::shared_ptr<ReplySockets> local_reply_sockets(std::uint32_t mark,
+                                                  std::uint32_t hairpin_mark = 0);
 
 }  // namespace shunt

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "kernel/nft.h"
+
 namespace shunt {
 namespace {
 
@@ -64,6 +66,30 @@ std::string nft_chain(std::string_view name, std::string_view hook,
 
 std::string interface_set(const std::vector<std::string>& interfaces) {
   return fmt::format("{{ \"{}\" }}", fmt::join(interfaces, "\", \""));
+}
+
+std::vector<std::string> udp_shares(Family family, std::uint16_t port, unsigned listeners,
+                                    std::string_view then) {
+  const bool v4 = family == Family::ipv4;
+  const std::string_view ip = v4 ? "ip" : "ip6";
+  const std::string_view host = v4 ? "127.0.0.1" : "[::1]";
+  std::vector<std::string> out;
+  for (unsigned i = 0; i < listeners; ++i) {
+    // Which worker has a client is no secret and no attack: a fixed seed.
+    const std::string share =
+        listeners == 1
+            ? std::string()
+            : fmt::format("jhash {} saddr . udp sport mod {} seed 0x5348 {} ", ip, listeners, i);
+    out.push_back(fmt::format("meta l4proto udp {}tproxy {} to {}:{} {}accept", share, ip, host,
+                              port + i, then));
+  }
+  return out;
+}
+
+bool shares_udp() {
+  const auto shares = udp_shares(Family::ipv4, 1, 2, "");
+  const std::string body = nft_chain("probe", "filter hook prerouting priority mangle", shares);
+  return nft_check(nft_table_text("probe_jhash", body, TableLifetime::owned)).has_value();
 }
 
 std::vector<std::string> forwarded_let_go(const CaptureSpec& spec) {

@@ -29,6 +29,13 @@ std::string nft_chain(std::string_view name, std::string_view hook,
 /// "{ \"br-lan\", \"eth1\" }".
 std::string interface_set(const std::vector<std::string>& interfaces);
 
+/// What hands datagrams of each client socket to one listener, on 127.0.0.1 or [::1] and a port
+/// from `port` on; `then` is said behind tproxy. jhash is the kernel's (Linux 4.9, nft_hash).
+std::vector<std::string> udp_shares(Family family, std::uint16_t port, unsigned listeners,
+                                    std::string_view then);
+/// Whether the kernel takes that for several listeners. Needs CAP_NET_ADMIN.
+[[nodiscard]] bool shares_udp();
+
 /// Everything that a new forwarded flow is let go for: never captured by design, excluded by the
 /// user, or sent direct by a rule. What comes behind these statements captures.
 std::vector<std::string> forwarded_let_go(const CaptureSpec& spec);

@@ -22,11 +22,17 @@ std::string match_own(const CaptureSpec& spec) {
 /// Hands a packet to the listener. Where there is none, tproxy ends the rule before `then`: the
 /// packet goes on unmarked instead of being routed to nobody.
 std::vector<std::string> to_listener(const CaptureSpec& spec, std::string_view then) {
-  std::vector<std::string> out{fmt::format(
-      "meta l4proto {{ tcp, udp }} tproxy ip to 127.0.0.1:{} {}accept", spec.port, then)};
+  const std::string_view together = spec.udp_listeners == 1 ? "{ tcp, udp }" : "tcp";
+  std::vector<std::string> out{
+      fmt::format("meta l4proto {} tproxy ip to 127.0.0.1:{} {}accept", together, spec.port, then)};
   if (spec.ipv6) {
-    out.push_back(fmt::format("meta l4proto {{ tcp, udp }} tproxy ip6 to [::1]:{} {}accept",
-                              spec.port, then));
+    out.push_back(
+        fmt::format("meta l4proto {} tproxy ip6 to [::1]:{} {}accept", together, spec.port, then));
+  }
+  if (spec.udp_listeners == 1) return out;
+  for (const Family family : spec.families()) {
+    const auto shares = udp_shares(family, spec.port, spec.udp_listeners, then);
+    out.insert(out.end(), shares.begin(), shares.end());
   }
   return out;
 }
@@ -87,13 +93,19 @@ std::string held_forwarded_chains(const CaptureSpec& spec) {
 std::string forwarded_chains(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
   auto decide = forwarded_let_go(spec);
+  // To another client's mapping: the rules are for what lies beyond this machine.
+  decide.insert(decide.begin(),
+                fmt::format("meta l4proto udp fib daddr type local {} {} goto take_forwarded",
+                            marks.match(marks.egress, "socket"), marks.set(marks.forwarded, "ct")));
+  // Answers to a made-up source would reach somebody who did not ask (RFC 2827).
+  decide.emplace_back("meta l4proto udp fib saddr . iif oif missing drop");
   decide.push_back(marks.set(marks.forwarded, "ct"));
   auto take = to_listener(spec, marks.set(marks.forwarded) + " ");
   take.push_back(
       fmt::format("meta l4proto {{ icmp, icmpv6 }} {} accept", marks.set(marks.forwarded)));
   std::string datagrams =
       nft_chain(kDatagramForwarded, "",
-                {fmt::format("{} goto take_forwarded", captured(spec, marks.forwarded)),
+                {fmt::format("{} goto take_forwarded", marks.match(marks.forwarded, "ct")),
                  fmt::format("ct state {{ new, untracked }} goto {}", kNewForwarded)});
   if (spec.hold) {
     decide.emplace_back("meta l4proto udp goto take_forwarded");
@@ -151,7 +163,7 @@ std::string own_chains(const CaptureSpec& spec) {
   decide.push_back(marks.set(marks.own, "ct"));
   const std::string datagrams =
       nft_chain(kDatagramOwn, "",
-                {fmt::format("{} {} return", captured(spec, marks.own), marks.set(marks.own)),
+                {fmt::format("{} {} return", marks.match(marks.own, "ct"), marks.set(marks.own)),
                  fmt::format("ct state new goto {}", kNewOwn)});
   if (spec.hold) {
     decide.push_back(fmt::format("meta l4proto udp {} return", marks.set(marks.own)));
@@ -170,6 +182,32 @@ std::string own_chains(const CaptureSpec& spec) {
   return text + nft_chain("own_arrives", "", to_listener(spec, ""));
 }
 
+/// A datagram of ours to a client that conntrack takes for the first of a connection: a peer wrote
+/// first, or the client's entry has timed out. The client's own are then its replies.
+std::string reply_chain(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  std::vector<std::string> ours{
+      fmt::format("meta l4proto udp ct state new meta mark & {:#010x} == {:#010x} "
+                  "fib saddr type != local",
+                  marks.mask, marks.egress)};
+  if (marks.kept() != 0) {  // from another client's mapping: ReplySockets::hairpin_mark()
+    ours.push_back(fmt::format("meta l4proto udp ct state new {} fib saddr type local",
+                               marks.match(marks.kept())));
+  }
+  std::vector<std::string> statements;
+  for (const std::string& reply : ours) {
+    if (!spec.interfaces.empty()) {
+      statements.push_back(
+          fmt::format("{} fib daddr type != local {}", reply, marks.set(marks.forwarded, "ct")));
+    }
+    if (spec.host) {
+      statements.push_back(
+          fmt::format("{} fib daddr type local {}", reply, marks.set(marks.own, "ct")));
+    }
+  }
+  return nft_chain("replies", "filter hook output priority mangle - 2", statements);
+}
+
 std::string closed_forwarded(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
   std::string text =
@@ -180,7 +218,7 @@ std::string closed_forwarded(const CaptureSpec& spec) {
       "forwarded", "",
       {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
        fmt::format("meta l4proto tcp {} reject with tcp reset", captured(spec, marks.forwarded)),
-       fmt::format("meta l4proto udp {} drop", captured(spec, marks.forwarded)),
+       fmt::format("meta l4proto udp {} drop", marks.match(marks.forwarded, "ct")),
        fmt::format("meta l4proto udp ct state {{ new, untracked }} goto {}", kNewForwarded)});
   auto decide = forwarded_let_go(spec);
   decide.emplace_back("drop");
@@ -194,7 +232,7 @@ std::string closed_own(const CaptureSpec& spec) {
       {fmt::format("{} return", marks.match(marks.egress)),
        fmt::format("{} return", match_own(spec)), fmt::format("{} goto {}", kTcpSyn, kNewOwn),
        fmt::format("meta l4proto tcp {} reject with tcp reset", captured(spec, marks.own)),
-       fmt::format("meta l4proto udp {} drop", captured(spec, marks.own)),
+       fmt::format("meta l4proto udp {} drop", marks.match(marks.own, "ct")),
        fmt::format("meta l4proto udp ct state new goto {}", kNewOwn)});
   auto decide = own_let_go(spec);
   decide.emplace_back("drop");
@@ -228,6 +266,7 @@ std::string ruleset(const CaptureSpec& spec) {
   }
   if (!spec.interfaces.empty()) text += forwarded_chains(spec);
   if (spec.host) text += own_chains(spec);
+  text += reply_chain(spec);
   return text + kernel_rule_chains(spec) + masquerade_chain(spec);
 }
 

@@ -9,11 +9,15 @@
 //               ip rule "fwmark O iif lo" -> table N -> the packet comes in again through lo
 //               prerouting: mark O -> tproxy
 //
-// Later packets of a captured flow are known by the connection mark, in the original direction
-// only; so replies of the machine's own services, and whatever was under way before, stay as they
-// are. TCP of a forwarded flow whose conntrack entry was flushed is known by its transparent
-// socket. ICMP errors about a captured flow (a smaller MTU on the client's side, a client that is
-// gone) belong to the proxy's sockets, so they follow the mark too.
+// Later packets of a captured flow are known by the connection mark, of TCP in the original
+// direction only; so replies of the machine's own services, and whatever was under way before, stay
+// as they are. TCP of a forwarded flow whose conntrack entry was flushed is known by its
+// transparent socket. ICMP errors about a captured flow (a smaller MTU on the client's side, a
+// client that is gone) belong to the proxy's sockets, so they follow the mark too.
+//
+// What the LAN sends to this machine itself is let be, but for datagrams to an upstream socket of
+// shunt's: that is another client's mapping (RFC 4787 REQ-9, hairpinning), which shall see its peer
+// as the world sees it.
 //
 // Limits: a program that binds to a device (SO_BINDTODEVICE) is not routed again and leaves as
 // before. Why there are two marks: kernel/marks.h.

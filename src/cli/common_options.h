@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "cli/options.h"
+#include "flow/udp_nat.h"
 
 namespace shunt::cli {
 
@@ -73,6 +74,20 @@ inline constexpr std::array kTrafficOptions = std::to_array<Option>({
      .help = "how long to wait for a client's first bytes where a name decides something",
      .fallback = "300ms",
      .maximum = 60'000},
+    {.name = "udp-mapping",
+     .type = ValueType::choice,
+     .value = "KIND",
+     .help = "to which peers a UDP socket looks the same: to all, to all ports of one address, or "
+             "to none (docs/udp.md)",
+     .fallback = "endpoint-independent",
+     .choices = kNatMappings},
+    {.name = "udp-filtering",
+     .type = ValueType::choice,
+     .value = "KIND",
+     .help = "whose datagrams a UDP socket is sent: everybody's, those from addresses that it has "
+             "sent to, or those from their ports (docs/udp.md)",
+     .fallback = "endpoint-independent",
+     .choices = kNatFilterings},
     {.name = "connect-timeout",
      .type = ValueType::duration,
      .value = "TIME",

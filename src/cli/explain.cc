@@ -130,50 +130,59 @@ Result<std::string> destination_of(const Options& options, const PlainListener* 
                             "shunt explain [options] DEST"));
 }
 
+Result<Facts> facts_asked_about(const Options& options, const PlainListener* listener) {
+  const std::string destination = SHUNT_TRY(destination_of(options, listener));
+  return facts_of({.destination = destination,
+                   .client = options.value("client"),
+                   .host = options.value("host"),
+                   .process = options.value("process"),
+                   .interface = options.value("in"),
+                   .client_port = static_cast<std::uint16_t>(options.count("client-port")),
+                   .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp});
+}
+
+/// Whether the gateway captures it. Completes what the file leaves to be found out, and `facts` by
+/// the interface.
+CaptureAnswer capture_by_gateway(CheckedConfig& checked, Facts& facts) {
+  GatewayOptions& options = checked.config.capture.options;
+  const bool any_lan = complete_lan(checked.config.capture);
+  options.own_dns = takes_own_dns(checked.config.dns, *checked.rules, options.host);
+  const auto addresses = list_addresses().value_or(std::vector<InterfaceAddress>{});
+  infer_interface(facts, options, addresses);
+  return capture_of(facts, options, any_lan, addresses);
+}
+
+/// For the row `client`; "": there is none.
+std::string client_row(const CheckedConfig& checked, const FlowAnswer& answer, const Facts& facts) {
+  const bool by_gateway = answer.capture.captured && !answer.capture.by_listener;
+  if (!by_gateway || answer.in_kernel || facts.protocol != Protocol::tcp) return {};
+  return let_in_text(checked, answer, facts);
+}
+
 Result<int> run_explain(const Options& options) {
   const bool from_file = options.has("config") || !options.has("rule");
   auto checked = config_of(options, from_file);
   if (!checked) return report_mistakes(checked.error());
-  CaptureConfig& capture = checked->config.capture;
   const PlainListener* listener = SHUNT_TRY(listener_of(options, checked->config));
-  const std::string destination = SHUNT_TRY(destination_of(options, listener));
-  Facts facts = SHUNT_TRY(
-      facts_of({.destination = destination,
-                .client = options.value("client"),
-                .host = options.value("host"),
-                .process = options.value("process"),
-                .interface = options.value("in"),
-                .client_port = static_cast<std::uint16_t>(options.count("client-port")),
-                .protocol = options.value("proto") == "udp" ? Protocol::udp : Protocol::tcp}));
+  Facts facts = SHUNT_TRY(facts_asked_about(options, listener));
   const auto fake = SHUNT_TRY(name_fake_destination(checked->config.dns, fake_state_file(), facts));
+  settle_where_servers_speak_first(*checked, facts);
   std::optional<CaptureAnswer> captured;
   if (listener != nullptr) {
     captured = arrival_at(*listener, facts);
   } else if (from_file) {
-    const bool any_lan = complete_lan(capture);
-    capture.options.own_dns =
-        takes_own_dns(checked->config.dns, *checked->rules, capture.options.host);
-    const auto addresses = list_addresses().value_or(std::vector<InterfaceAddress>{});
-    infer_interface(facts, capture.options, addresses);
-    captured = capture_of(facts, capture.options, any_lan, addresses);
+    captured = capture_by_gateway(*checked, facts);
   }
   FlowAnswer answer = explain_flow(*checked->rules, facts, captured);
   // Where shunt answers queries itself, all rules are its own to decide.
   if (checked->config.dns.mode != DnsMode::system) answer.in_kernel = false;
-  std::string client;
-  const bool by_gateway = captured && captured->captured && !captured->by_listener;
-  if (by_gateway && !answer.in_kernel && facts.protocol == Protocol::tcp) {
-    const std::string reason = let_in_first_because(*checked, answer, facts);
-    client = reason.empty() ? "waits until its server has answered"
-                            : fmt::format("is let in first: {}", reason);
-  }
   const ExplainedFlow flow{.rules = *checked->rules,
                            .facts = facts,
                            .answer = answer,
                            .with_capture = captured.has_value(),
                            .sniff_wait_ms = checked->config.limits.sniff_wait_ms,
                            .fake = fake,
-                           .client = std::move(client)};
+                           .let_in = captured ? client_row(*checked, answer, facts) : ""};
   SHUNT_CHECK(print(options.has("json") ? explain_json(flow) : explain_text(flow)));
   return 0;
 }
@@ -188,9 +197,7 @@ constinit const Command kExplainCommand = {
         "Says whether a connection to DEST (an address or a name, with :PORT, else port 443) is "
         "captured, which rule decides it and why each rule before that one does not, what would "
         "have to be waited for, what the kernel decides by itself, and which name a fake address "
-        "stands "
-        "for. Nothing is sent but the "
-        "look-up of a name.",
+        "stands for. Nothing is sent but the look-up of a name.",
     .options = kOptions,
     .examples = kExamples,
     .maximum_words = 1,

@@ -167,7 +167,7 @@ std::string explain_text(const ExplainedFlow& flow) {
   if (answer.at_last.decision.name_mismatch) {
     text += row("", "the name alone does not permit it: nothing ties it to the address");
   }
-  if (!flow.client.empty()) text += row("client", flow.client);
+  if (!flow.let_in.empty()) text += row("client", flow.let_in);
   return text + (answer.now.rules.empty() ? "" : "\n") + rule_table(flow.rules, answer.now);
 }
 
@@ -192,7 +192,7 @@ std::string explain_json(const ExplainedFlow& flow) {
     const std::uint32_t rule = answer.at_last.decision.rule;
     out += fmt::format(R"(,"rule":{},"in_kernel":{})", rule, answer.in_kernel);
     string("action", flow.rules.verdict_text(rule));
-    string("client", flow.client);
+    string("let_in", flow.let_in);
     out += fmt::format(R"(,"waits_for":[{}],"rules":[{}])", needs_json(answer.now.decision.needs),
                        rules_json(answer.now));
   }

@@ -17,8 +17,8 @@ struct ExplainedFlow {
   bool with_capture = true;  ///< false: only rules were asked about
   std::uint32_t sniff_wait_ms = 0;
   std::optional<FakeDestination> fake = {};  ///< what its destination stands for
-  /// When a captured client is let in, for people; "": that is not asked.
-  std::string client = {};
+  /// let_in_text() of a connection that the gateway captures; "": it is none.
+  std::string let_in = {};
 };
 
 /// A table for people, each line escaped.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <expected>
 #include <utility>
 
 #include "base/error_numbers.h"
@@ -84,19 +85,21 @@ Error nothing_to_capture() {
 }
 
 /// `named`: the interfaces asked for; none: those that look like a LAN.
-Result<GatewayRequest> with_lan(GatewayRequest request, const std::vector<std::string>& named) {
-  request.lan = SHUNT_TRY(choose_lan_interfaces(named));
+std::expected<GatewayRequest, LanMistake> with_lan(GatewayRequest request,
+                                                   const std::vector<std::string>& named) {
+  auto chosen = choose_lan_interfaces(named);
+  if (!chosen) return std::unexpected(std::move(chosen).error());
+  request.lan = *std::move(chosen);
   for (const LanInterface& lan : request.lan) request.capture.interfaces.push_back(lan.name);
   if (request.lan.empty() && !request.capture.host && request.listeners.empty()) {
-    return Failure(nothing_to_capture());
+    return std::unexpected(LanMistake{.error = nothing_to_capture()});
   }
-  if (request.lan.size() >= Allotment::kReturnPriority) {
-    return Failure(
-        make_error(Kind::usage, error_number::kNothingToCapture,
-                   fmt::format("{} interfaces are more than one gateway takes", request.lan.size()),
-                   "name fewer"));
-  }
-  return request;
+  if (request.lan.size() < Allotment::kReturnPriority) return request;
+  return std::unexpected(
+      LanMistake{.error = make_error(Kind::usage, error_number::kNothingToCapture,
+                                     fmt::format("{} interfaces are more than one gateway takes",
+                                                 request.lan.size()),
+                                     "name fewer")});
 }
 
 }  // namespace
@@ -141,16 +144,12 @@ Result<GatewayRequest> gateway_request(const Options& options) {
   const DnsConfig dns = SHUNT_TRY(dns_config(options));
   SHUNT_CHECK(check_own_lookups(options, dns));
   decide_all_in_proxy(dns, request);
-  const auto named = options.values("interface");
-  auto made = with_lan(std::move(request), named);
-  if (made) return made;
-  Error error = std::move(made).error();
-  const auto meant = std::ranges::find_if(named, [&](const std::string& name) {
-    return error.message.contains(fmt::format("\"{}\"", name)) || error.message.ends_with(name);
-  });
-  if (error.number == error_number::kNoSuchInterface && meant != named.end()) {
+  auto made = with_lan(std::move(request), options.values("interface"));
+  if (made) return *std::move(made);
+  auto& [error, name] = made.error();
+  if (!name.empty()) {
     error.kind = Kind::usage;
-    error.place = point_at_value(options.command().name, "interface", *meant);
+    error.place = point_at_value(options.command().name, "interface", name);
   }
   return Failure(std::move(error));
 }
@@ -169,8 +168,8 @@ Result<GatewayRequest> gateway_request(const CheckedConfig& checked) {
   request.capture.workers = worker_count(checked.config.limits.workers);
   if (asked.choose_lan || !asked.options.interfaces.empty()) {
     auto made = with_lan(std::move(request), asked.options.interfaces);
-    if (!made) return Failure(in_configuration(std::move(made).error(), checked.config));
-    return made;
+    if (made) return *std::move(made);
+    return Failure(in_configuration(std::move(made).error().error, checked.config));
   }
   if (request.capture.host || !request.listeners.empty()) return request;
   return Failure(in_configuration(

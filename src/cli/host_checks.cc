@@ -15,12 +15,14 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
 #include "capture/masquerade.h"
 #include "cli/run_method.h"
 #include "kernel/capabilities.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
+#include "kernel/links.h"
 #include "kernel/nft.h"
 #include "kernel/packet_queue.h"
 #include "kernel/policy_route.h"
@@ -37,14 +39,13 @@ using State = Finding::State;
 constexpr rlim_t kFewDescriptors = 16'384;
 constexpr std::uint32_t kFewPorts = 10'000;
 
-/// Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
-/// user may not open /dev/net/tun is no lack.
-/// Without what holds connections (kHolding) clients are let in first.
+/// A feature without which something else does as well (`optional`) is a note.
 State state_of(const Feature& feature, bool optional) {
   if (feature.available) return State::works;
   return optional ? State::note : State::lacks;
 }
 
+/// What holds connections: without it clients are let in first.
 constexpr std::array kHolding = {FeatureId::queue_expression, FeatureId::queue_target,
                                  FeatureId::packet_queue, FeatureId::early_reject};
 
@@ -81,6 +82,20 @@ void add_foreign_queues(std::vector<Finding>& out) {
        .fix = ""});
 }
 
+/// Only where a gateway may come to capture on a bridge.
+void add_bridge_netfilter(std::vector<Finding>& out) {
+  const auto links = list_links();
+  if (!links) return;
+  std::vector<std::string> names;
+  for (const Link& link : *links) names.push_back(link.name);
+  const auto bridged = bridge_netfilter_on(names, kernel_has_ipv6());
+  if (!bridged) return;
+  out.push_back({.state = State::note,
+                 .name = std::string(bridged->name),
+                 .detail = bridged->reason + ": there a gateway captures by REDIRECT",
+                 .fix = bridged->fix});
+}
+
 void add_keep_source(std::vector<Finding>& out, const Features& features) {
   const Marks example{.mask = 0xff, .forwarded = 1, .own = 2, .egress = 3};
   const auto possible = check_leaving({.keep_source = true, .keep_port = false, .tables = {}},
@@ -95,16 +110,19 @@ void add_features(std::vector<Finding>& out) {
   const bool privileged = has_capability(CAP_NET_ADMIN);
   const Features features = probe_features();
   for (const Feature& feature : features.all) {
-    const bool tun = &feature == &features[FeatureId::tun_device];
+    // Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
+    // user may not open /dev/net/tun is no lack.
+    const bool tun = &feature == &features[FeatureId::tun_device] && !privileged;
     const bool holding =
         std::ranges::any_of(kHolding, [&](FeatureId id) { return &feature == &features[id]; });
-    out.push_back({.state = state_of(feature, holding || (tun && !privileged)),
+    out.push_back({.state = state_of(feature, holding || tun),
                    .name = std::string(feature.name),
                    .detail = feature.reason,
                    .fix = feature.fix});
   }
   add_honest_connect(out, features);
   add_keep_source(out, features);
+  add_bridge_netfilter(out);
 }
 
 void add_privilege(std::vector<Finding>& out) {

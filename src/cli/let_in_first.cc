@@ -8,6 +8,8 @@
 
 #include "egress/make_proxy.h"
 #include "egress/way_out_url.h"
+#include "proxy/refusal.h"
+#include "sniff/first_facts.h"
 
 namespace shunt::cli {
 namespace {
@@ -39,8 +41,7 @@ std::vector<const WayOutSpec*> leads_to(const Config& config, std::vector<std::s
   return found;
 }
 
-}  // namespace
-
+/// "": it is not let in first.
 std::string let_in_first_because(const CheckedConfig& checked, const FlowAnswer& answer,
                                  const Facts& facts) {
   const Config& config = checked.config;
@@ -52,13 +53,35 @@ std::string let_in_first_because(const CheckedConfig& checked, const FlowAnswer&
   if (answer.now.decision.needs.first_bytes()) return "its first bytes are asked for";
   if (verdict.connect == ConnectMode::early) return "the rule says so";
   std::vector<std::string> names;
+  names.reserve(verdict.ways.size());
   for (const std::uint16_t way : verdict.ways) names.push_back(checked.rules->ways_out()[way]);
-  const bool name_known = facts.name.state == FactState::known;
+  const bool name_known = facts.name.state != FactState::unknown;  // or never will be
   for (const WayOutSpec* spec : leads_to(config, std::move(names))) {
     const bool honest = verdict.connect == ConnectMode::honest;
     if (auto reason = reason_of(*spec, name_known || honest); !reason.empty()) return reason;
   }
   return {};
+}
+
+}  // namespace
+
+std::string let_in_text(const CheckedConfig& checked, const FlowAnswer& answer,
+                        const Facts& facts) {
+  const std::string reason = let_in_first_because(checked, answer, facts);
+  if (!reason.empty()) return fmt::format("is let in first: {}", reason);
+  switch (checked.rules->verdict(answer.at_last.decision.rule).kind) {
+    case Verdict::Kind::reject: return "is refused";
+    case Verdict::Kind::drop: return "is told nothing";
+    default: return "waits until its server has answered";
+  }
+}
+
+void settle_where_servers_speak_first(const CheckedConfig& checked, Facts& facts) {
+  const std::uint16_t port = facts.destination.port;
+  const auto& more = checked.config.limits.server_first;
+  const bool server_first =
+      server_speaks_first(port) || std::ranges::find(more, port) != more.end();
+  if (server_first && facts.protocol == Protocol::tcp) settle_first_bytes(facts);
 }
 
 }  // namespace shunt::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// When `shunt explain` says that a client is let in, of a connection that the gateway captures.
+// For `shunt explain`: whether a captured client is let in before its server has answered, and why.
 #pragma once
 
 #include <string>
@@ -9,9 +9,13 @@
 
 namespace shunt::cli {
 
-/// Why it is let in before its server has answered; "": it waits for that, where the kernel can
-/// hold it.
-[[nodiscard]] std::string let_in_first_because(const CheckedConfig& checked,
-                                               const FlowAnswer& answer, const Facts& facts);
+/// What becomes of the client of a TCP connection that the gateway captures, for people: "is let in
+/// first: its first bytes are asked for", "waits until its server has answered", "is refused". As
+/// it is where the kernel can hold connections.
+[[nodiscard]] std::string let_in_text(const CheckedConfig& checked, const FlowAnswer& answer,
+                                      const Facts& facts);
+
+/// Where servers speak first no first bytes are waited for, so what they would say stays unknown.
+void settle_where_servers_speak_first(const CheckedConfig& checked, Facts& facts);
 
 }  // namespace shunt::cli

@@ -8,6 +8,7 @@
 
 #include "base/error_numbers.h"
 #include "base/suggest.h"
+#include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
 #include "cli/commands.h"
 #include "cli/config_report.h"
@@ -54,7 +55,8 @@ Result<int> print_plan(const GatewayRequest& request) {
   Features features;
   if (privileged) {
     features = probe_features();
-    decision = SHUNT_TRY(decide_method(request.capture.method, features, ipv6));
+    decision = SHUNT_TRY(decide_method(request.capture.method, features, ipv6,
+                                       bridge_netfilter_on(request.capture.interfaces, ipv6)));
   }
   const auto allotment = SHUNT_TRY(Instance::preview());
   const LeavingOptions& leaving = request.capture.leaving;
@@ -94,6 +96,10 @@ Result<int> print_plan(const GatewayRequest& request) {
   if (captures) {
     text += fmt::format("# port {}: the listeners'; free now, chosen again at the start\n",
                         plan.spec.port);
+    if (plan.spec.udp_listeners > 1 && plan.method == CaptureMethod::tproxy) {
+      text += fmt::format("# ports {0} to {1}: the workers' for UDP\n", plan.spec.port,
+                          plan.spec.port + plan.spec.udp_listeners - 1);
+    }
   }
   for (const std::string& warning : ways_out_warnings(request)) {
     text += fmt::format("# warning: {}\n", warning);

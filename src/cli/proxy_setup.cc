@@ -79,6 +79,8 @@ ProxyOptions TrafficSetup::proxy_options(const Options& options) const {
     proxy.server_first_ports.push_back(static_cast<std::uint16_t>(std::stoul(port)));
   }
   proxy.trusted_resolvers = trusted_resolvers;
+  proxy.udp = {.mapping = nat_mapping(options.value("udp-mapping")),
+               .filtering = nat_filtering(options.value("udp-filtering"))};
   proxy.idle_timeout_ms = options.duration_ms("idle-timeout");
   proxy.other_descriptors = race_descriptors(way_out->proxies().size());
   return proxy;

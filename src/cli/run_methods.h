@@ -14,6 +14,11 @@ Result<void> probe_run_namespace();
 Result<std::unique_ptr<RunCapture>> make_run_namespace(const Options& options);
 Result<void> enter_run_namespace(const RunDoor& door);
 
+// run_seccomp.cc
+Result<void> probe_run_seccomp();
+Result<std::unique_ptr<RunCapture>> make_run_seccomp(const Options& options);
+Result<void> enter_run_seccomp(const RunDoor& door);
+
 // run_ebpf.cc
 Result<void> probe_run_ebpf();
 Result<std::unique_ptr<RunCapture>> make_run_ebpf(const Options& options);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "cli/dns_setup.h"
 #include "cli/kernel_decisions.h"
+#include "cli/needs_restart.h"
 #include "cli/proxy_loop.h"
 #include "cli/rules_change.h"
 #include "egress/race.h"
@@ -73,34 +74,6 @@ PrivilegeNeeds needs_of(const CheckedConfig& checked) {
 
 }  // namespace
 
-std::vector<std::string> needs_restart(const Config& before, const Config& after) {
-  std::vector<std::string> keys;
-  const auto differs = [&keys](bool different, const char* key) {
-    if (different) keys.emplace_back(key);
-  };
-  const GatewayOptions& old_capture = before.capture.options;
-  const GatewayOptions& capture = after.capture.options;
-  differs(before.capture.choose_lan != after.capture.choose_lan ||
-              old_capture.interfaces != capture.interfaces,
-          "capture.lan");
-  differs(old_capture.host != capture.host, "capture.host");
-  differs(old_capture.loopback != capture.loopback, "capture.loopback");
-  differs(old_capture.method != capture.method, "capture.method");
-  differs(old_capture.connect != capture.connect, "capture.connect");
-  differs(old_capture.closed != capture.closed, "capture.on-exit");
-  differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
-  differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
-  differs(before.limits.workers != after.limits.workers, "limits.workers");
-  differs(before.limits.sniff_wait_ms != after.limits.sniff_wait_ms, "limits.sniff-wait");
-  differs(before.limits.server_first != after.limits.server_first, "limits.server-first");
-  differs(before.limits.idle_timeout_ms != after.limits.idle_timeout_ms, "limits.idle-timeout");
-  differs(before.dns.trusted != after.dns.trusted, "dns.trusted");
-  differs(!before.dns.same_as(after.dns), "dns");
-  differs(before.log.json != after.log.json, "log.format");
-  differs(before.log.to != after.log.to, "log.to");
-  return keys;
-}
-
 Service::Service(CheckedConfig checked, GatewayRequest request)
     : checked_(std::move(checked)), request_(std::move(request)) {}
 
@@ -109,11 +82,11 @@ Service::~Service() = default;
 Result<std::unique_ptr<Service>> Service::create(CheckedConfig checked) {
   auto request = SHUNT_TRY(gateway_request(checked));
   std::unique_ptr<Service> service(new Service(std::move(checked), std::move(request)));
-  SHUNT_CHECK(service->start());
+  SHUNT_CHECK(service->prepare());
   return service;
 }
 
-Result<void> Service::start() {
+Result<void> Service::prepare() {
   const Config& config = checked_.config;
   capture_ = std::make_unique<GatewayCapture>(SHUNT_TRY(GatewayCapture::create(request_.capture)));
   traffic_.loop_guard = std::make_shared<LoopGuard>();
@@ -133,8 +106,14 @@ Result<void> Service::start() {
   kept_ = SHUNT_TRY(give_up_privileges(needs_of(checked_)));
   traffic_.start_log(config.log.json, STDOUT_FILENO, nullptr);
   if (request_.capture.host) processes_ = SHUNT_TRY(HostProcesses::create());
+  options_ = SHUNT_TRY(proxy_options());
+  kernel_base_.assign(checked_.rules->size() + 1, 0);
+  return {};
+}
 
-  ProxyOptions& options = options_;
+Result<ProxyOptions> Service::proxy_options() {
+  const Config& config = checked_.config;
+  ProxyOptions options;
   options.policy = traffic_.policy;
   options.loop_guard = traffic_.loop_guard;
   options.log = traffic_.log.get();
@@ -142,6 +121,7 @@ Result<void> Service::start() {
   options.sniff_wait_ms = config.limits.sniff_wait_ms;
   options.server_first_ports = config.limits.server_first;
   options.trusted_resolvers = config.dns.trusted;
+  options.udp = config.udp;
   options.idle_timeout_ms = config.limits.idle_timeout_ms;
   options.processes = processes_.get();
   options.dns = dns_;
@@ -156,8 +136,7 @@ Result<void> Service::start() {
   options.own_listeners = capture_->own_listeners();
   std::ranges::copy(own_endpoints(request_.listeners), std::back_inserter(options.own_listeners));
   options.reply_sockets = capture_->reply_sockets();
-  kernel_base_.assign(checked_.rules->size() + 1, 0);
-  return {};
+  return options;
 }
 
 // What shunt sends needs the kernel's rules as much as what it captures: a way out by a table, or

@@ -73,7 +73,9 @@ class Service {
 
  private:
   Service(CheckedConfig checked, GatewayRequest request);
-  Result<void> start();
+  Result<void> prepare();
+  /// What install() starts the proxy with.
+  [[nodiscard]] Result<ProxyOptions> proxy_options();
   /// The ways out of a configuration, and the rules that lead to them. Starts no thread.
   struct Made {
     WaysOut ways_out;
@@ -117,9 +119,5 @@ class Service {
   std::string last_trouble_;  // of the kernel's rules: said once, and tried again and again
   std::shared_ptr<const DnsSettings> dns_;  // null: mode "system"
 };
-
-/// What was changed between two configurations that only a restart can apply: "capture.lan", ….
-/// Pure.
-[[nodiscard]] std::vector<std::string> needs_restart(const Config& before, const Config& after);
 
 }  // namespace shunt::cli

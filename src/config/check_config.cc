@@ -45,15 +45,6 @@ void check_secrets(const std::vector<WayOutSpec>& specs, Mistakes& mistakes) {
   }
 }
 
-/// The ruleset knows the file of a database, and not who named it.
-void place_database(const Config& config, Error& error) {
-  if (error.number != error_number::kAddressDatabase || !error.place.empty()) return;
-  const bool country =
-      !config.policy.country_file.empty() && error.message.contains(config.policy.country_file);
-  const TextPlace& place = country ? config.country_place : config.asn_place;
-  if (place.line != 0) error.place = config.source->error_at(place, 0, {}).place;
-}
-
 Error dns_error(const DnsConfig& dns, std::string_view key, std::string message, std::string help) {
   Error error = make_error(Kind::configuration, error_number::kOptionConflict, std::move(message),
                            std::move(help));
@@ -198,10 +189,7 @@ std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t
   }
   check_secrets(config.ways_out, mistakes);
   auto rules = Ruleset::compile(config.policy);
-  if (!rules) {
-    for (Error& mistake : rules.error()) place_database(config, mistake);
-    std::ranges::move(rules.error(), std::back_inserter(mistakes));
-  }
+  if (!rules) std::ranges::move(rules.error(), std::back_inserter(mistakes));
   check_dns_way(config, rules ? rules->get() : nullptr, mistakes);
   if (config.source != nullptr) order_by_place(mistakes, config.source->file());
   if (mistakes.size() > limits::kConfigMistakes) mistakes.resize(limits::kConfigMistakes);

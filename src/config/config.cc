@@ -10,8 +10,8 @@
 
 #include "base/error_numbers.h"
 #include "base/limits.h"
+#include "config/check_schema.h"
 #include "config/mistake_order.h"
-#include "config/schema.h"
 #include "config/section.h"
 #include "config/toml_text.h"
 #include "policy/file_stamp.h"
@@ -63,6 +63,7 @@ class ConfigReader {
     read_ways_out(top.find("via"));
     read_rules(top.inner("rules"));
     read_dns(top.inner("dns"));
+    read_udp(top.inner("udp"));
     read_limits(top.inner("limits"));
     const Section log = top.inner("log");
     config_.log = {.json = log.text("format") == "json", .to = path(log.text("to"))};
@@ -83,6 +84,12 @@ class ConfigReader {
   [[nodiscard]] std::string path(const std::string& name) const {
     if (name.empty() || name.starts_with('/') || folder_.empty()) return name;
     return fmt::format("{}/{}", folder_, name);
+  }
+
+  /// Of a key, as Error::place has it; "": it is not there.
+  [[nodiscard]] std::string shown_place(const Section& section, std::string_view key) const {
+    const TextPlace place = section.place(key);
+    return place.line == 0 ? std::string() : source().error_at(place, 0, {}).place;
   }
 
   void check_version(const Section& top) {
@@ -150,8 +157,8 @@ class ConfigReader {
     policy.folder = folder_;
     policy.country_file = path(section.text("country-db"));
     policy.asn_file = path(section.text("asn-db"));
-    config_.country_place = section.place("country-db");
-    config_.asn_place = section.place("asn-db");
+    policy.country_place = shown_place(section, "country-db");
+    policy.asn_place = shown_place(section, "asn-db");
     for (const WayOutSpec& spec : config_.ways_out) policy.ways_out.push_back(spec.name);
   }
 
@@ -191,6 +198,18 @@ class ConfigReader {
     dns.place = places_of(section, {"mode", "server", "via", "tls-ca", "tls-server-name", "range4",
                                     "range6", "real"});
     if (auto checked = check_dns(dns); !checked) add(std::move(checked).error());
+  }
+
+  void read_udp(const Section& section) {
+    UdpNat& udp = config_.udp;
+    udp.mapping = nat_mapping(section.text("mapping"));
+    udp.filtering = nat_filtering(section.text("filtering"));
+    UdpTimeouts& times = udp.timeouts;
+    times.unanswered = section.duration_ms("timeout", times.unanswered);
+    times.answered = section.duration_ms("answered-timeout", times.answered);
+    times.quic = section.duration_ms("quic-timeout", times.quic);
+    times.query = section.duration_ms("query-timeout", times.query);
+    times.mapping = section.duration_ms("mapping-timeout", times.mapping);
   }
 
   void read_limits(const Section& section) {

@@ -21,6 +21,7 @@
 #include "config/source_text.h"
 #include "dns/dns_config.h"
 #include "egress/way_out_spec.h"
+#include "flow/udp_nat.h"
 #include "policy/ruleset.h"
 
 namespace shunt {
@@ -60,12 +61,11 @@ struct Config {
   std::vector<PlainListener> listeners;  ///< [listen.NAME]
   std::vector<WayOutSpec> ways_out;
   PolicySource policy;
+  UdpNat udp;
   LimitsConfig limits;
   DnsConfig dns;
   LogConfig log;
-  TextPlace log_place = {};      ///< of log.to
-  TextPlace country_place = {};  ///< of rules.country-db
-  TextPlace asn_place = {};
+  TextPlace log_place = {};  ///< of log.to
 };
 
 /// Checks all that can be seen in the text itself, and tells mistakes in its order; rules are

@@ -6,12 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <span>
-#include <string>
 #include <string_view>
-#include <vector>
-
-#include "config/source_text.h"
-#include "config/toml_text.h"
 
 namespace shunt {
 
@@ -39,6 +34,8 @@ struct KeySpec {
   std::string_view fallback = {};  ///< what holds without the key, as docs/configuration.md has it
   std::span<const std::string_view> choices = {};
   bool may_be_empty = false;  ///< a list: [] says something by itself
+  bool are_rules = false;     ///< texts whose grammar tells what is wrong with them, empty or not
+  std::string_view help_if_empty = "leave the key out, or say what is meant";
   std::uint32_t minimum = 0;  ///< of a count, or of a duration in milliseconds
   std::uint32_t maximum = std::numeric_limits<std::uint32_t>::max();
 };
@@ -48,9 +45,5 @@ struct KeySpec {
 [[nodiscard]] const KeySpec* find_key(std::string_view table, std::string_view name);
 /// "duration", "list of texts": as in docs/configuration.md.
 [[nodiscard]] std::string_view type_name(KeyType type);
-
-/// Appends an error for each unknown key and each value that is not of its key's kind, up to
-/// limits::kConfigMistakes in all.
-void check_schema(const TomlValue& root, const SourceText& source, std::vector<Error>& mistakes);
 
 }  // namespace shunt

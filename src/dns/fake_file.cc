@@ -228,7 +228,7 @@ Result<void> FakeFile::append_line(std::string_view line) {
   return written;
 }
 
-/// Writes down all that the pool has, but not too often where that fails.
+/// Writes all that the pool has anew, at most once in pause_ms; false: not now, or it failed.
 bool FakeFile::tidy() {
   const auto now = std::chrono::steady_clock::now();
   if (now < tidy_after_) return false;

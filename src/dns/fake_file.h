@@ -40,10 +40,10 @@ namespace shunt {
 /// The ranges that such a file says it is for; nothing where that is none of ours.
 [[nodiscard]] std::optional<FakeRanges> ranges_of_fake_file(std::string_view text);
 
-/// What the file `path` says of an address; reads it as it is, also while shunt writes it (blocks).
 struct FakeMeaning {
   std::string name;  ///< "": it stands for none
 };
+/// What the file `path` says of an address; reads it as it is, also while shunt writes it (blocks).
 /// Nothing where the address is in none of the file's ranges, or there is no file. A file that
 /// cannot be read, or makes no sense, is an error.
 [[nodiscard]] Result<std::optional<FakeMeaning>> look_up_fake(const std::string& path,

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <string>
 
-#include "dns/edns.h"
 #include "dns/header_bits.h"
 #include "dns/message.h"
+#include "dns/message_parts.h"
 
 namespace shunt::dns {
 namespace {
@@ -13,27 +13,9 @@ namespace {
 constexpr std::uint8_t kBadVersion = 1;        // BADVERS is 16: the upper eight bits of twelve
 constexpr std::uint16_t kToQuestion = 0xc00c;  // a pointer to the name behind the header
 
-void append_word(std::string& out, std::size_t value) {
-  out += static_cast<char>(value >> 8 & 0xff);
-  out += static_cast<char>(value & 0xff);
-}
-
-void append_long(std::string& out, std::uint32_t value) {
-  append_word(out, value >> 16);
-  append_word(out, value & 0xffff);
-}
-
 std::uint16_t flags_of(std::string_view message) {
   return static_cast<std::uint16_t>(static_cast<unsigned char>(message[2]) << 8 |
                                     static_cast<unsigned char>(message[3]));
-}
-
-void append_edns(std::string& out, std::size_t udp_bytes, bool dnssec_ok, std::uint8_t high_rcode) {
-  out += '\0';
-  append_word(out, type::kOpt);
-  append_word(out, udp_bytes);
-  append_long(out, static_cast<std::uint32_t>(high_rcode) << 24 | (dnssec_ok ? 0x8000U : 0U));
-  append_word(out, 0);
 }
 
 bool append_record(std::string& out, const Message& query, const Record& record) {
@@ -68,31 +50,10 @@ std::string begin_answer(std::string_view query_bytes, const Message& query, std
   return out;
 }
 
-void set_count(std::string& message, std::size_t offset, std::size_t count) {
-  message[offset] = static_cast<char>(count >> 8 & 0xff);
-  message[offset + 1] = static_cast<char>(count & 0xff);
-}
-
-/// Without EDNS.
-std::optional<std::string> begin_query(std::uint16_t id, std::uint16_t flags,
-                                       const Question& question) {
-  const auto name = name_to_wire(question.name);
-  if (!name) return std::nullopt;
-  std::string out;
-  append_word(out, id);
-  append_word(out, flags);
-  append_word(out, 1);
-  out.append(6, '\0');
-  out += *name;
-  append_word(out, question.type);
-  append_word(out, question.dns_class);
-  return out;
-}
-
 void finish(std::string& out, const Message& query, std::uint8_t high_rcode) {
   if (!query.edns) return;
   append_edns(out, kOwnUdpBytes, query.edns->dnssec_ok, high_rcode);
-  set_count(out, 10, 1);
+  set_count(out, kAdditionalCount, 1);
 }
 
 }  // namespace
@@ -102,28 +63,8 @@ std::optional<std::string> make_query(std::uint16_t id, const Question& question
   auto out = begin_query(id, kRecursionDesired, question);
   if (!out || udp_bytes == 0) return out;
   append_edns(*out, udp_bytes, false, 0);
-  set_count(*out, 10, 1);
+  set_count(*out, kAdditionalCount, 1);
   return out;
-}
-
-std::optional<std::string> forwarded_query(std::uint16_t id, const Message& query) {
-  const int flags = (query.recursion_desired ? kRecursionDesired : 0) |
-                    (query.checking_disabled ? kCheckingDisabled : 0) |
-                    (query.authentic_data ? kAuthenticData : 0);
-  auto out = begin_query(id, static_cast<std::uint16_t>(flags), query.question);
-  if (!out || !query.edns) return out;
-  append_edns(*out, kOwnUdpBytes, query.edns->dnssec_ok, 0);
-  set_count(*out, 10, 1);
-  return out;
-}
-
-std::string with_edns_for(std::string answer, const Message& query) {
-  constexpr std::size_t kOptBytes = 11;
-  if (!query.edns || answer.size() + kOptBytes > kLongestMessage) return answer;
-  append_edns(answer, kOwnUdpBytes, query.edns->dnssec_ok, 0);
-  const auto high = static_cast<std::size_t>(static_cast<unsigned char>(answer[10])) << 8;
-  set_count(answer, 10, (high | static_cast<unsigned char>(answer[11])) + 1);
-  return answer;
 }
 
 std::string make_answer(std::string_view query_bytes, const Message& query, Rcode rcode,
@@ -138,7 +79,7 @@ std::string make_answer(std::string_view query_bytes, const Message& query, Rcod
   for (const Record& record : records) {
     if (append_record(out, query, record)) ++written;
   }
-  set_count(out, 6, written);
+  set_count(out, kAnswerCount, written);
   finish(out, query, 0);
   return out;
 }

@@ -2,85 +2,20 @@
 #include "dns/message.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <span>
 #include <utility>
+#include <vector>
 
-#include "dns/edns.h"
 #include "dns/header_bits.h"
 #include "dns/name.h"
+#include "dns/records.h"
 
 namespace shunt::dns {
 namespace {
 
 constexpr std::uint32_t kDnssecOkBit = 0x8000;
-constexpr std::size_t kFixedRecordBytes = 10;  // type, class, TTL, length
-constexpr std::size_t kFixedSoaBytes = 20;     // behind its two names
-
-std::uint32_t number(std::string_view bytes, std::size_t offset, std::size_t size) {
-  std::uint32_t value = 0;
-  for (const char byte : bytes.substr(offset, size)) {
-    value = value << 8 | static_cast<unsigned char>(byte);
-  }
-  return value;
-}
-
-std::uint16_t word(std::string_view bytes, std::size_t offset) {
-  return static_cast<std::uint16_t>(number(bytes, offset, 2));
-}
-
-/// RFC 2181 section 8: with its highest bit set a TTL is 0.
-std::uint32_t ttl_at(std::string_view bytes, std::size_t offset) {
-  const std::uint32_t ttl = number(bytes, offset, 4);
-  return ttl > 0x7fff'ffff ? 0 : ttl;
-}
-
-/// A record as it lies in its message.
-struct RawRecord {
-  std::size_t owner = 0;  ///< where the name begins
-  std::size_t fixed = 0;  ///< and what is behind it
-  std::uint16_t type = 0;
-  std::uint16_t dns_class = 0;
-  std::size_t data = 0;
-  std::size_t end = 0;
-  enum class Section : std::uint8_t { answer, authority, additional } section = Section::answer;
-};
-
-/// Goes over the records of a message, one next() for each.
-class Records {
- public:
-  Records(std::string_view bytes, std::size_t question_end) : bytes_(bytes), offset_(question_end) {
-    for (std::size_t i = 0; i < left_.size(); ++i) left_[i] = word(bytes, 6 + 2 * i);
-  }
-
-  /// Nothing at the end, and where one is not whole: broken().
-  std::optional<RawRecord> next() {
-    while (section_ < left_.size() && left_[section_] == 0) ++section_;
-    if (section_ == left_.size() || broken_) return std::nullopt;
-    --left_[section_];
-    RawRecord record{.owner = offset_, .section = static_cast<RawRecord::Section>(section_)};
-    const auto fixed = name_end(bytes_, offset_);
-    broken_ = !fixed || *fixed + kFixedRecordBytes > bytes_.size();
-    if (broken_) return std::nullopt;
-    record.fixed = *fixed;
-    record.type = word(bytes_, *fixed);
-    record.dns_class = word(bytes_, *fixed + 2);
-    record.data = *fixed + kFixedRecordBytes;
-    record.end = record.data + word(bytes_, *fixed + 8);
-    broken_ = record.end > bytes_.size();
-    if (broken_) return std::nullopt;
-    offset_ = record.end;
-    return record;
-  }
-  [[nodiscard]] bool broken() const { return broken_; }
-
- private:
-  std::string_view bytes_;
-  std::size_t offset_;
-  std::array<std::uint16_t, 3> left_{};
-  std::size_t section_ = 0;
-  bool broken_ = false;
-};
+constexpr std::size_t kFixedSoaBytes = 20;  // behind its two names
 
 std::optional<Address> read_address(std::string_view data, std::uint16_t record_type) {
   if (record_type == type::kA && data.size() == sizeof(in_addr)) {
@@ -97,12 +32,13 @@ std::optional<Address> read_address(std::string_view data, std::uint16_t record_
 }
 
 /// False where the record breaks the rules of its type.
-bool add_answer(std::string_view bytes, const RawRecord& raw, Message& message) {
+bool add_answer(std::string_view bytes, const RawRecord& raw, std::span<const FixedFields> before,
+                Message& message) {
   const bool address = raw.type == type::kA || raw.type == type::kAaaa;
   const bool name = raw.type == type::kCname || raw.type == type::kPtr;
   if (raw.dns_class != kInternet || !(address || name)) return true;
   if (message.answers.size() >= kMostRecords) return true;
-  auto owner = read_name(bytes, raw.owner);
+  auto owner = read_name(bytes, raw.owner, before);
   if (!owner) return false;
   Record record{
       .owner = *std::move(owner), .type = raw.type, .ttl_s = ttl_at(bytes, raw.fixed + 4)};
@@ -112,7 +48,7 @@ bool add_answer(std::string_view bytes, const RawRecord& raw, Message& message) 
     record.address = *read;
   } else {
     if (name_end(bytes, raw.data) != raw.end) return false;
-    auto target = read_name(bytes, raw.data);
+    auto target = read_name(bytes, raw.data, before);
     if (!target) return false;
     record.target = *std::move(target);
   }
@@ -148,13 +84,15 @@ bool read_records(std::string_view bytes, Message& message) {
   std::optional<std::uint32_t> absence;
   bool answered = false;
   Records records(bytes, message.question_end);
+  std::vector<FixedFields> fixed;
   while (const auto raw = records.next()) {
     if (raw->type == type::kOpt) {
       if (raw->section == Section::additional && !add_edns(bytes, *raw, message)) return false;
       continue;
     }
     if (raw->section == Section::answer) {
-      if (!add_answer(bytes, *raw, message)) return false;
+      fixed.push_back({.begin = raw->fixed, .end = raw->data});
+      if (!add_answer(bytes, *raw, fixed, message)) return false;
       answered =
           answered || raw->type == message.question.type || message.question.type == type::kAny;
     }
@@ -246,25 +184,6 @@ void age(std::string& message, std::uint32_t seconds) {
       message[raw->fixed + 4 + i] = static_cast<char>(left_s >> (8 * (3 - i)) & 0xff);
     }
   }
-}
-
-std::string without_edns(std::string message) {
-  const auto question_end = name_end(message, kHeaderBytes);
-  if (!question_end) return message;
-  std::size_t end = *question_end + 4;
-  std::size_t additional = 0;
-  Records records(message, end);
-  while (const auto raw = records.next()) {
-    if (raw->section == RawRecord::Section::additional) {
-      if (raw->type == type::kOpt) break;
-      ++additional;
-    }
-    end = raw->end;
-  }
-  message.resize(end);
-  message[10] = static_cast<char>(additional >> 8 & 0xff);
-  message[11] = static_cast<char>(additional & 0xff);
-  return message;
 }
 
 }  // namespace shunt::dns

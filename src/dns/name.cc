@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "dns/name.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "dns/message.h"
 
@@ -33,6 +35,11 @@ void append_label(std::string& text, std::string_view label) {
       text += static_cast<char>('0' + byte % 10);
     }
   }
+}
+
+bool meets(std::span<const FixedFields> fixed, std::size_t begin, std::size_t size) {
+  const auto next = std::ranges::upper_bound(fixed, begin, {}, &FixedFields::end);
+  return next != fixed.end() && next->begin < begin + size;
 }
 
 /// The byte that an escape at the front of `text` stands for; takes it off.
@@ -83,23 +90,28 @@ std::optional<std::size_t> name_end(std::string_view message, std::size_t offset
   return std::nullopt;
 }
 
-std::optional<std::string> read_name(std::string_view message, std::size_t offset) {
+std::optional<std::string> read_name(std::string_view message, std::size_t offset,
+                                     std::span<const FixedFields> fixed) {
   std::string text;
   std::size_t bytes = 1;  // the root label
   std::size_t part = offset;
-  for (std::size_t pointers = 0; offset < message.size();) {
+  std::size_t end = message.size();
+  for (std::size_t pointers = 0; offset < end;) {
     const std::uint8_t length = byte_at(message, offset);
+    const bool is_pointer = (length & kPointerBits) == kPointerBits;
+    if (meets(fixed, offset, is_pointer ? 2 : std::size_t{length} + 1)) return std::nullopt;
     if (length == 0) return text;
-    if ((length & kPointerBits) == kPointerBits) {
-      if (offset + 2 > message.size() || ++pointers > kMostPointers) return std::nullopt;
+    if (is_pointer) {
+      if (offset + 2 > end || ++pointers > kMostPointers) return std::nullopt;
       offset = (length & ~kPointerBits & 0xffU) << 8 | byte_at(message, offset + 1);
       if (offset < kHeaderBytes || offset >= part) return std::nullopt;
-      part = offset;
+      // What it leads to is a prior name, which ends before this one begins (section 4.1.4).
+      end = std::exchange(part, offset);
       continue;
     }
     bytes += 1 + length;
     if (length > kLongestLabel || bytes > kLongestName) return std::nullopt;
-    if (offset + 1 + length > message.size()) return std::nullopt;
+    if (offset + 1 + length > end) return std::nullopt;
     if (!text.empty()) text += '.';
     append_label(text, message.substr(offset + 1, length));
     offset += 1 + length;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,10 +13,16 @@ namespace shunt::dns {
 /// where it runs past the end.
 [[nodiscard]] std::optional<std::size_t> name_end(std::string_view message, std::size_t offset);
 
-/// Its text (dns/message.h). A pointer leads to something before the part of the name that it ends;
-/// at most kMostPointers of them.
-[[nodiscard]] std::optional<std::string> read_name(std::string_view message, std::size_t offset);
+/// Bytes of a message that belong to no name: type, class, TTL and length of a record.
+struct FixedFields {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
 
-/// A name has at most 253 bytes of text where none of them is escaped (RFC 1035 section 3.1).
+/// Its text (dns/message.h). A pointer leads to a prior name (RFC 1035 section 4.1.4), which ends
+/// before the part that the pointer stands in begins, and has nothing of `fixed`, those of the
+/// records before in their order; at most kMostPointers of them.
+[[nodiscard]] std::optional<std::string> read_name(std::string_view message, std::size_t offset,
+                                                   std::span<const FixedFields> fixed = {});
 
 }  // namespace shunt::dns

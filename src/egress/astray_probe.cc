@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/turn.h"
 #include "egress/dial.h"
 #include "kernel/network_towards.h"
 
@@ -25,22 +26,6 @@ std::optional<Address> own_address_towards(const Endpoint& destination,
   if (!local) return std::nullopt;
   return local->address;
 }
-
-/// Leaves the count of running probes as it was.
-class Turn {
- public:
-  explicit Turn(std::atomic<int>& running) : running_(running) {
-    taken_ = running_.fetch_add(1) < limits::kAstrayProbes;
-  }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  ~Turn() { running_.fetch_sub(1); }
-  [[nodiscard]] bool taken() const { return taken_; }
-
- private:
-  std::atomic<int>& running_;
-  bool taken_ = false;
-};
 
 }  // namespace
 
@@ -73,7 +58,7 @@ bool AstrayProbe::may_look(const Address& server) const {
 }
 
 Task<> AstrayProbe::look(EventLoop& loop, Address client, Endpoint destination) const {
-  const Turn turn(running_);
+  const Turn turn(running_, limits::kAstrayProbes);
   if (!turn.taken() || !may_look(destination.address)) co_return;
   const auto dialled = co_await dial_tcp(loop, destination, options_, limits::kAstrayProbeMs);
   if (!dialled && dialled.error().reason != ConnectReason::refused) co_return;

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/chain.h"
 
+#include <utility>
+
+#include "egress/wrapped_way_out.h"
+
 namespace shunt {
 namespace {
 
@@ -11,42 +15,36 @@ std::expected<T, ConnectFailure> by_the_chain(std::expected<T, ConnectFailure> u
   return upstream;
 }
 
-class Chain : public WayOut {
+class Chain : public WrappedWayOut {
  public:
   Chain(std::string name, std::shared_ptr<const WayOut> last)
-      : name_(std::move(name)), last_(std::move(last)) {}
+      : WrappedWayOut(std::move(last)), name_(std::move(name)) {}
 
   std::string_view name() const override { return name_; }
-  bool wants_name() const override { return last_->wants_name(); }
-  bool carries_udp() const override { return last_->carries_udp(); }
-  bool reaches_relays() const override { return last_->reaches_relays(); }
-  ConnectMode connect_mode() const override { return last_->connect_mode(); }
-  std::span<const Endpoint> proxies() const override { return last_->proxies(); }
 
   Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                         const Hints& hints) const override {
-    co_return by_the_chain(co_await last_->connect(loop, flow, hints));
+    co_return by_the_chain(co_await inner().connect(loop, flow, hints));
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override {
-    co_return by_the_chain(co_await last_->associate(loop, flow));
+    co_return by_the_chain(co_await inner().associate(loop, flow));
   }
-  Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
-                                                  Clock::time_point by) const override {
-    return last_->greet(loop, by);
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override {
+    co_return by_the_chain(co_await inner().open_mapping(loop, flow));
   }
   Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const override {
-    co_return by_the_chain(co_await last_->connect_to_name(loop, flow, hints));
+    co_return by_the_chain(co_await inner().connect_to_name(loop, flow, hints));
   }
   Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const override {
-    co_return by_the_chain(co_await last_->associate_to_name(loop, flow, hints));
+    co_return by_the_chain(co_await inner().associate_to_name(loop, flow, hints));
   }
 
  private:
   std::string name_;
-  std::shared_ptr<const WayOut> last_;
 };
 
 }  // namespace

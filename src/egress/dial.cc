@@ -63,7 +63,7 @@ std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& desti
   const int error = error_reported ? pending_error(fd) : 0;
   if (error != 0) return unexpected(failure_from_errno(error));
   if (connected_to_itself(fd, destination)) return unexpected(failure_from_errno(ECONNREFUSED));
-  tune_relayed_tcp(fd);
+  send_without_delay(fd);
   return {};
 }
 
@@ -115,6 +115,22 @@ std::expected<Dialled, ConnectFailure> finish_dial_udp(EventLoop& loop, Attempt 
   auto socket = WatchedFd::create(loop, std::move(attempt.fd), Slot::kWritable);
   if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
   return Dialled{.socket = std::move(*socket), .reported = std::move(attempt.reported)};
+}
+
+// Reported as leading anywhere: LoopGuard::is_own_datagram().
+std::expected<Dialled, ConnectFailure> open_unconnected(EventLoop& loop, const Flow& flow,
+                                                        const UpstreamOptions& options) {
+  const Family family = flow.original_destination.address.family();
+  if (options.observer != nullptr) options.observer->opening();
+  auto fd = open_mapping_socket(family, options, flow.source.port);
+  if (!fd) {
+    if (options.observer != nullptr) options.observer->not_opened();
+    return unexpected(std::move(fd).error());
+  }
+  ReportedUpstream reported(options.observer, fd->get(), Endpoint{});
+  auto socket = WatchedFd::create(loop, std::move(*fd), Slot::kWritable);
+  if (!socket) return unexpected(failure_from_errno(socket.error().os_error));
+  return Dialled{.socket = std::move(*socket), .reported = std::move(reported)};
 }
 
 }  // namespace shunt

@@ -67,6 +67,11 @@ std::expected<Dialled, ConnectFailure> dial_udp(EventLoop& loop, const Endpoint&
 /// The rest of that, for an attempt with a datagram socket.
 std::expected<Dialled, ConnectFailure> finish_dial_udp(EventLoop& loop, Attempt attempt);
 
+/// A UDP socket that sends to any address of the family of flow's destination, bound to the port of
+/// flow's source where that is free; never waits.
+std::expected<Dialled, ConnectFailure> open_unconnected(EventLoop& loop, const Flow& flow,
+                                                        const UpstreamOptions& options);
+
 /// What an awaited readiness that did not come means: our own deadline, or shunt's stop.
 ConnectFailure failure_from_wake(Wake wake);
 

@@ -55,6 +55,17 @@ class Direct : public WayOut {
     co_return upstream;
   }
 
+  bool maps_clients() const override { return true; }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override {
+    auto opened = open_unconnected(loop, flow, options_);
+    if (!opened) co_return std::unexpected(std::move(opened).error());
+    UdpUpstream upstream;
+    upstream.socket = std::move(opened->socket);
+    upstream.reported = std::move(opened->reported);
+    co_return upstream;
+  }
+
  private:
   /// With the client for a TCP option; a check has none.
   std::optional<UpstreamOptions> tagged_for(const Flow& flow) const {

@@ -151,6 +151,7 @@ std::shared_ptr<const Group> Group::create(std::string name, GroupKind kind,
     state->way_out = std::move(member.way_out);
     group->wants_name_ |= state->way_out->wants_name();
     group->carries_udp_ |= state->way_out->carries_udp();
+    group->maps_clients_ &= state->way_out->maps_clients() || !state->way_out->carries_udp();
     group->reaches_relays_ &= state->way_out->reaches_relays();
     group->connect_mode_ =
         both_modes(group->states_.empty(), group->connect_mode_, state->way_out->connect_mode());
@@ -265,6 +266,38 @@ Task<Expected<UdpUpstream>> Group::associate_to_name(EventLoop& loop, const Flow
     if (!goes_on_after(*state, flow, start, last)) break;
   }
   co_return unexpected(std::move(last));
+}
+
+Task<Expected<UdpUpstream>> Group::open_mapping(EventLoop& loop, const Flow& flow) const {
+  const Family family = flow.original_destination.address.family();
+  ConnectFailure last{
+      .reason = ConnectReason::unsupported, .os_error = 0, .detail = "no member of it carries UDP"};
+  for (State* state : order(flow, true)) {
+    const auto start = Clock::now();
+    auto upstream = co_await state->way_out->open_mapping(loop, flow);
+    if (upstream) {
+      if (!upstream->controls.empty()) state->succeeded(family, us_since(start));
+      upstream->via = shown(*state, upstream->via);
+      upstream->member = state->way_out.get();
+      co_return upstream;
+    }
+    last = std::move(upstream).error();
+    last.via = shown(*state, last.via);
+    if (!goes_on_after(*state, flow, start, last)) break;
+  }
+  co_return unexpected(std::move(last));
+}
+
+// Where every member is left out, the mapping is as good as any.
+bool Group::still_maps(const UdpUpstream& mapping, Family family) const {
+  const std::int64_t now = now_ms();
+  bool another = false;
+  for (const auto& state : states_) {
+    if (!state->way_out->carries_udp() || !state->usable(family, now)) continue;
+    if (state->way_out.get() == mapping.member) return true;
+    another = true;
+  }
+  return !another;
 }
 
 Task<Expected<void>> Group::greet(EventLoop& loop, Clock::time_point by) const {

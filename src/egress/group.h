@@ -88,6 +88,12 @@ class Group : public WayOut {
                                                         const Hints& hints) const override;
   Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                              const Flow& flow) const override;
+  /// All that carry UDP do.
+  bool maps_clients() const override { return maps_clients_; }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override;
+  /// Its member is neither dead nor left out.
+  bool still_maps(const UdpUpstream& mapping, Family family) const override;
   /// Succeeds with the first member that does.
   Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
                                                   Clock::time_point by) const override;
@@ -153,6 +159,7 @@ class Group : public WayOut {
   std::vector<std::unique_ptr<State>> states_;
   bool wants_name_ = false;
   bool carries_udp_ = false;
+  bool maps_clients_ = true;
   bool reaches_relays_ = true;
   ConnectMode connect_mode_ = ConnectMode::automatic;  // early as soon as one of them is
   std::vector<Endpoint> proxies_;                      // of all members

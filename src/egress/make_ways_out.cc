@@ -15,6 +15,7 @@
 #include "egress/sendable_name.h"
 #include "egress/way_out_spec.h"
 #include "egress/way_out_url.h"
+#include "egress/wrapped_way_out.h"
 #include "kernel/toa.h"
 
 namespace shunt {
@@ -31,25 +32,13 @@ struct Before {
 };
 
 /// A way out whose `connect` says when its clients are let in.
-class WithConnectMode final : public WayOut {
+class WithConnectMode final : public WrappedWayOut {
  public:
-  WithConnectMode(WayOutPtr inner, ConnectMode mode) : inner_(std::move(inner)), mode_(mode) {}
-  std::string_view name() const override { return inner_->name(); }
-  bool wants_name() const override { return inner_->wants_name(); }
-  bool carries_udp() const override { return inner_->carries_udp(); }
+  WithConnectMode(WayOutPtr inner, ConnectMode mode)
+      : WrappedWayOut(std::move(inner)), mode_(mode) {}
   ConnectMode connect_mode() const override { return mode_; }
-  std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
-  Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
-                                                        const Hints& hints) const override {
-    return inner_->connect(loop, flow, hints);
-  }
-  Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
-                                                             const Flow& flow) const override {
-    return inner_->associate(loop, flow);
-  }
 
  private:
-  WayOutPtr inner_;
   ConnectMode mode_;
 };
 

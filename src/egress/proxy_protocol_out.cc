@@ -7,6 +7,7 @@
 
 #include "egress/sendable_name.h"
 #include "egress/stream_io.h"
+#include "egress/wrapped_way_out.h"
 
 namespace shunt {
 namespace {
@@ -32,28 +33,25 @@ bool first_bytes_wait(const Hints& hints) {
   return hints.source == NameSource::http_host || hints.source == NameSource::tls_sni;
 }
 
-class ProxyProtocolOut : public WayOut {
+class ProxyProtocolOut : public WrappedWayOut {
  public:
   ProxyProtocolOut(std::shared_ptr<const WayOut> inner, Version version)
-      : inner_(std::move(inner)), version_(version) {}
+      : WrappedWayOut(std::move(inner)), version_(version) {}
 
-  std::string_view name() const override { return inner_->name(); }
-  bool wants_name() const override { return inner_->wants_name(); }
-  bool carries_udp() const override { return version_ == Version::v2 && inner_->carries_udp(); }
+  bool carries_udp() const override { return version_ == Version::v2 && inner().carries_udp(); }
   bool reaches_relays() const override { return false; }  // none reads a PROXY header
-  std::span<const Endpoint> proxies() const override { return inner_->proxies(); }
-  ConnectMode connect_mode() const override { return inner_->connect_mode(); }
+  bool maps_clients() const override { return false; }    // its header tells one destination
 
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override {
-    auto upstream = co_await inner_->connect(loop, flow, hints);
+    auto upstream = co_await inner().connect(loop, flow, hints);
     if (!upstream) co_return upstream;
     co_return co_await introduce(loop, *std::move(upstream), flow, hints);
   }
 
   Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
                                            const Hints& hints) const override {
-    auto upstream = co_await inner_->connect_to_name(loop, flow, hints);
+    auto upstream = co_await inner().connect_to_name(loop, flow, hints);
     if (!upstream) co_return upstream;
     co_return co_await introduce(loop, *std::move(upstream), flow, hints);
   }
@@ -64,7 +62,7 @@ class ProxyProtocolOut : public WayOut {
                                           .os_error = 0,
                                           .detail = "this way out carries no UDP"});
     }
-    auto upstream = co_await inner_->associate(loop, flow);
+    auto upstream = co_await inner().associate(loop, flow);
     if (upstream) upstream->header += header_for(flow, {}, {});
     co_return upstream;
   }
@@ -72,12 +70,9 @@ class ProxyProtocolOut : public WayOut {
   Task<Expected<UdpUpstream>> associate_to_name(EventLoop& loop, const Flow& flow,
                                                 const Hints& hints) const override {
     if (!carries_udp()) co_return co_await associate(loop, flow);  // which says so
-    auto upstream = co_await inner_->associate_to_name(loop, flow, hints);
+    auto upstream = co_await inner().associate_to_name(loop, flow, hints);
     if (upstream) upstream->header += header_for(flow, hints, upstream->looked_up);
     co_return upstream;
-  }
-  Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override {
-    return inner_->greet(loop, by);
   }
 
  private:
@@ -110,7 +105,6 @@ class ProxyProtocolOut : public WayOut {
     return proxy_protocol::encode_v2(header);
   }
 
-  std::shared_ptr<const WayOut> inner_;
   Version version_;
 };
 

@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/turn.h"
+
 namespace shunt {
 namespace {
 
@@ -93,19 +95,7 @@ Expected<RaceWon> won(EventLoop& loop, Runner runner) {
       .address = runner.destination};
 }
 
-/// One of kMostRaces, if one is left, for as long as it lives.
-class Turn {
- public:
-  Turn() : taken_(running.fetch_add(1, std::memory_order_relaxed) < kMostRaces) {}
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-  ~Turn() { running.fetch_sub(1, std::memory_order_relaxed); }
-  [[nodiscard]] bool taken() const { return taken_; }
-
- private:
-  inline static constinit std::atomic<int> running = 0;
-  bool taken_;
-};
+constinit std::atomic<int> running_races = 0;
 
 /// Each gets an equal part of the time that is left.
 Task<Expected<RaceWon>> one_after_another(EventLoop& loop, const std::vector<Endpoint>& ordered,
@@ -158,7 +148,7 @@ Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& order
   if (ordered.size() == 1) {
     co_return co_await one_after_another(loop, ordered, begin, timeout_ms);
   }
-  const Turn turn;
+  const Turn turn(running_races, kMostRaces);
   if (!turn.taken()) co_return co_await one_after_another(loop, ordered, begin, timeout_ms);
   auto field = Field::create(loop);
   if (!field) co_return unexpected(std::move(field).error());

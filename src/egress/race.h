@@ -18,11 +18,11 @@ inline constexpr std::uint32_t kAttemptDelayMs = 250;  ///< RFC 8305 section 5
 /// At the same time, of one race.
 inline constexpr std::size_t kMostAttempts = 3;
 
-/// Of the process, at the same time. What a race holds beside the flow's own descriptor is in no
-/// flow's budget, so there is an end to it: further flows take the addresses one after another.
+/// Races of the process at the same time; beyond that addresses are tried one after another.
 inline constexpr int kMostRaces = 16;
-inline constexpr int kFdsOfRace =
-    static_cast<int>(kMostAttempts);  ///< two attempts, their epoll set
+/// A race holds up to kMostAttempts sockets and an epoll set; one socket is in the flow's budget:
+/// so many more are not.
+inline constexpr int kFdsOfRace = static_cast<int>(kMostAttempts);
 
 /// What a process may hold for races whose way out leads to so many addresses of proxies.
 [[nodiscard]] constexpr int race_descriptors(std::size_t addresses) {

@@ -5,8 +5,10 @@
 
 #include "egress/pipelining.h"
 #include "egress/sendable_name.h"
+#include "egress/socks5_relay.h"
 #include "egress/wire/socks5.h"
 #include "flow/name_resolver.h"
+#include "net/socket.h"
 
 namespace shunt {
 namespace {
@@ -77,92 +79,6 @@ struct Answered {
   Reply reply;
 };
 
-/// The header's last two bytes.
-std::uint16_t port_of_name(std::string_view header) {
-  const auto byte = [header](std::size_t from_end) {
-    return static_cast<unsigned char>(header[header.size() - from_end]);
-  };
-  return static_cast<std::uint16_t>(byte(2) << 8 | byte(1));
-}
-
-std::optional<std::string_view> unwrap_socks5(const UdpUpstream& upstream,
-                                              std::string_view datagram) {
-  // A relay forwards whatever reaches its port, so only what came from the destination is taken,
-  // and by way of each relay. The headers are then nearly always, byte for byte, those that we
-  // send.
-  if (datagram.starts_with(upstream.header)) return datagram.substr(upstream.header.size());
-  std::string_view sent = upstream.header;
-  for (std::size_t i = 0; i < upstream.relay_headers; ++i) {
-    const auto packet = socks5::decode_udp(datagram);
-    const auto expected = socks5::decode_udp(sent);
-    if (!packet || packet->fragment != 0 || !packet->endpoint || !expected) return std::nullopt;
-    // What was sent to a name comes back from an address that only the proxy knows.
-    const bool named = !expected->endpoint;
-    const bool ours = named ? packet->endpoint->port == port_of_name(upstream.header)
-                            : packet->endpoint == expected->endpoint;
-    if (!ours) return std::nullopt;
-    datagram = packet->payload;
-    sent = expected->payload;
-  }
-  return datagram;
-}
-
-// Where to send datagrams: "0.0.0.0" means the proxy's own address, which only the hop before
-// knows where that one resolved the proxy's name. A proxy elsewhere has no business naming our
-// loopback, nor a group.
-Expected<Endpoint> relay_address(const ProxyLink& link, const Reply& reply) {
-  if (!reply.bound || reply.bound->port == 0) {
-    return unexpected(link.broken("named no address for its UDP relay"));
-  }
-  Endpoint relay = *reply.bound;
-  const Endpoint& proxy = link.address();
-  if (relay.address.is_any()) relay.address = proxy.address;
-  if (relay.address.is_any()) {
-    return unexpected(
-        link.broken("left it open where its UDP relay is, and only the hop before it "
-                    "knows its address"));
-  }
-  if (relay.address.is_link_local()) relay.scope_id = proxy.scope_id;
-  if (relay.address.is_multicast() ||
-      (relay.address.is_loopback() && !proxy.address.is_loopback())) {
-    return unexpected(link.broken("named an impossible address for its UDP relay"));
-  }
-  return relay;
-}
-
-ConnectFailure no_relayed_udp(ConnectFailure failure, const ProxyLink& link) {
-  if (failure.reason == ConnectReason::cancelled) return failure;
-  const std::string why =
-      failure.detail.empty() ? std::string(reason_text(failure.reason)) : std::move(failure.detail);
-  // The destination is not to blame.
-  const bool ours =
-      failure.reason == ConnectReason::resources || failure.reason == ConnectReason::unsupported;
-  auto told = link.broken("cannot be sent datagrams: " + why,
-                          ours ? failure.reason : ConnectReason::proxy_error);
-  told.os_error = failure.os_error;
-  return told;
-}
-
-/// Datagrams to `relay` of the server that `link` leads to, on the way that the link took.
-Task<Expected<UdpUpstream>> open_relay(EventLoop& loop, const ProxyLink& link,
-                                       const Endpoint& relay, const Flow& flow,
-                                       const UpstreamOptions& options) {
-  UdpUpstream upstream;
-  if (link.hop() == nullptr) {
-    auto datagrams = dial_udp(loop, relay, options);
-    if (!datagrams) co_return unexpected(std::move(datagrams).error());
-    upstream.socket = std::move(datagrams->socket);
-    upstream.reported = std::move(datagrams->reported);
-    co_return upstream;
-  }
-  Flow to_relay = flow;
-  to_relay.original_destination = relay;
-  auto outer = co_await link.hop()->associate(loop, to_relay);
-  if (!outer) co_return unexpected(no_relayed_udp(std::move(outer).error(), link));
-  outer->via = {};  // the log names the last hop's way out
-  co_return outer;
-}
-
 class Socks5 : public WayOut {
  public:
   Socks5(std::shared_ptr<const ProxyServer> server, bool send_names)
@@ -178,6 +94,8 @@ class Socks5 : public WayOut {
   Task<Expected<Upstream>> connect(EventLoop& loop, const Flow& flow,
                                    const Hints& hints) const override;
   Task<Expected<UdpUpstream>> associate(EventLoop& loop, const Flow& flow) const override;
+  bool maps_clients() const override { return carries_udp(); }
+  Task<Expected<UdpUpstream>> open_mapping(EventLoop& loop, const Flow& flow) const override;
   Task<Expected<void>> greet(EventLoop& loop, Clock::time_point by) const override;
   Task<Expected<Upstream>> connect_to_name(EventLoop& loop, const Flow& flow,
                                            const Hints& hints) const override;
@@ -186,6 +104,8 @@ class Socks5 : public WayOut {
 
  private:
   bool looks_up(const Hints& hints) const { return !send_names_ && hints.resolver->can_resolve(); }
+  /// Datagrams to the relay of a new association, without this proxy's header.
+  Task<Expected<UdpUpstream>> open_association(EventLoop& loop, const Flow& flow) const;
   Task<Expected<Upstream>> connect_to(EventLoop& loop, const Flow& flow,
                                       std::string_view domain) const;
   Task<Expected<Answered>> ask(EventLoop& loop, const Flow& flow, const std::string& request) const;
@@ -227,7 +147,7 @@ Task<Expected<Upstream>> Socks5::connect_to(EventLoop& loop, const Flow& flow,
   co_return std::move(answered->link).into_upstream();
 }
 
-Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow) const {
+Task<Expected<UdpUpstream>> Socks5::open_association(EventLoop& loop, const Flow& flow) const {
   if (!carries_udp()) {
     co_return unexpected(
         ConnectFailure{.reason = ConnectReason::unsupported,
@@ -240,14 +160,27 @@ Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow)
       socks5::request(Command::udp_associate, {.domain = {}, .endpoint = unknown});
   auto answered = co_await ask(loop, flow, request);
   if (!answered) co_return unexpected(std::move(answered).error());
-  const auto relay = relay_address(answered->link, answered->reply);
+  const auto relay = socks5::relay_address(answered->link, answered->reply);
   if (!relay) co_return unexpected(relay.error());
-  auto upstream = co_await open_relay(loop, answered->link, *relay, flow, server_.options);
+  auto upstream = co_await socks5::open_relay(loop, answered->link, *relay, flow, server_.options);
   if (!upstream) co_return upstream;
   upstream->controls.push_back(std::move(answered->link).into_control());
+  tune_relayed_tcp(upstream->controls.back().socket.fd());
+  co_return upstream;
+}
+
+Task<Expected<UdpUpstream>> Socks5::open_mapping(EventLoop& loop, const Flow& flow) const {
+  auto upstream = co_await open_association(loop, flow);
+  if (upstream) upstream->relaying = &socks5::kMappingRelaying;
+  co_return upstream;
+}
+
+Task<Expected<UdpUpstream>> Socks5::associate(EventLoop& loop, const Flow& flow) const {
+  auto upstream = co_await open_association(loop, flow);
+  if (!upstream) co_return upstream;
   upstream->header += socks5::udp_header(flow.original_destination);
   ++upstream->relay_headers;
-  upstream->unwrap = unwrap_socks5;
+  upstream->unwrap = socks5::unwrap_from_destination;
   co_return upstream;
 }
 

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "egress/upstream_socket.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 namespace shunt {
 namespace {
 
 using std::unexpected;
-using Applied = std::expected<void, ConnectFailure>;
+template <class T>
+using Expected = std::expected<T, ConnectFailure>;
+using Applied = Expected<void>;
 
 ConnectFailure cannot_leave(std::string what, int os_error) {
   what += ": ";
@@ -18,6 +22,13 @@ ConnectFailure cannot_leave(std::string what, int os_error) {
   return {.reason = ConnectReason::network_unreachable,
           .os_error = os_error,
           .detail = std::move(what)};
+}
+
+ConnectFailure no_source(Family family) {
+  return {.reason = ConnectReason::network_unreachable,
+          .os_error = 0,
+          .detail = family == Family::ipv4 ? "the way out has no IPv4 source address"
+                                           : "the way out has no IPv6 source address"};
 }
 
 Applied set_upstream_mark(int fd, const UpstreamOptions& options, bool borrowed) {
@@ -47,11 +58,7 @@ Applied bind_source(int fd, Family family, const UpstreamOptions& options) {
   const auto& source = family == Family::ipv4 ? options.source_v4 : options.source_v6;
   if (!source) {
     if (!options.source_v4 && !options.source_v6) return {};
-    return unexpected(ConnectFailure{.reason = ConnectReason::network_unreachable,
-                                     .os_error = 0,
-                                     .detail = family == Family::ipv4
-                                                   ? "the way out has no IPv4 source address"
-                                                   : "the way out has no IPv6 source address"});
+    return unexpected(no_source(family));
   }
   (void)set_option(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, 1, "IP_BIND_ADDRESS_NO_PORT");
   const auto bound = bind_to(fd, {.address = *source, .port = 0, .scope_id = 0});
@@ -80,7 +87,54 @@ Applied bind_kept(int fd, Family family, const KeptSource& kept) {
       cannot_leave("keep-source " + kept.client.address.text(), bound.error().os_error));
 }
 
+// RFC 4787 REQ-3 and REQ-4: the client's port, else one of its range and parity. One below 1024 is
+// not taken: on this machine such a port belongs to a daemon, which may be about to start.
+constexpr std::uint16_t kFirstUserPort = 1024;
+constexpr std::uint16_t kFirstEphemeralPort = 32'768;  // ip_local_port_range, its default
+constexpr std::uint16_t kEphemeralPorts = 28'232;
+constexpr int kPortAttempts = 16;
+
+Applied bind_mapping(int fd, const Address& address, std::uint16_t preferred) {
+  const unsigned parity = preferred % 2;
+  std::uint16_t port = preferred;
+  for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
+    if (port >= kFirstUserPort && bind_to(fd, {.address = address, .port = port})) return {};
+    port = static_cast<std::uint16_t>(kFirstEphemeralPort +
+                                      2 * ::arc4random_uniform(kEphemeralPorts / 2) + parity);
+  }
+  const auto bound = bind_to(fd, {.address = address, .port = 0});
+  if (bound) return {};
+  return unexpected(cannot_leave("source " + address.text(), bound.error().os_error));
+}
+
+Expected<Address> mapping_address(Family family, const UpstreamOptions& options) {
+  const auto& source = family == Family::ipv4 ? options.source_v4 : options.source_v6;
+  if (source) return *source;
+  if (!options.source_v4 && !options.source_v6) return Address::any(family);
+  return unexpected(no_source(family));
+}
+
 }  // namespace
+
+std::expected<UniqueFd, ConnectFailure> open_mapping_socket(Family family,
+                                                            const UpstreamOptions& options,
+                                                            std::uint16_t preferred) {
+  const auto address = mapping_address(family, options);
+  if (!address) return unexpected(address.error());
+  auto fd = make_socket(family, SocketType::datagram);
+  if (!fd) return unexpected(failure_from_errno(fd.error().os_error));
+  if (family == Family::ipv6) {
+    (void)set_option(fd->get(), SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+  }
+  if (auto done = set_upstream_mark(fd->get(), options, false); !done) {
+    return unexpected(done.error());
+  }
+  if (auto done = bind_to_interface(fd->get(), options); !done) return unexpected(done.error());
+  if (auto done = bind_mapping(fd->get(), *address, preferred); !done) {
+    return unexpected(done.error());
+  }
+  return std::move(*fd);
+}
 
 std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, SocketType type,
                                                              const UpstreamOptions& options,

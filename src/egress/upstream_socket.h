@@ -22,4 +22,10 @@ std::expected<UniqueFd, ConnectFailure> open_upstream_socket(Family family, Sock
                                                              const UpstreamOptions& options,
                                                              const KeptSource* kept = nullptr);
 
+/// A UDP socket for a mapping (RFC 4787), bound and not connected, that leaves as `options` say.
+/// Its port is `preferred` where that is free and not below 1024; then another of the same parity.
+std::expected<UniqueFd, ConnectFailure> open_mapping_socket(Family family,
+                                                            const UpstreamOptions& options,
+                                                            std::uint16_t preferred);
+
 }  // namespace shunt

@@ -9,10 +9,10 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/limits.h"
+#include "egress/reported_upstream.h"
 #include "egress/stream_layer.h"
 #include "flow/admission.h"
 #include "flow/failure.h"
@@ -22,58 +22,10 @@
 
 namespace shunt {
 
-/// Is told of every socket that a way out opens towards the network (proxy/loop_guard.h). Any
-/// thread.
-class UpstreamObserver {
- public:
-  virtual ~UpstreamObserver() = default;
-  /// Right before connect() is called; opened() or not_opened() follows on the same thread.
-  virtual void opening() = 0;
-  /// Right after connect() returned, before the answer is awaited: the SYN may already be on its
-  /// way back to one of our own listeners.
-  virtual void opened(const Endpoint& local, const Endpoint& remote) = 0;
-  /// The same of a socket whose local address is a client's (keep-source), not this machine's.
-  /// `client` is the flow's source.
-  virtual void opened_for_client(const Endpoint& local, const Endpoint& remote,
-                                 const Endpoint& client) {
-    (void)client;
-    opened(local, remote);
-  }
-  virtual void not_opened() = 0;
-  virtual void closed(const Endpoint& local, const Endpoint& remote) = 0;
-};
-
-/// Reports opened() once and closed() when it goes; belongs beside the socket it speaks of.
-class ReportedUpstream {
- public:
-  ReportedUpstream() = default;
-  /// `observer` may be null, and so may `client`: whose address the socket bears, if it does.
-  /// `remote` is what connect() was given; asks the socket for its local endpoint.
-  ReportedUpstream(UpstreamObserver* observer, int fd, const Endpoint& remote,
-                   const Endpoint* client = nullptr);
-  ReportedUpstream(ReportedUpstream&& other) noexcept
-      : observer_(std::exchange(other.observer_, nullptr)),
-        local_(other.local_),
-        remote_(other.remote_) {}
-  ReportedUpstream& operator=(ReportedUpstream&& other) noexcept {
-    std::swap(observer_, other.observer_);
-    std::swap(local_, other.local_);
-    std::swap(remote_, other.remote_);
-    return *this;
-  }
-  ~ReportedUpstream() {
-    if (observer_ != nullptr) observer_->closed(local_, remote_);
-  }
-
- private:
-  UpstreamObserver* observer_ = nullptr;
-  Endpoint local_;
-  Endpoint remote_;
-};
-
 class WayOut;
 
-/// A TCP upstream: connected, handshakes done, tuned (tune_relayed_tcp), registered with the loop.
+/// A TCP upstream: connected, handshakes done, registered with the loop. Whoever relays tunes it
+/// (tune_relayed_tcp), once the client has been let in: until then each system call is waited for.
 struct Upstream {
   WatchedFd socket;
   ReportedUpstream reported;
@@ -94,10 +46,21 @@ struct AssociationControl {
   ReportedUpstream reported;
 };
 
-/// A UDP upstream for one (client, original destination) pair.
+/// A UDP upstream for one (client, original destination) pair; or, from WayOut::open_mapping(), for
+/// one client socket and whatever it sends to.
 struct UdpUpstream {
   /// The payload of a received datagram, without the relays' headers. Empty optional: not for us.
   using Unwrap = std::optional<std::string_view> (*)(const UdpUpstream&, std::string_view datagram);
+
+  struct Received {
+    Endpoint peer;
+    std::string_view payload;
+  };
+  /// How datagrams of a mapping look to a relay.
+  struct Relaying {
+    std::string (*header)(const UdpUpstream&, const Endpoint& destination);  ///< goes before each
+    std::optional<Received> (*unwrap)(const UdpUpstream&, std::string_view datagram);
+  };
 
   WatchedFd socket;  ///< connected: to the destination, or to a proxy's relay address
   ReportedUpstream reported;
@@ -110,6 +73,9 @@ struct UdpUpstream {
   };
   std::string_view via = {};  ///< as in Upstream
   std::optional<Endpoint> looked_up = {};
+  /// A mapping's: null where its socket is not connected, and sends to each peer itself.
+  const Relaying* relaying = nullptr;
+  const WayOut* member = nullptr;  ///< a mapping's, as in Upstream
 };
 
 class WayOut {
@@ -131,19 +97,30 @@ class WayOut {
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,
                                                                      const Flow& flow) const = 0;
+  /// Whether open_mapping() can be asked.
+  [[nodiscard]] virtual bool maps_clients() const { return false; }
+  /// One upstream for all that flow.source sends to destinations of the family of flow's. Takes the
+  /// client's own port where it is free.
+  virtual Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                        const Flow& flow) const;
+  /// Whether a new flow of that family would still go where that mapping leads.
+  [[nodiscard]] virtual bool still_maps(const UdpUpstream& /*mapping*/, Family /*family*/) const {
+    return true;
+  }
   /// Whether the proxy answers, without a connection to anywhere: it is connected to, and spoken to
-  /// for as long as its protocol allows without a request. `by` is as Flow::dial_by. Nothing to ask
-  /// but a proxy: unsupported.
+  /// for as long as its protocol allows without a request. `by` is as Flow::dial_by. Where there is
+  /// no proxy to ask: unsupported.
   virtual Task<std::expected<void, ConnectFailure>> greet(EventLoop& loop,
                                                           Clock::time_point by) const;
-  /// The two for a flow to a name, which is where hints.resolver is not null. These here look it up
-  /// and take its addresses one after the other.
+  /// As connect() and associate() for a flow whose destination is a name (hints.resolver is not
+  /// null). By default the name is looked up and its addresses are tried one after the other;
+  /// whoever wraps a way out forwards both (wrapped_way_out.h).
   virtual Task<std::expected<Upstream, ConnectFailure>> connect_to_name(EventLoop& loop,
                                                                         const Flow& flow,
                                                                         const Hints& hints) const;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate_to_name(
       EventLoop& loop, const Flow& flow, const Hints& hints) const;
-  /// Whether a client may be held until connect() has ended.
+  /// When its clients are let in; automatic: the rule or the capture says.
   [[nodiscard]] virtual ConnectMode connect_mode() const { return ConnectMode::automatic; }
 };
 

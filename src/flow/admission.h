@@ -3,8 +3,7 @@
 //
 // An accepted client is let in at once and can only be turned away by a reset. A held one (its SYN
 // is waiting in a queue) is told the true result of the dial. serve() treats both alike: it dials
-// first and then calls exactly one of admit(), refuse() and
-// drop().
+// first and then calls exactly one of admit(), refuse() and drop().
 #pragma once
 
 #include <cstdint>
@@ -22,8 +21,8 @@
 
 namespace shunt {
 
-/// When a client is let in. By itself it is when the upstream is connected, where the capture can
-/// hold it and nothing has to be seen of it first.
+/// When a client is let in. automatic: once the upstream is connected, where the capture can hold
+/// the client and nothing of its bytes is needed first.
 enum class ConnectMode : std::uint8_t {
   automatic,
   honest,  ///< held also where a way out would like to know a name first

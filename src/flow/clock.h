@@ -11,7 +11,7 @@ namespace shunt {
 
 using Clock = std::chrono::steady_clock;
 
-/// Milliseconds until then, begun ones too; 0 when it has passed.
+/// Milliseconds until then, rounded up; 0 when it has passed.
 inline std::uint32_t ms_until(Clock::time_point when) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(when - Clock::now()).count();
   constexpr std::int64_t kMost = std::numeric_limits<std::uint32_t>::max();

@@ -33,7 +33,7 @@ struct ConnectFailure {
   ConnectReason reason = ConnectReason::refused;
   int os_error = 0;    ///< errno where one was seen, else 0
   std::string detail;  ///< one line for the log, may be empty; may hold peer-supplied bytes
-  /// What a group tried last, as Upstream::via; "": the way out's own name.
+  /// What a group tried last, as Upstream::via: lives as long as the way out; "": its own name.
   std::string_view via = {};
 };
 

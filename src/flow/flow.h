@@ -22,6 +22,7 @@ enum class CaptureMethod : std::uint8_t {
   tproxy,    ///< getsockname() of the transparent socket; IP(V6)_RECVORIGDSTADDR for UDP
   redirect,  ///< SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST; TCP only
   listener,  ///< a plain listener: its `to`, or the destination of a PROXY header
+  seccomp,   ///< the program's own connect() said so (capture/call_capture.h)
   ebpf,      ///< programs on a cgroup remember it (Origins, capture/capture.h)
 };
 
@@ -76,7 +77,7 @@ struct Flow {
   Endpoint source;                ///< the client, as the capture saw it
   Endpoint original_destination;  ///< where the client meant to go
   Clock::time_point started;
-  /// When whoever wants its upstream waits no longer: a way out gives up then, or before.
+  /// Deadline of dialling: a way out has given up by then. max(): only its own timeouts hold.
   Clock::time_point dial_by = Clock::time_point::max();
   std::string_view way_out = {};  ///< its name once decided, for the log; lives as long as the flow
   std::uint32_t rule = 0;         ///< that decided, from 1; 0: none matched, or not yet
@@ -89,7 +90,8 @@ struct Flow {
   /// Null: no PROXY header told source and destination.
   std::shared_ptr<const Announcement> announced = {};
 
-  /// How long a step of dialling for it may take that has `most_ms` otherwise.
+  /// Milliseconds that a step of dialling may take: `most_ms`, less where dial_by is nearer, 0 when
+  /// it has passed.
   [[nodiscard]] std::uint32_t dial_ms(std::uint32_t most_ms) const {
     return dial_by == Clock::time_point::max() ? most_ms : std::min(ms_until(dial_by), most_ms);
   }

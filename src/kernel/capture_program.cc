@@ -171,7 +171,8 @@ class LoadedProgram final : public CaptureProgram {
       return std::nullopt;
     }
     shunt_origin origin{};
-    for (const bpf_map* map : {skeleton_->maps.connected_peers, skeleton_->maps.peers}) {
+    for (const bpf_map* map :
+         {skeleton_->maps.connected_peers, skeleton_->maps.peers, skeleton_->maps.closed_peers}) {
       if (bpf_map_lookup_elem(bpf_map__fd(map), &number, &origin) == 0) return remembered(origin);
     }
     return std::nullopt;

@@ -79,7 +79,8 @@ class CaptureProgram {
   };
   /// Of a TCP connection by its client, and forgets it. Any thread.
   virtual std::optional<Remembered> take_connection(const Endpoint& client) = 0;
-  /// Of a datagram by the address that it was sent to. Any thread.
+  /// Of a datagram by the address that it was sent to, also when its socket was closed in the
+  /// meantime. Any thread.
   virtual std::optional<Remembered> datagram_to(const Address& address) = 0;
 
   enum class SelectBy : std::uint8_t {
@@ -98,8 +99,8 @@ class CaptureProgram {
   virtual void capture_no_more() = 0;
   /// How many calls of programs failed for want of room.
   [[nodiscard]] virtual std::uint64_t refused() const = 0;
-  /// Entries that are held at present, of connections, connected and unconnected datagram sockets;
-  /// counts them one by one.
+  /// Entries that are held at present, of connections that nobody has taken and of open datagram
+  /// sockets; counts them one by one.
   [[nodiscard]] virtual std::size_t entries() const = 0;
 };
 

@@ -26,11 +26,11 @@ struct HoldMarks {
   std::uint32_t reset = 0;  ///< verdicts: refuse it, with a reset
   std::uint32_t host_unreachable = 0;     ///< or with an ICMP error
   std::uint32_t network_unreachable = 0;  ///< the same
-  std::uint32_t missed =
-      0;  ///< a later segment whose socket was not found, and is to be tried again
-  /// `held` plus so many of these leads to the listener of one worker (listeners.h).
+  /// A later segment whose socket was not found, and is to be tried again.
+  std::uint32_t missed = 0;
+  /// `held + N * worker_unit` leads to the listener of worker N (listeners.h).
   std::uint32_t worker_unit = 0;
-  unsigned most_workers = 0;
+  unsigned most_workers = 0;  ///< that can be told apart; 16 in a byte
 
   [[nodiscard]] bool exist() const { return held != 0; }
   [[nodiscard]] std::uint32_t held_for(unsigned worker) const {

@@ -122,7 +122,7 @@ Result<PacketQueue> PacketQueue::create(UniqueFd fd, const PacketQueueOptions& o
   return PacketQueue(std::move(socket).release(), options.number);
 }
 
-std::span<const QueuedPacket> PacketQueue::receive() {
+PacketQueue::Received PacketQueue::receive() {
   packets_.clear();
   int got = -1;
   do {
@@ -133,7 +133,7 @@ std::span<const QueuedPacket> PacketQueue::receive() {
     QueueMessages messages({buffers_->bytes[index].data(), buffers_->messages[index].msg_len});
     while (const auto packet = messages.next()) packets_.push_back(*packet);
   }
-  return packets_;
+  return {.packets = packets_, .more = got == static_cast<int>(kBatch)};
 }
 
 void PacketQueue::accept(const QueuedPacket& packet, std::uint32_t mark) {

@@ -40,11 +40,15 @@ class PacketQueue {
   /// Readable when packets wait.
   [[nodiscard]] int fd() const { return socket_.get(); }
   [[nodiscard]] std::uint16_t number() const { return number_; }
-  /// What waits now, up to kBatch; valid until the next call. Never blocks. Fewer than kBatch: no
-  /// more waits.
-  std::span<const QueuedPacket> receive();
+  struct Received {
+    std::span<const QueuedPacket> packets;  ///< valid until the next call
+    bool more = false;                      ///< perhaps; otherwise fd() tells when there is more
+  };
+  /// What waits now, up to kBatch messages, of which the kernel's errors are no packets. Never
+  /// blocks.
+  Received receive();
 
-  /// Gives the queue up: who waits is dropped, and what comes is bypassed.
+  /// Gives the queue up: what waits is dropped, what comes later passes (bypass).
   void close() { socket_.reset(); }
 
   /// These do not fail: a packet that is gone needs no verdict.

@@ -30,8 +30,8 @@ struct ChainQueueRule {
   std::string chain;
   QueueRule rule;
 };
-/// Appends the target of iptables to chains of a table of the inet family, to all or none.
-/// Kind::unsupported where the kernel has none.
+/// Appends the target of iptables to chains of a table of the inet family, to all or none. Waits
+/// for the kernel's answer, 5 s at most. Kind::unsupported where the kernel has none.
 Result<void> append_queue_targets(NftContext& owner, std::string_view table,
                                   std::span<const ChainQueueRule> rules);
 

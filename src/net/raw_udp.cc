@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -128,6 +128,16 @@ std::size_t put_tos(std::span<char> buffer, Family family, std::uint8_t tos) {
   return CMSG_SPACE(sizeof value);
 }
 
+/// SO_MARK as a control message (sock_cmsg_send() in net/core/sock.c).
+std::size_t put_mark(std::span<char> buffer, std::uint32_t mark) {
+  auto* header = reinterpret_cast<cmsghdr*>(buffer.data());
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SO_MARK;
+  header->cmsg_len = CMSG_LEN(sizeof mark);
+  std::memcpy(CMSG_DATA(header), &mark, sizeof mark);
+  return CMSG_SPACE(sizeof mark);
+}
+
 /// The port of a raw socket's peer is its protocol to the kernel (raw(7)): 0 leaves it alone.
 SocketAddress portless(Endpoint endpoint) {
   endpoint.port = 0;
@@ -150,9 +160,10 @@ struct RawBatch {
   std::array<std::array<iovec, 2>, limits::kUdpBatch> vectors;
   alignas(cmsghdr) std::array<std::array<char, 128>, limits::kUdpBatch> controls;
 
-  void fill(std::size_t index, const Endpoint& source, const Endpoint& destination,
-            const SocketAddress& to, const Datagram& datagram) {
-    udp[index] = raw_header(source, destination, datagram.payload);
+  void fill(std::size_t index, const RawUdp::Path& path, const SocketAddress& to,
+            const Datagram& datagram) {
+    const Address& source = path.source.address;
+    udp[index] = raw_header(path.source, path.destination, datagram.payload);
     vectors[index][0] = {&udp[index], kUdpHeaderBytes};
     vectors[index][1] = {const_cast<char*>(datagram.payload.data()), datagram.payload.size()};
     msghdr& header = headers[index].msg_hdr;
@@ -162,10 +173,9 @@ struct RawBatch {
     header.msg_iov = vectors[index].data();
     header.msg_iovlen = 2;
     const std::span<char> control(controls[index]);
-    std::size_t used = put_source(control, source.address);
-    if (datagram.tos != 0) {
-      used += put_tos(control.subspan(used), source.address.family(), datagram.tos);
-    }
+    std::size_t used = put_source(control, source);
+    if (datagram.tos != 0) used += put_tos(control.subspan(used), source.family(), datagram.tos);
+    if (path.mark != 0) used += put_mark(control.subspan(used), path.mark);
     header.msg_control = control.data();
     header.msg_controllen = used;
   }
@@ -223,10 +233,11 @@ RawUdp::RawUdp(UniqueFd fd, Family family) : fd_(std::move(fd)), family_(family)
   (void)set_option(fd_.get(), SOL_IPV6, IPV6_CHECKSUM, kChecksumOffset, "IPV6_CHECKSUM");
 }
 
-SendOutcome RawUdp::send(const Endpoint& source, const Endpoint& destination, bool fragment,
-                         std::span<const Datagram> datagrams) {
-  if (fragments_ != fragment) set_fragmentation(fd_.get(), family_, fragments_ = fragment);
-  const SocketAddress to = portless(destination);
+SendOutcome RawUdp::send(const Path& path, std::span<const Datagram> datagrams) {
+  if (fragments_ != path.fragment) {
+    set_fragmentation(fd_.get(), family_, fragments_ = path.fragment);
+  }
+  const SocketAddress to = portless(path.destination);
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): fill() writes what sendmmsg() reads
   RawBatch batch;
   SendOutcome outcome;
@@ -234,7 +245,7 @@ SendOutcome RawUdp::send(const Endpoint& source, const Endpoint& destination, bo
   while (next < datagrams.size()) {
     const std::size_t count = std::min(datagrams.size() - next, limits::kUdpBatch);
     for (std::size_t i = 0; i < count; ++i) {
-      batch.fill(i, source, destination, to, datagrams[next + i]);
+      batch.fill(i, path, to, datagrams[next + i]);
     }
     const int sent = ::sendmmsg(fd_.get(), batch.headers.data(), static_cast<unsigned>(count),
                                 MSG_DONTWAIT | MSG_NOSIGNAL);

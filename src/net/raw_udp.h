@@ -52,9 +52,14 @@ class RawUdp {
   RawUdp(UniqueFd fd, Family family);
 
   [[nodiscard]] bool valid() const { return fd_.valid(); }
-  /// As DatagramSender::send(), one by one. `fragment`: see set_fragmentation().
-  SendOutcome send(const Endpoint& source, const Endpoint& destination, bool fragment,
-                   std::span<const Datagram> datagrams);
+  struct Path {
+    Endpoint source;
+    Endpoint destination;
+    bool fragment = true;    ///< see set_fragmentation()
+    std::uint32_t mark = 0;  ///< in place of the socket's; 0: that one. Needs CAP_NET_ADMIN.
+  };
+  /// As DatagramSender::send(), one by one.
+  SendOutcome send(const Path& path, std::span<const Datagram> datagrams);
   /// Tells `client` that its datagrams to `destination` do not arrive. False: could not be sent.
   bool report(Undeliverable what, const Endpoint& client, const Endpoint& destination,
               std::uint32_t mtu);

@@ -74,8 +74,10 @@ void reset_on_close(int fd) {
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
+void send_without_delay(int fd) { (void)set_option(fd, SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY"); }
+
 void tune_relayed_tcp(int fd) {
-  (void)set_option(fd, SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+  send_without_delay(fd);
   // Out of line, a read that begins at the urgent mark skips the byte, and after a reset the byte
   // cannot be had any more (ENOTCONN). In line it is never lost; the relay looks for the mark.
   (void)set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");

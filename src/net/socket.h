@@ -32,12 +32,14 @@ int pending_error(int fd);
 
 /// Closing this TCP socket then sends a reset instead of a FIN (SO_LINGER 0, socket(7)).
 void reset_on_close(int fd);
-/// TCP_NODELAY, and keepalive so that a peer that vanished while idle is noticed after
-/// limits::kDeadPeerSeconds. Accepted sockets inherit all of it from their listener. A peer that
-/// vanished with data under way is given up by the kernel's retransmission limit (tcp_retries2).
-/// Not TCP_USER_TIMEOUT: the kernel counts a live reader that keeps its window shut as dead by it
-/// (net/ipv4/tcp_timer.c, tcp_probe_timer), which would cut paused downloads.
-/// Failures are not fatal and ignored.
+/// TCP_NODELAY.
+void send_without_delay(int fd);
+/// send_without_delay(), urgent bytes in line, and keepalive so that a peer that vanished while
+/// idle is noticed after limits::kDeadPeerSeconds. Accepted sockets inherit all of it from their
+/// listener. A peer that vanished with data under way is given up by the kernel's retransmission
+/// limit (tcp_retries2). Not TCP_USER_TIMEOUT: the kernel counts a live reader that keeps its
+/// window shut as dead by it (net/ipv4/tcp_timer.c, tcp_probe_timer), which would cut paused
+/// downloads. Failures are not fatal and ignored.
 void tune_relayed_tcp(int fd);
 
 }  // namespace shunt

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {

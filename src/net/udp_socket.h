@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "base/limits.h"
 #include "base/result.h"
+#include "base/udp_limits.h"
 #include "net/endpoint.h"
 
 namespace shunt {

@@ -58,6 +58,7 @@ std::string_view capture_token(CaptureMethod method) {
     case CaptureMethod::tproxy: return "tproxy";
     case CaptureMethod::redirect: return "redirect";
     case CaptureMethod::listener: return "listener";
+    case CaptureMethod::seccomp: return "seccomp";
     case CaptureMethod::ebpf: return "ebpf";
   }
   return "unknown";

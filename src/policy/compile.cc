@@ -111,18 +111,22 @@ std::expected<std::shared_ptr<const Ruleset>, std::vector<Error>> RulesetBuilder
 }
 
 void RulesetBuilder::open_databases() {
-  const auto open = [this](const std::string& path, std::shared_ptr<const Mmdb>& into) {
+  const auto open = [this](const std::string& path, const std::string& place,
+                           std::shared_ptr<const Mmdb>& into) {
     if (path.empty()) return;
     auto database = Mmdb::open(path);
-    if (!database) return mistakes_.push_back(std::move(database).error());
+    if (!database) {
+      database.error().place = place;
+      return mistakes_.push_back(std::move(database).error());
+    }
     into = *std::move(database);
     set_->files_.push_back(into->stamp());
   };
-  open(source_.country_file, out_.countries);
+  open(source_.country_file, source_.country_place, out_.countries);
   if (source_.asn_file == source_.country_file) {
     out_.systems = out_.countries;
   } else {
-    open(source_.asn_file, out_.systems);
+    open(source_.asn_file, source_.asn_place, out_.systems);
   }
 }
 

@@ -40,6 +40,8 @@ struct PolicySource {
   std::string folder;                 ///< that @FILE is relative to; "": the working directory
   std::string country_file;           ///< MMDB; "": none is configured
   std::string asn_file;
+  std::string country_place = {};  ///< where that file is named, as Error::place; "": nowhere
+  std::string asn_place = {};
 };
 
 /// What happens to a flow.

@@ -10,7 +10,7 @@
 #include <span>
 #include <utility>
 
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "egress/stream_io.h"
 
 namespace shunt {
@@ -24,14 +24,6 @@ constexpr std::size_t kReadBytes = 2048;
 std::span<char> scratch() {
   thread_local const auto bytes = std::make_unique<char[]>(limits::kUdpDatagramBytes);
   return {bytes.get(), limits::kUdpDatagramBytes};
-}
-
-/// An id that nobody foretells who does not see the question (RFC 5452 section 9.2): a client knows
-/// its own, and could send false answers from elsewhere that are kept for all.
-std::uint16_t random_id() {
-  std::uint16_t id = 0;
-  (void)::getrandom(&id, sizeof id, 0);
-  return id;
 }
 
 /// The next datagram that is the relay's; nothing when the time is over, or the socket failed.
@@ -83,6 +75,12 @@ Task<Answer> ask_by_stream(EventLoop& loop, const WayOut& way_out, const Flow& f
 
 }  // namespace
 
+std::uint16_t random_query_id() {
+  std::uint16_t id = 0;
+  (void)::getrandom(&id, sizeof id, 0);
+  return id;
+}
+
 std::optional<dns::Message> answer_to(std::string_view answer_bytes,
                                       const dns::Question& question) {
   auto answer = dns::parse(answer_bytes);
@@ -97,7 +95,7 @@ Task<Answer> ask_by_datagram(EventLoop& loop, const WayOut& way_out, const Flow&
   datagrams.dial_by = deadline.at();
   auto upstream = co_await way_out.associate(loop, datagrams);
   if (!upstream) co_return std::nullopt;
-  const std::uint16_t id = random_id();
+  const std::uint16_t id = random_query_id();
   std::string message(question.bytes);
   dns::set_id(message, id);
   const std::string request = upstream->header + message;

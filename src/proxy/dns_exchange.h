@@ -2,6 +2,7 @@
 // One question to a server of DNS, and its answer, through a way out.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,10 @@
 #include "egress/way_out.h"
 
 namespace shunt {
+
+/// The id of a question: one that nobody foretells who does not see it (RFC 5452 section 9.2). A
+/// client knows its own, and could send false answers from elsewhere that are kept for all.
+[[nodiscard]] std::uint16_t random_query_id();
 
 /// Whether `answer_bytes` answer that question. A peer may say what it likes: nothing else of an
 /// answer is believed before.

@@ -6,8 +6,6 @@
 // this machine does: whoever owns a name may give it any address (DNS rebinding). Such a client
 // would be captured on none of its own ways to loopback, link-local or this machine's addresses
 // (capture/tproxy.h), so no name leads there either.
-#include <sys/random.h>
-
 #include <coroutine>
 #include <functional>
 #include <memory>
@@ -18,17 +16,12 @@
 
 #include "base/limits.h"
 #include "dns/limits.h"
+#include "proxy/dns_exchange.h"
 #include "proxy/dns_service.h"
 #include "proxy/refusal.h"
 
 namespace shunt {
 namespace {
-
-std::uint16_t random_id() {
-  std::uint16_t id = 0;
-  (void)::getrandom(&id, sizeof id, 0);
-  return id;
-}
 
 ConnectFailure no_address(ConnectReason reason, std::string detail) {
   return {.reason = reason, .os_error = 0, .detail = std::move(detail)};
@@ -91,8 +84,8 @@ class DnsService::Found {
 };
 
 Task<> DnsService::look_up(std::string name, std::uint16_t type, std::shared_ptr<Lookup> lookup) {
-  const auto bytes =
-      dns::make_query(random_id(), {.name = std::move(name), .type = type}, dns::kOwnUdpBytes);
+  const auto bytes = dns::make_query(random_query_id(), {.name = std::move(name), .type = type},
+                                     dns::kOwnUdpBytes);
   const auto query = bytes ? dns::parse(*bytes) : std::nullopt;
   std::optional<dns::Message> parsed;
   if (query) {

@@ -4,7 +4,7 @@
 // order. Ids on the connection are its own. When it closes, questions that it leaves without an
 // answer are asked once more over a new one.
 //
-// Opening one takes limits::kDnsTimeoutMs at most, and at any time one is being opened. A server
+// Opening one takes limits::kDnsTimeoutMs at most, never two for one policy at once. A server
 // that could not be reached gets no new connection for limits::kDnsPauseMs: questions fail at once
 // then, which clients are told, instead of one after the other running into a timeout.
 #pragma once

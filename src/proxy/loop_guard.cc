@@ -128,4 +128,13 @@ bool LoopGuard::is_own(const Endpoint& source, const Endpoint& destination) cons
   return hops_of(pair) == kMostHops;
 }
 
+// Such a socket was opened towards 0.0.0.0:0, and is mostly bound to no address.
+bool LoopGuard::is_own_datagram(const Endpoint& source) const {
+  if (!maybe_ours(source.address)) return false;
+  const Endpoint anywhere;
+  const Endpoint any{.address = Address::any(source.address.family()), .port = source.port};
+  return hops_of(pair_of(any, anywhere)) == kMostHops ||
+         hops_of(pair_of(source, anywhere)) == kMostHops;
+}
+
 }  // namespace shunt

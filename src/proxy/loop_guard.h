@@ -40,6 +40,9 @@ class LoopGuard final : public UpstreamObserver {
   void closed(const Endpoint& local, const Endpoint& remote) override;
   /// Whether a flow from here to there is our own upstream's. Any thread.
   [[nodiscard]] bool is_own(const Endpoint& source, const Endpoint& destination) const;
+  /// Whether a datagram from there left by an unconnected socket of our own (open_unconnected() in
+  /// egress/dial.h): nobody else on this machine has that port meanwhile.
+  [[nodiscard]] bool is_own_datagram(const Endpoint& source) const;
 
  private:
   static constexpr std::size_t kAddresses = 256;

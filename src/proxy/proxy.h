@@ -13,6 +13,7 @@
 #include "capture/capture.h"
 #include "flow/process_finder.h"
 #include "flow/record.h"
+#include "flow/udp_nat.h"
 #include "proxy/loop_guard.h"
 #include "proxy/policy.h"
 
@@ -38,6 +39,7 @@ struct ProxyOptions {
   std::uint32_t sniff_wait_ms = limits::kSniffWaitMs;
   std::vector<std::uint16_t> server_first_ports;  ///< where it never waits, beside the known ones
   std::vector<Address> trusted_resolvers;  ///< whose answers tie names to addresses (dns/memory.h)
+  UdpNat udp;
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
   int other_descriptors = 0;  ///< that others in the process will open: not for flows
 };

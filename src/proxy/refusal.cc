@@ -18,6 +18,7 @@ bool reaches(const Endpoint& listener, const Endpoint& destination) {
 /// A connection to a plain listener went to the listener's own address; what a PROXY header says
 /// may be a socket of ours that another proxy handed back.
 bool is_loop(const Flow& flow, const LoopGuard& guard) {
+  if (flow.protocol == Protocol::udp && guard.is_own_datagram(flow.source)) return true;
   if (flow.method != CaptureMethod::listener) {
     return guard.is_own(flow.source, flow.original_destination);
   }

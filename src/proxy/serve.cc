@@ -7,6 +7,7 @@
 
 #include "base/counters.h"
 #include "dns/message.h"
+#include "net/socket.h"
 #include "proxy/dial_flow.h"
 #include "proxy/dns_tap.h"
 #include "proxy/flow_tap.h"
@@ -145,6 +146,7 @@ Task<> serve(ServeContext& context, Captured captured) {
 
   auto admitted = co_await captured.client->admit();
   if (!admitted) co_return record_refused(context, flow, admitted.error());
+  tune_relayed_tcp(upstream->socket.fd());
   auto client = WatchedFd::create(context.relay.loop, std::move(*admitted),
                                   Slot::kReadable | Slot::kWritable);
   if (!client) {  // closed by now, with a FIN: an epoll registration fails only for want of memory

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/counters.h"
+#include "base/udp_limits.h"
 #include "capture/plain_listeners.h"
 #include "dns/message.h"
 #include "net/socket.h"
@@ -50,6 +51,7 @@ UdpServer::UdpServer(EventLoop& loop, UdpOptions options)
     : loop_(loop),
       options_(std::move(options)),
       table_(options_.most_sessions, options_.most_sessions_per_client),
+      mappings_(options_.most_mappings, options_.most_mappings_per_client),
       replies_(loop, options_.reply_sockets, options_.fds, options_.most_reply_sockets) {}
 
 UdpServer::~UdpServer() { stop(); }
@@ -100,7 +102,7 @@ void UdpServer::drain() {
     if (!answers_itself(listener)) fd.reset();
   }
   const Tick patience = limits::kUdpDrainTimeoutMs / kTickMs;
-  for (const Session& session : table_.all()) {
+  for (const Session& session : table_.shares().all()) {
     const bool asked = session->awaiting && loop_.now_tick() - session->asked_at < patience;
     const bool live =
         session->state == UdpSession::State::open || session->state == UdpSession::State::answering;
@@ -110,11 +112,15 @@ void UdpServer::drain() {
       end(*session, EndReason::shutdown);
     }
   }
+  for (const Mapping& mapping : mappings_.all()) {
+    if (mapping->sessions.empty()) end(*mapping, EndReason::shutdown);
+  }
 }
 
 void UdpServer::stop() {
   drain();
   while (const Session session = table_.any()) end(*session, EndReason::shutdown);
+  for (const Mapping& mapping : mappings_.all()) end(*mapping, EndReason::shutdown);
   for (UdpListener& listener : listeners_) listener.fd.reset();
 }
 
@@ -241,8 +247,7 @@ bool UdpServer::admissible(const Flow& flow) {
 UdpServer::Session UdpServer::admit(Arrival& arrival) {
   Flow& flow = arrival.flow;
   const Address client = flow.source.address;
-  if (dialling_ >= limits::kUdpDials || table_.dials_of(client) >= limits::kUdpDialsPerClient ||
-      !make_room(client)) {
+  if (dials_full(client) || !make_room(client)) {
     count(Counter::udp_datagrams_dropped);
     return nullptr;
   }
@@ -252,26 +257,33 @@ UdpServer::Session UdpServer::admit(Arrival& arrival) {
   session->flow = std::move(flow);
   session->sender = arrival.sender;
   if (answers_itself(arrival.listener)) session->listener = &arrival.listener;
-  session->descriptors = 1;
-  session->policy = options_.policy->get();
-  learn(*session, arrival);
+  datagrams_.clear();
+  split(arrival.message, datagrams_);
+  learn(*session, datagrams_.empty() ? "" : datagrams_.front().payload);
+  // Always: rules that come while the session awaits its decision may ask for it.
+  session->facts.interface =
+      arrival_interface(arrival.listener.fd.fd(), from_clients_->header(arrival.index));
   table_.insert(session);
+  session->started = true;
   if (options_.log != nullptr) options_.log->flow_start(session->flow);
   start(serve(session));
   return session;
 }
 
+bool UdpServer::dials_full(const Address& client) const {
+  const bool full = dialling_ >= limits::kUdpDials ||
+                    table_.shares().dials_of(client) >= limits::kUdpDialsPerClient;
+  if (full) count(Counter::udp_dials_full);
+  return full;
+}
+
 /// What its first datagram tells of a session.
-void UdpServer::learn(UdpSession& session, const Arrival& arrival) {
+void UdpServer::learn(UdpSession& session, std::string_view first) {
+  session.hairpin = options_.loop_guard->is_own_datagram(session.flow.original_destination);
+  session.policy = options_.policy->get();
   const Ruleset& rules = session.policy->rules();
-  datagrams_.clear();
-  split(arrival.message, datagrams_);
-  const std::string_view first = datagrams_.empty() ? "" : datagrams_.front().payload;
   session.facts = plain_facts(session.flow);
   learn_first_datagram(first, session.facts);
-  // Always: rules that come while the session awaits its decision may ask for it.
-  session.facts.interface =
-      arrival_interface(arrival.listener.fd.fd(), from_clients_->header(arrival.index));
   session.quic = is_quic_initial(first);
   if (session.quic && (options_.observe_content || rules.uses(TermKey::host))) {
     session.hello = std::make_unique<QuicHelloReader>();
@@ -285,7 +297,7 @@ void UdpServer::learn(UdpSession& session, const Arrival& arrival) {
 }
 
 void UdpServer::end_changed(const Policy& policy) {
-  for (const Session& session : table_.all()) {
+  for (const Session& session : table_.shares().all()) {
     if (!session->decided) {
       session->policy = options_.policy->get();
     } else if (verdict_changes(*session->policy, session->flow.rule, session->facts, policy)) {
@@ -294,27 +306,22 @@ void UdpServer::end_changed(const Policy& policy) {
   }
 }
 
-/// Gives up sessions until one more fits and its descriptor is granted. A handful at most: a
-/// descriptor that is given up may be another worker's or a TCP flow's before it is ours.
+/// Gives up a session where there is no room for one more.
 bool UdpServer::make_room(const Address& client) {
   using Crowded = UdpTable::Crowded;
-  constexpr int kMostVictims = 4;
-  for (int victims = 0;; ++victims) {
-    const Crowded crowded = table_.crowded(client);
-    if (crowded == Crowded::no && (options_.fds == nullptr || options_.fds->take_for_udp(1))) {
-      return true;
-    }
-    const Session victim = table_.victim(client, crowded);
-    if (victim == nullptr || victims == kMostVictims) return false;
-    count(crowded == Crowded::client ? Counter::udp_client_over_cap
-                                     : Counter::udp_sessions_evicted);
-    end(*victim, EndReason::evicted);
-  }
+  const Crowded crowded = table_.shares().crowded(client);
+  if (crowded == Crowded::no) return true;
+  const Session victim = table_.shares().victim(client, crowded);
+  if (victim == nullptr) return false;
+  count(crowded == Crowded::client ? Counter::udp_client_over_cap : Counter::udp_sessions_evicted);
+  end(*victim, EndReason::evicted);
+  return true;
 }
 
 void UdpServer::forward(UdpSession& session) {
+  if (session.unsolicited) solicited(session);
   switch (session.state) {
-    case UdpSession::State::dialling: return queue(session);
+    case UdpSession::State::dialling: return queue(session, false);
     case UdpSession::State::open: return send_up(session);
     case UdpSession::State::answering: return ask(session);
     case UdpSession::State::refused:
@@ -332,35 +339,65 @@ bool UdpServer::outdated(const UdpSession& session) const {
          session.facts.minute_of_week != minute_of_week(std::time(nullptr));
 }
 
-void UdpServer::queue(UdpSession& session) {
+void UdpServer::queue(UdpSession& session, bool to_client) {
+  std::size_t& of_client = session.share.client->queued_bytes;
   for (const Datagram& datagram : datagrams_) {
+    const std::size_t bytes = datagram.payload.size();
     if (session.queued.size() >= limits::kUdpQueuedDatagrams ||
-        queued_bytes_ + datagram.payload.size() > limits::kUdpQueuedBytes) {
+        queued_bytes_ + bytes > limits::kUdpQueuedBytes ||
+        of_client + bytes > limits::kUdpQueuedBytesPerClient) {
+      count(Counter::udp_queue_full);
       count(Counter::udp_datagrams_dropped);
       continue;
     }
-    queued_bytes_ += datagram.payload.size();
-    session.queued.push_back({std::string(datagram.payload), datagram.tos});
+    queued_bytes_ += bytes;
+    of_client += bytes;
+    session.queued.push_back({std::string(datagram.payload), datagram.tos, to_client});
   }
 }
 
+/// What has waited. While the session is in the table.
+std::vector<UdpSession::Queued> UdpServer::take_queued(UdpSession& session) {
+  auto queued = std::exchange(session.queued, {});
+  for (const auto& datagram : queued) {
+    queued_bytes_ -= datagram.payload.size();
+    session.share.client->queued_bytes -= datagram.payload.size();
+  }
+  return queued;
+}
+
 void UdpServer::send_up(UdpSession& session) {
-  UdpUpstream& upstream = session.upstream;
-  SendTarget target{.fd = upstream.socket.fd(),
-                    .family = session.upstream_family,
-                    .to = nullptr,
-                    .header = upstream.header,
-                    .trains = &session.trains_up};
+  const Mapping mapping = session.mapping;  // an error may end the session
+  UdpMapping& by = *mapping;
+  const bool fragments = !session.quic;
+  if (by.fragments != fragments) {
+    set_fragmentation(by.upstream.socket.fd(), by.socket_family, by.fragments = fragments);
+  }
+  const SocketAddress peer(session.flow.original_destination, by.socket_family);
+  SendTarget target{.fd = by.upstream.socket.fd(),
+                    .family = by.socket_family,
+                    .to = by.unconnected() ? &peer : nullptr,
+                    .header = by.shared ? session.header : by.upstream.header,
+                    .trains = &by.trains};
   const SendOutcome outcome = sender_.send(target, datagrams_);
   session.datagrams_up += outcome.datagrams;
   session.bytes_up += outcome.bytes;
   session.awaiting = true;
-  session.asked_at = loop_.now_tick();
-  if (outcome.datagrams < datagrams_.size()) {
-    count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
-  }
-  if (outcome.error != 0) upstream_failed(session, outcome.error);
+  session.asked_at = by.sent_at = loop_.now_tick();
+  Mappings::touch(by);
+  const std::size_t lost = datagrams_.size() - outcome.datagrams;
+  if (lost > 0) count(Counter::udp_datagrams_dropped, lost);
+  if (outcome.error != 0) send_failed(session, by, outcome.error, lost > 0);
   if (session.state == UdpSession::State::open) renew(session);
+}
+
+// An unconnected socket tells of an error that some other peer's datagram met; what this one met
+// is known by its loss. Where it was too long, the queue of errors has the MTU.
+void UdpServer::send_failed(UdpSession& session, UdpMapping& by, int error, bool lost) {
+  if (!by.unconnected()) return upstream_failed(session, error);
+  const std::uint32_t mtu = take_errors(by);
+  const bool open = session.state == UdpSession::State::open;
+  if (open && lost) upstream_failed(session, error, mtu);
 }
 
 }  // namespace shunt

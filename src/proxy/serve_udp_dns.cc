@@ -15,16 +15,15 @@ void UdpServer::ask(UdpSession& session) {
     session.bytes_up += datagram.payload.size();
     session.awaiting = true;
     session.asked_at = loop_.now_tick();
-    start(answer(*session.place, std::string(datagram.payload)));
+    start(answer(*session.share.place, std::string(datagram.payload)));
   }
   renew(session);
 }
 
 void UdpServer::answer_queued(UdpSession& session) {
-  const auto queued = std::exchange(session.queued, {});
+  const auto queued = take_queued(session);
   datagrams_.clear();
-  for (const auto& [payload, tos] : queued) {
-    queued_bytes_ -= payload.size();
+  for (const auto& [payload, tos, to_client] : queued) {
     datagrams_.push_back({payload, tos});
   }
   ask(session);

@@ -18,8 +18,24 @@ bool tells_ends(const proxy_protocol::Header& header) {
 
 }  // namespace
 
+UdpServer::Session UdpServer::session_of_stand_in(Arrival& arrival) {
+  DatagramStandIns& stand_ins = *arrival.listener.plain->stand_ins;
+  Flow& flow = arrival.flow;
+  const auto meant = stand_ins.meant_by(arrival.received_at);
+  if (!meant || !stand_ins.is_client(arrival.sender)) {
+    count(Counter::udp_datagrams_dropped);
+    return nullptr;
+  }
+  flow.method = stand_ins.method();
+  flow.received_at = arrival.received_at;
+  flow.original_destination = *meant;
+  if (auto found = table_.find(flow.source, *meant, arrival.sender)) return found;
+  return admissible(flow) ? admit(arrival) : nullptr;
+}
+
 UdpServer::Session UdpServer::session_of_plain(Arrival& arrival) {
   const PlainListener& plain = *arrival.listener.plain;
+  if (plain.stand_ins != nullptr) return session_of_stand_in(arrival);
   const auto drop = [] {
     count(Counter::udp_datagrams_dropped);
     return nullptr;

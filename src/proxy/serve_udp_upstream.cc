@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The upstream's half of proxy/serve_udp.h: the life of one session.
-#include <fmt/format.h>
-
-#include <atomic>
+// A session's half of proxy/serve_udp.h: from its decision to its end.
 #include <cerrno>
 #include <utility>
 
 #include "base/counters.h"
-#include "base/log.h"
+#include "base/udp_limits.h"
 #include "dns/limits.h"
 #include "net/socket.h"
-#include "proxy/dial_flow.h"
 #include "proxy/dns_service.h"
 #include "proxy/serve_udp.h"
+#include "proxy/udp_failure.h"
 #include "sniff/first_facts.h"
 #include "sniff/tls.h"
 
@@ -21,65 +18,8 @@ namespace {
 
 constexpr std::uint16_t kNtpPort = 123;
 
-/// One question, one answer: nothing more is to come soon.
-bool is_query(const Flow& flow) {
-  const std::uint16_t port = flow.original_destination.port;
-  return port == dns::kPort || port == kNtpPort;
-}
-
-/// What a client that sent directly would have been told; nothing where the fault is ours.
-std::optional<Undeliverable> undeliverable(ConnectReason reason) {
-  switch (reason) {
-    case ConnectReason::refused:
-    case ConnectReason::rejected_by_rule:
-    case ConnectReason::unsupported: return Undeliverable::port;
-    case ConnectReason::host_unreachable:
-    case ConnectReason::timed_out:
-    case ConnectReason::reset:
-    case ConnectReason::proxy_error: return Undeliverable::host;
-    case ConnectReason::network_unreachable: return Undeliverable::network;
-    case ConnectReason::denied: return Undeliverable::prohibited;
-    case ConnectReason::loop:
-    case ConnectReason::no_destination:
-    case ConnectReason::dropped_by_rule:
-    case ConnectReason::client_gone:
-    case ConnectReason::bad_proxy_header:
-    case ConnectReason::resources:
-    case ConnectReason::cancelled: return std::nullopt;
-  }
-  return std::nullopt;
-}
-
-Counter counter_of(ConnectReason reason) {
-  switch (reason) {
-    case ConnectReason::rejected_by_rule: return Counter::flows_rejected;
-    case ConnectReason::dropped_by_rule: return Counter::flows_dropped;
-    default: return Counter::flows_refused;
-  }
-}
-
 ConnectFailure failure_of(ConnectReason reason) {
   return {.reason = reason, .os_error = 0, .detail = {}};
-}
-
-/// Asking again cannot help.
-bool is_permanent(ConnectReason reason) {
-  return reason == ConnectReason::unsupported || reason == ConnectReason::rejected_by_rule ||
-         reason == ConnectReason::dropped_by_rule;
-}
-
-/// The ICMP error behind an errno of a connected socket (icmp_err_convert in net/ipv4/icmp.c and
-/// icmpv6_err_convert in net/ipv6/icmp.c); nothing for the others.
-std::optional<Undeliverable> undeliverable_from_errno(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-    case ENOPROTOOPT: return Undeliverable::port;
-    case EHOSTUNREACH: return Undeliverable::host;
-    case ENETUNREACH: return Undeliverable::network;
-    case EACCES: return Undeliverable::prohibited;
-    case EMSGSIZE: return Undeliverable::too_big;
-    default: return std::nullopt;
-  }
 }
 
 /// Datagrams are sent to a name only where their destination stands for one.
@@ -88,44 +28,36 @@ Hints hints_of(const NameFact& name, DnsService* dns) {
   return {.host = name.name, .source = name.source, .resolver = dns};
 }
 
-/// Once in a process: without names hardly anything works, and no traffic line says what would
-/// help.
-void warn_of_lost_names(const Flow& flow, const ConnectFailure& failure) {
-  static std::atomic_flag said;
-  const bool query = flow.original_destination.port == dns::kPort;
-  if (!query || failure.reason != ConnectReason::unsupported || said.test_and_set()) return;
-  log(LogLevel::warning,
-      fmt::format("names are not found: {} carries no UDP, and so no query of DNS. Use --dns "
-                  "fake-ip (the proxy looks names up) or --dns remote --dns-server tcp://ADDRESS, "
-                  "in a file: [dns] mode",
-                  flow.way_out));
-}
-
 }  // namespace
 
-// What a session is: decide it, find the way out, send what has waited for it, pass on what comes
-// back. What the client sends meanwhile is the listener's business (forward()).
-Task<> UdpServer::serve(Session session) {
-  const Address client = session->flow.source.address;
-  ++dialling_;
-  table_.dial_began(*session);
-  auto upstream = co_await associate(*session);
-  --dialling_;
-  table_.dial_ended(client);
-  if (session->state == UdpSession::State::ended) co_return;
-  if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
-  if (!upstream) {
-    if (!upstream.error().via.empty()) session->flow.way_out = upstream.error().via;
-    warn_of_lost_names(session->flow, upstream.error());
-    const Verdict& verdict = session->policy->rules().verdict(session->flow.rule);
-    refuse(*session, upstream.error(), verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
-    co_return;
-  }
-  if (!opened(*session, *std::move(upstream))) co_return;
-  co_await serve_from(*session, 0);
+bool UdpServer::is_query(const Flow& flow) {
+  const std::uint16_t port = flow.original_destination.port;
+  return port == dns::kPort || port == kNtpPort;
 }
 
-Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession& session) {
+// What a session is: decide it, find the way out, send what has waited for it by a mapping.
+Task<> UdpServer::serve(Session session) {
+  auto route = co_await decide(*session);
+  if (session->state == UdpSession::State::ended) co_return;
+  if (session->state == UdpSession::State::answering) co_return answer_queued(*session);
+  if (!route) {
+    refuse_as_decided(*session, route.error());
+    co_return;
+  }
+  map(session, *std::move(route));
+}
+
+Task<std::expected<UdpServer::Route, ConnectFailure>> UdpServer::decide(UdpSession& session) {
+  const Address client = session.flow.source.address;
+  ++dialling_;
+  table_.shares().dial_began(client);
+  auto route = co_await find_route(session);
+  --dialling_;
+  table_.shares().dial_ended(client);
+  co_return route;
+}
+
+Task<std::expected<UdpServer::Route, ConnectFailure>> UdpServer::find_route(UdpSession& session) {
   const UdpDecideContext context{.loop = loop_,
                                  .names = options_.names,
                                  .processes = options_.processes,
@@ -134,7 +66,7 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
     auto named = options_.dns->name_destination(session.facts);
     if (!named) co_return std::unexpected(std::move(named).error());
   }
-  const Hints hints = hints_of(session.facts.name, options_.dns);
+  Hints hints = hints_of(session.facts.name, options_.dns);
   co_await decide_session(context, session);
   if (!session.decided) co_return std::unexpected(failure_of(ConnectReason::cancelled));
   const WayOut* way_out =
@@ -148,31 +80,28 @@ Task<std::expected<UdpUpstream, ConnectFailure>> UdpServer::associate(UdpSession
   if (options_.dns != nullptr && DnsService::takes(session.flow)) {
     session.flow.way_out = DnsService::kName;
     session.state = UdpSession::State::answering;
-    co_return UdpUpstream{};
+    co_return Route{};
   }
   session.flow.way_out = way_out->name();
   if (!way_out->carries_udp()) co_return std::unexpected(failure_of(ConnectReason::unsupported));
-  co_return co_await associate_flow(loop_, *way_out, session.flow, hints);
+  co_return Route{.way_out = way_out, .hints = std::move(hints)};
 }
 
-bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
-  const int controls = static_cast<int>(upstream.controls.size());
-  if (controls > 0 && options_.fds != nullptr) {
-    if (!options_.fds->take_for_udp(controls)) {
-      count(Counter::descriptors_short);
-      refuse(session, {.reason = ConnectReason::resources, .os_error = EMFILE, .detail = {}});
-      return false;
-    }
-    session.descriptors += controls;
+void UdpServer::refuse_as_decided(UdpSession& session, const ConnectFailure& failure) {
+  if (!failure.via.empty()) session.flow.way_out = failure.via;
+  warn_of_lost_names(session.flow, failure);
+  const Verdict& verdict = session.policy->rules().verdict(session.flow.rule);
+  refuse(session, failure, verdict.drop_if_all_fail ? Tell::nobody : Tell::client);
+}
+
+/// Its mapping is open.
+void UdpServer::opened(UdpSession& session) {
+  const UdpUpstream& upstream = session.mapping->upstream;
+  if (!upstream.via.empty()) session.flow.way_out = upstream.via;
+  if (upstream.relaying != nullptr) {
+    session.header = upstream.relaying->header(upstream, session.flow.original_destination);
   }
-  session.upstream = std::move(upstream);
-  if (!session.upstream.via.empty()) session.flow.way_out = session.upstream.via;
   session.state = UdpSession::State::open;
-  const int fd = session.upstream.socket.fd();
-  const auto local = local_endpoint(fd);
-  if (local) session.upstream_family = local->address.family();
-  tune_udp_receive(fd, session.upstream_family, !is_query(session.flow));
-  if (session.quic) set_fragmentation(fd, session.upstream_family, false);
   renew(session);
   log_hello(session);
 
@@ -182,69 +111,29 @@ bool UdpServer::opened(UdpSession& session, UdpUpstream upstream) {
   if (!fake && session.policy->rules().uses(TermKey::host)) {
     session.guard = std::make_unique<QuicGuard>(options_.names);
   }
-  const auto queued = std::exchange(session.queued, {});
-  if (queued.empty()) return true;
-  datagrams_.clear();
-  for (const auto& [payload, tos] : queued) {
-    queued_bytes_ -= payload.size();
-    datagrams_.push_back({payload, tos});
-  }
-  if (session.guard != nullptr) guard(session);
-  if (session.state == UdpSession::State::open) send_up(session);
-  return session.state == UdpSession::State::open;
+  send_queued(session);
 }
 
-Task<> UdpServer::serve_replies(UdpSession& session) {
-  int batches = 0;
-  while (session.state == UdpSession::State::open) {
-    const Wake wake = co_await loop_.readable(session.upstream.socket.slot());
-    if (session.state != UdpSession::State::open) co_return;
-    if (wake != Wake::ready) {
-      end(session, EndReason::shutdown);
-      co_return;
+/// What came meanwhile from the client, and what came from its peer.
+void UdpServer::send_queued(UdpSession& session) {
+  const auto queued = take_queued(session);
+  for (const bool to_client : {false, true}) {
+    datagrams_.clear();
+    for (const auto& datagram : queued) {
+      if (datagram.to_client == to_client) datagrams_.push_back({datagram.payload, datagram.tos});
     }
-    Slot& slot = session.upstream.socket.slot();
-    const int count = from_upstreams_->receive(session.upstream.socket.fd());
-    if (count > 0) {
-      take_replies(session, static_cast<std::size_t>(count));
-      // recvmmsg() keeps an error that follows a datagram for the next call.
-      if (from_upstreams_->drained() && !slot.has(Slot::kFailed)) slot.clear(Slot::kReadable);
-    } else if (count == -EAGAIN) {
-      slot.clear(Slot::kReadable | Slot::kFailed);
-    } else {
-      upstream_failed(session, -count);
+    if (datagrams_.empty() || session.state != UdpSession::State::open) continue;
+    if (to_client) {
+      deliver(session);
+      continue;
     }
-    if (++batches % limits::kUdpTurnBatches == 0) co_await loop_.yield();
+    if (session.guard != nullptr) guard(session);
+    if (session.state == UdpSession::State::open) send_up(session);
   }
 }
 
-// NOLINTNEXTLINE(misc-no-recursion): as deep as a chain of proxies
-Task<> UdpServer::serve_from(UdpSession& session, std::size_t control) {
-  if (control >= session.upstream.controls.size()) co_return co_await serve_replies(session);
-  co_await both(serve_control(session, control), serve_from(session, control + 1));
-}
-
-// A proxy ends an association by closing the TCP connection it was asked for on (RFC 1928
-// section 6). Nothing is to arrive on it: whatever does is the end, too.
-Task<> UdpServer::serve_control(UdpSession& session, std::size_t index) {
-  if (session.state != UdpSession::State::open) co_return;
-  const Wake wake = co_await loop_.readable(session.upstream.controls[index].socket.slot());
-  if (session.state != UdpSession::State::open) co_return;
-  end(session, wake == Wake::ready ? EndReason::upstream_reset : EndReason::shutdown);
-}
-
-void UdpServer::take_replies(UdpSession& session, std::size_t count) {
-  const UdpUpstream& upstream = session.upstream;
-  datagrams_.clear();
-  for (std::size_t i = 0; i < count; ++i) split((*from_upstreams_)[i], datagrams_);
-  if (upstream.unwrap != nullptr) {
-    std::erase_if(datagrams_, [&upstream](Datagram& datagram) {
-      const auto payload = upstream.unwrap(upstream, datagram.payload);
-      if (payload) datagram.payload = *payload;
-      return !payload;
-    });
-  }
-  if (datagrams_.empty()) return;
+/// Sends datagrams_ to the client.
+void UdpServer::deliver(UdpSession& session) {
   if (session.dns != nullptr) {
     for (const Datagram& datagram : datagrams_) session.dns->answered(datagram.payload);
   }
@@ -256,14 +145,16 @@ void UdpServer::take_replies(UdpSession& session, std::size_t count) {
   if (outcome.datagrams < datagrams_.size()) {
     shunt::count(Counter::udp_datagrams_dropped, datagrams_.size() - outcome.datagrams);
   }
-  renew(session);
+  // Peers alone keep nothing alive (RFC 4787 REQ-6).
+  if (!session.unsolicited) renew(session);
 }
 
 SendOutcome UdpServer::reply(UdpSession& session) {
   if (session.listener == nullptr) {
     return replies_.send({.source = session.flow.original_destination,
                           .client = session.flow.source,
-                          .fragment = !session.quic},
+                          .fragment = !session.quic,
+                          .hairpin = session.hairpin},
                          datagrams_);
   }
   const Family family = session.listener->family;
@@ -278,8 +169,8 @@ SendOutcome UdpServer::reply(UdpSession& session) {
 }
 
 // Where the client would have been told by ICMP, it is. A session that never had an answer ends
-// with that; one that had goes on, as its server may come back.
-void UdpServer::upstream_failed(UdpSession& session, int error) {
+// with that; one that had goes on, as its server may come back. `mtu`: with EMSGSIZE, where known.
+void UdpServer::upstream_failed(UdpSession& session, int error, std::uint32_t mtu) {
   const auto what = undeliverable_from_errno(error);
   if (!what) return;
   if (*what != Undeliverable::too_big) {
@@ -288,8 +179,10 @@ void UdpServer::upstream_failed(UdpSession& session, int error) {
     return;
   }
   if (!session.quic) return;  // the kernel has learnt the path's MTU and fragments from now on
-  const std::uint32_t mtu = path_mtu(session.upstream.socket.fd(), session.upstream_family);
-  const auto header = static_cast<std::uint32_t>(session.upstream.header.size());
+  const UdpMapping& by = *session.mapping;
+  if (mtu == 0) mtu = path_mtu(by.upstream.socket.fd(), by.socket_family);
+  const auto header =
+      static_cast<std::uint32_t>(by.shared ? session.header.size() : by.upstream.header.size());
   if (mtu > header) report(session, Undeliverable::too_big, mtu - header);
 }
 
@@ -305,9 +198,9 @@ void UdpServer::report(const UdpSession& session, Undeliverable what, std::uint3
 // They are answered as the one that caused this was (forward()).
 void UdpServer::refuse(UdpSession& session, const ConnectFailure& failure, Tell tell) {
   if (failure.reason == ConnectReason::cancelled) return end(session, EndReason::shutdown);
-  count(counter_of(failure.reason));
+  count(counter_of_refusal(failure.reason));
   log_end(session, EndReason::refused, &failure);
-  const bool waiting = !session.queued.empty();
+  const bool waiting = !take_queued(session).empty();
   release(session);
   session.state = UdpSession::State::refused;
   session.permanent = is_permanent(failure.reason);
@@ -335,7 +228,7 @@ void UdpServer::log_hello(UdpSession& session) const {
 
 void UdpServer::log_end(const UdpSession& session, EndReason reason,
                         const ConnectFailure* failure) {
-  if (options_.log == nullptr) return;
+  if (options_.log == nullptr || !session.started) return;
   FlowEnd last{.reason = reason,
                .failure = std::nullopt,
                .bytes_up = session.bytes_up,
@@ -349,47 +242,39 @@ void UdpServer::log_end(const UdpSession& session, EndReason reason,
 
 void UdpServer::end(UdpSession& session, EndReason reason) {
   if (session.state == UdpSession::State::ended) return;
-  const Session keep = *session.place;  // the table's may be the last reference
+  const Session keep = *session.share.place;  // the table's may be the last reference
   if (session.state != UdpSession::State::refused) log_end(session, reason, nullptr);
   session.state = UdpSession::State::ended;
   loop_.timers().disarm(session.idle_timer);
+  (void)take_queued(session);
   table_.remove(session);
   release(session);
 }
 
-/// Closes the sockets at once, whoever waits on them, and gives back what the session held.
+/// Gives back what the session held.
 void UdpServer::release(UdpSession& session) {
-  if (session.upstream.socket.valid()) loop_.cancel(session.upstream.socket.slot());
-  for (AssociationControl& control : session.upstream.controls) {
-    loop_.cancel(control.socket.slot());
-  }
-  session.upstream = {};
   session.hello.reset();
   session.guard.reset();
   wake_decision(loop_, session);
-  for (const auto& queued : std::exchange(session.queued, {})) {
-    queued_bytes_ -= queued.payload.size();
-  }
-  if (options_.fds != nullptr) {
-    options_.fds->give_back_udp(std::exchange(session.descriptors, 0));
-  }
+  detach(session);
 }
 
 std::uint32_t UdpServer::timeout_of(const UdpSession& session) const {
+  const UdpTimeouts& timeouts = options_.nat.timeouts;
   if (session.state == UdpSession::State::refused) return options_.refused_timeout_ms;
   if (closing_) return limits::kUdpDrainTimeoutMs;
   if (session.state == UdpSession::State::answering && !session.awaiting) {
     return limits::kDnsAnsweredMs;
   }
   if (is_query(session.flow) && session.replied && !session.awaiting) {
-    return options_.answered_query_timeout_ms;
+    return timeouts.query;
   }
-  const bool answered = session.replied && !is_query(session.flow);
-  return answered ? options_.replied_timeout_ms : options_.unreplied_timeout_ms;
+  if (!session.replied || is_query(session.flow)) return timeouts.unanswered;
+  return session.quic ? timeouts.quic : timeouts.answered;
 }
 
 void UdpServer::renew(UdpSession& session) {
-  UdpTable::touch(session);
+  UdpTable::Shares::touch(session);
   loop_.timers().arm(session.idle_timer, loop_.in(timeout_of(session)));
 }
 

@@ -6,7 +6,7 @@
 #include <cerrno>
 
 #include "base/counters.h"
-#include "base/limits.h"
+#include "base/udp_limits.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -96,10 +96,15 @@ UdpReplies::Bound* UdpReplies::bound(const Endpoint& source, bool worthwhile) {
 SendOutcome UdpReplies::send(const Way& way, std::span<const Datagram> datagrams) {
   const Family family = way.client.address.family();
   RawUdp& fallback = raw(family);
-  Bound* socket = bound(way.source, datagrams.size() >= kWorthwhileTrain || !fallback.valid());
+  const bool worthwhile = datagrams.size() >= kWorthwhileTrain && !way.hairpin;
+  Bound* socket = bound(way.source, worthwhile || !fallback.valid());
   if (socket == nullptr) {
     if (!fallback.valid()) return {.datagrams = 0, .bytes = 0, .error = EADDRNOTAVAIL};
-    return fallback.send(way.source, way.client, way.fragment, datagrams);
+    return fallback.send({.source = way.source,
+                          .destination = way.client,
+                          .fragment = way.fragment,
+                          .mark = way.hairpin ? sockets_->hairpin_mark() : 0},
+                         datagrams);
   }
   if (socket->fragments != way.fragment) {
     set_fragmentation(socket->fd.get(), family, socket->fragments = way.fragment);

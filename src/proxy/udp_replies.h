@@ -22,6 +22,7 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "base/udp_limits.h"
 #include "capture/capture.h"
 #include "net/event_loop.h"
 #include "net/raw_udp.h"
@@ -43,6 +44,7 @@ class UdpReplies {
     Endpoint source;  ///< where the client sent to
     Endpoint client;
     bool fragment = true;  ///< see set_fragmentation()
+    bool hairpin = false;  ///< `source` is another client's mapping, on this machine
   };
   SendOutcome send(const Way& way, std::span<const Datagram> datagrams);
   /// Sends an ICMP error, where a raw socket can be had and the rate allows it.

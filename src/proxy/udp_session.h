@@ -9,15 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "egress/way_out.h"
 #include "flow/facts.h"
 #include "flow/flow.h"
 #include "net/raw_udp.h"
 #include "net/timer_wheel.h"
 #include "net/watched_fd.h"
 #include "proxy/dns_watch.h"
+#include "proxy/fair_shares.h"
 #include "proxy/policy.h"
 #include "proxy/quic_guard.h"
+#include "proxy/udp_mapping.h"
 #include "sniff/quic.h"
 
 namespace shunt {
@@ -32,9 +33,9 @@ struct UdpListener {
   std::shared_ptr<const PlainListener> plain;  ///< null: captured traffic
 };
 
-/// One client socket talking to one destination through one upstream socket.
+/// One client socket talking to one destination through a mapping (proxy/udp_mapping.h).
 ///
-///   dialling → open → ended        decided, then dialled; datagrams wait in `queued` meanwhile
+///   dialling → open → ended        decided, then mapped; datagrams wait in `queued` meanwhile
 ///   dialling → answering → ended   queries that shunt answers itself: no upstream, no socket
 ///   dialling → refused → ended     stays for a moment, so that not every datagram is a new attempt
 ///
@@ -45,6 +46,7 @@ struct UdpSession {
   struct Queued {
     std::string payload;
     std::uint8_t tos;
+    bool to_client = false;
   };
 
   /// Finds its session again; the session finds its server.
@@ -72,14 +74,17 @@ struct UdpSession {
   bool replied = false;       ///< the upstream has answered at least once
   bool awaiting = false;      ///< the last datagram was the client's
   Tick asked_at = 0;          ///< when that came
-  bool trains_up = true;      ///< the upstream's route takes UDP_SEGMENT
-  bool trains_down = true;    ///< the same of a plain listener's
+  bool trains_down = true;    ///< a plain listener's route takes UDP_SEGMENT
   std::size_t questions = 0;  ///< while answering: that wait for their answers
   bool permanent = false;     ///< refused for good: asking again cannot help
   std::optional<Undeliverable> refusal;  ///< what the client of a refused session is told
-  int descriptors = 0;                   ///< taken from the budget
-  UdpUpstream upstream;
-  Family upstream_family = Family::ipv4;  ///< of the upstream socket
+  bool unsolicited = false;  ///< its peer began it, and the client has not sent to that one yet
+  bool hairpin = false;      ///< its destination is another client's mapping, on this machine
+  bool started = false;      ///< the log knows of it
+  std::shared_ptr<UdpMapping> mapping;  ///< null before it is decided, and once it is refused
+  std::list<UdpSession*>::iterator in_mapping;
+  std::list<UdpSession*>::iterator in_unsolicited;
+  std::string header;  ///< goes before each datagram sent through a shared relay
   std::vector<Queued> queued;
   std::uint64_t bytes_up = 0;
   std::uint64_t bytes_down = 0;
@@ -87,10 +92,7 @@ struct UdpSession {
   std::uint64_t datagrams_down = 0;
   IdleTimer idle_timer;
 
-  // UdpTable's own.
-  struct Client;
-  Client* client = nullptr;
-  std::list<std::shared_ptr<UdpSession>>::iterator place;
+  FairShares<UdpSession>::Share share;
 };
 
 }  // namespace shunt

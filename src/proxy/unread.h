@@ -11,8 +11,8 @@
 
 namespace shunt {
 
-/// The decision about a flow that `decision` was made for, if AppFact::unread: what might be denied
-/// is. Nothing of an unread request permits what would be denied without it.
+/// `decision`, or where AppFact::unread is set the first rule that might deny what cannot be read.
+/// An unread request is granted nothing that it would be denied as `app other`.
 [[nodiscard]] Decision strictest_of_unread(const Ruleset& rules, const Facts& facts,
                                            const Decision& decision);
 

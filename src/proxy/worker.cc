@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <utility>
@@ -50,6 +51,8 @@ Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet
     if (raw->idle()) raw->shared_.idle_changed();
   };
   if (listeners.hold) worker->hold(*std::move(listeners.hold));
+  worker->source_ = std::move(listeners.source);
+  if (worker->source_ != nullptr) ++worker->tasks_;
   for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
   for (const PlainSocket& plain : listeners.plain_tcp) tune_relayed_tcp(plain.fd.get());
   worker->listeners_ = std::move(listeners.tcp);
@@ -72,9 +75,25 @@ void Worker::hold(Hold hold) {
           [this](Captured captured) {
             captured.flow.id = ++next_flow_id_;
             flows_->start(std::move(captured));
-          }};
+          },
+      .accept = [this](Family family) { return accept_captured(family); }};
   held_ = std::make_unique<HeldConnections>(*loop_, std::move(hold), std::move(callbacks));
   ++tasks_;
+}
+
+SourceWorker Worker::source_worker() {
+  return {.loop = loop_.get(),
+          .take_room = [this] { return shared_.budget.take(limits::kFdsPerFlow); },
+          .start =
+              [this](Captured captured) {
+                captured.flow.id = ++next_flow_id_;
+                flows_->start(std::move(captured));
+              },
+          .run =
+              [this](Task<> task) {
+                started_task();
+                spawn(counted(std::move(task)));
+              }};
 }
 
 ServeContext Worker::serve_context() {
@@ -101,6 +120,7 @@ UdpOptions Worker::udp_options() {
   udp.processes = shared_.options.processes;
   udp.sniff_wait_ms = shared_.options.sniff_wait_ms;
   udp.observe_content = shared_.options.observe_content;
+  udp.nat = shared_.options.udp;
   udp.origins = shared_.options.origins.get();
   udp.reply_sockets = shared_.options.reply_sockets;
   udp.own_listeners = shared_.options.own_listeners;
@@ -137,6 +157,7 @@ void Worker::run() {
     begin_accepting(std::move(plain.fd), std::move(plain.listener));
   }
   if (held_ != nullptr) spawn(counted(held_->run()));
+  if (source_ != nullptr) spawn(counted(source_->run(source_worker())));
   if (udp_ != nullptr) spawn(serve_udp());
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
   release_idle_frames();
@@ -148,16 +169,17 @@ void Worker::begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> p
     log(LogLevel::error, listener.error().text());
     return ended_task();
   }
-  accepting_.push_back(&listener->slot());
-  spawn(accept_flows({.fd = std::move(*listener), .plain = std::move(plain)}));
+  const auto address = local_endpoint(listener->fd());
+  const Family family = address ? address->address.family() : Family::ipv4;
+  spawn(accept_flows({.fd = std::move(*listener), .plain = std::move(plain), .family = family}));
 }
 
 void Worker::close_listeners() {
   loop_->post([this] {
     closing_ = true;
-    for (Slot* slot : accepting_) loop_->cancel(*slot);
-    accepting_.clear();
+    for (const Acceptor* acceptor : accepting_) loop_->cancel(acceptor->fd.slot());
     if (held_ != nullptr) held_->close();
+    if (source_ != nullptr) source_->close();
     dropped_->close();
     if (dns_ != nullptr) dns_->drain();
     if (udp_ != nullptr) udp_->drain();
@@ -203,11 +225,17 @@ Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
     accept_trouble.warn(errno_error("cannot accept, new connections wait", error).text());
     return Accepted::no_room;
   }
+  take_accepted(acceptor, std::move(fd), Endpoint::from(peer).value_or(Endpoint{}), has_room);
+  return Accepted::one;
+}
+
+void Worker::take_accepted(const Acceptor& acceptor, UniqueFd fd, const Endpoint& source,
+                           bool has_room) {
   Captured captured;
-  captured.flow = {.id = ++next_flow_id_,
+  captured.flow = {.id = 0,
                    .protocol = Protocol::tcp,
                    .method = shared_.options.method,
-                   .source = Endpoint::from(peer).value_or(Endpoint{}),
+                   .source = source,
                    .original_destination = {},
                    .started = Clock::now()};
   if (acceptor.plain != nullptr) {
@@ -220,24 +248,32 @@ Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
     }
   } else if (auto destination = original_destination(fd.get(), shared_.options.method)) {
     captured.flow.original_destination = *destination;
-    if (held_ != nullptr && held_->claim(captured.flow.source, *destination, fd)) {
+    if (held_ != nullptr && held_->claim(source, *destination, fd)) {
       if (has_room) shared_.budget.give_back(limits::kFdsPerFlow);
-      return Accepted::one;
+      return;
     }
   }  // Without one the flow is refused: port 0 is no place to connect to.
   if (!has_room) {
     reset_on_close(fd.get());
-    count(Counter::descriptors_short);
-    return Accepted::one;
+    return count(Counter::descriptors_short);
   }
+  captured.flow.id = ++next_flow_id_;
   captured.client = accepted_client(std::move(fd));
   flows_->start(std::move(captured));
-  return Accepted::one;
+}
+
+bool Worker::accept_captured(Family family) {
+  const auto is_it = [family](const Acceptor* acceptor) {
+    return acceptor->plain == nullptr && acceptor->family == family;
+  };
+  const auto found = std::ranges::find_if(accepting_, is_it);
+  return found != accepting_.end() && accept_one(**found) == Accepted::one;
 }
 
 // Also the story of shutdown: cancelled, the acceptor empties the backlog once more, so that nobody
 // who was let in by the kernel is reset by the closing listener.
 Task<> Worker::accept_flows(Acceptor acceptor) {
+  accepting_.push_back(&acceptor);
   int in_a_row = 0;
   while (!loop_->cancelled()) {
     switch (accept_one(acceptor)) {
@@ -254,6 +290,7 @@ Task<> Worker::accept_flows(Acceptor acceptor) {
     acceptor.fd.slot().clear(Slot::kReadable);
     (void)co_await loop_->readable(acceptor.fd.slot());
   }
+  std::erase(accepting_, &acceptor);
   acceptor.fd.reset();
   ended_task();
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capture/capture.h"
+#include "capture/flow_source.h"
 #include "capture/held_connections.h"
 #include "net/event_loop.h"
 #include "proxy/dns_service.h"
@@ -59,6 +60,7 @@ class Worker {
   struct Acceptor {
     WatchedFd fd;
     std::shared_ptr<const PlainListener> plain;
+    Family family = Family::ipv4;
   };
   void begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> plain);
   Task<> accept_flows(Acceptor acceptor);
@@ -67,7 +69,12 @@ class Worker {
   /// One connection of the backlog.
   enum class Accepted { one, none, no_room };
   Accepted accept_one(const Acceptor& acceptor);
+  /// `has_room`: descriptors were taken for the flow that it may become.
+  void take_accepted(const Acceptor& acceptor, UniqueFd fd, const Endpoint& source, bool has_room);
+  /// One connection of a captured client, ahead of the acceptor's turn; false: there is none yet.
+  bool accept_captured(Family family);
   void hold(Hold hold);
+  SourceWorker source_worker();
   void started_task() { tasks_.fetch_add(1); }
   void ended_task();
 
@@ -78,11 +85,12 @@ class Worker {
   std::unique_ptr<DnsService> dns_;  ///< null: queries of DNS are flows as others
   std::unique_ptr<DroppedClients> dropped_;
   std::unique_ptr<HeldConnections> held_;  ///< null: clients are let in first
+  std::shared_ptr<FlowSource> source_;     ///< null: all flows arrive at sockets
   std::unique_ptr<FlowSet> flows_;
   std::vector<UniqueFd> listeners_;           ///< until run() hands them to their acceptors
   std::vector<PlainSocket> plain_listeners_;  ///< the same
-  std::vector<Slot*> accepting_;
-  std::unique_ptr<UdpServer> udp_;  ///< null where UDP is not captured
+  std::vector<const Acceptor*> accepting_;    ///< while they accept
+  std::unique_ptr<UdpServer> udp_;            ///< null where UDP is not captured
   std::uint64_t next_flow_id_;
   std::atomic<int> tasks_ = 0;  ///< acceptors and the UDP server
   bool closing_ = false;

@@ -45,7 +45,7 @@ std::size_t question_name_end(std::string_view message) {
   return 0;
 }
 
-/// The same by all of it: such as is told from other protocols on any port.
+/// A query by every field, strict enough to be told from other protocols on any port.
 bool is_whole_query(std::string_view message) {
   constexpr unsigned kOfAnswers = 0x048f;  // AA, RA and an RCODE
   constexpr std::size_t kTypeAndClassBytes = 4;

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,7 +29,11 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 from netlab import Lab, UNPRIVILEGED  # noqa: E402
 from shunt import BINARY, BUILD, Gateway  # noqa: E402
 
+from bench_udp import udp_report  # noqa: E402
+
 LOAD = BUILD / "tests" / "bench" / "shunt_load"
+CALL_COST = BUILD / "tests" / "bench" / "call_cost"
+RUN_METHODS = ("namespace", "ebpf", "seccomp")
 DIRECT, CAPTURED, PORTS = 5000, 6000, 16
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -43,6 +48,11 @@ class Metric:
     latencies: bool = False
 
 
+CONNECT_METRICS = [
+    Metric("new connections, 1 at a time", ["connect", f"ports={PORTS}"], "rate", "/s", 1, True),
+    Metric("new connections, 16 at a time", ["connect", "connections=16", f"ports={PORTS}"],
+           "rate", "/s", 1, True),
+]
 METRICS = [
     Metric("bulk download, 1 stream", ["download"], "bits_per_second", "Gbit/s", 1e-9),
     Metric("bulk upload, 1 stream", ["upload"], "bits_per_second", "Gbit/s", 1e-9),
@@ -55,9 +65,7 @@ METRICS = [
            "/s", 1, True),
     Metric("1 KiB exchange, 1,000 connections", ["exchange", "bytes=1024", "connections=1000"],
            "rate", "/s", 1, True),
-    Metric("new connections, 1 at a time", ["connect", f"ports={PORTS}"], "rate", "/s", 1, True),
-    Metric("new connections, 16 at a time", ["connect", "connections=16", f"ports={PORTS}"],
-           "rate", "/s", 1, True),
+    *CONNECT_METRICS,
 ]
 
 
@@ -144,6 +152,53 @@ def start_up(rounds: int) -> tuple[list[float], list[float]]:
     return plain, shunted
 
 
+CALL_HEADER = """| method | connect() p50, ratio | p99, ratio | getppid() p50, ratio | p99, ratio |
+|---|---|---|---|---|"""
+
+
+def ways_to_run(lab: Lab) -> dict[str, list[str]]:
+    """What goes before a command, by the name of the way; "direct" is no way."""
+    ways: dict[str, list[str]] = {"direct": []}
+    for method in RUN_METHODS:
+        ways[method] = [str(BINARY), "run", "--method", method, "--"]
+    if shutil.which("proxychains4") and shutil.which("microsocks"):
+        lab.gateway.spawn(["microsocks", "-i", Lab.LAN[4], "-p", "1080"])
+        lab.client.file("/run/proxychains.conf",
+                        f"strict_chain\nquiet_mode\n[ProxyList]\nsocks5 {Lab.LAN[4]} 1080\n")
+        ways["proxychains4, by SOCKS5"] = ["proxychains4", "-q", "-f", "/run/proxychains.conf"]
+    return ways
+
+
+def call_costs(rounds: int, connects: int) -> list[str]:
+    """What a connect() and an unrelated call cost a program under each method of `shunt run`,
+    against the same program without: all ways in turn, each ratio within a round."""
+    lines = [CALL_HEADER]
+    with Lab() as lab:
+        server = lab.server.spawn([LOAD, "server", f"{lab.server.v4}:{DIRECT}", 1],
+                                  stdout=subprocess.PIPE)
+        assert server.stdout.readline() == b"ready\n"
+        work = {"connect": ["connect", lab.server.v4, str(DIRECT), str(connects)],
+                "call": ["call", "2000"]}
+        ways = ways_to_run(lab)
+        said: dict[tuple[str, str], list[dict]] = {(w, k): [] for w in ways for k in work}
+        for _ in range(rounds):
+            for name, way in ways.items():
+                for kind, words in work.items():
+                    done = lab.client.run([*way, str(CALL_COST), *words], timeout=120)
+                    said[name, kind].append(json.loads(done.out))
+        for name in ways:
+            cells = [name]
+            for kind in work:
+                for key in ("p50_us", "p99_us"):
+                    own = [report[key] for report in said[name, kind]]
+                    direct = [report[key] for report in said["direct", kind]]
+                    cells.append(f"{statistics.median(own):.2f} µs, "
+                                 f"{spread([o / d for o, d in zip(own, direct)])}")
+            lines.append("| " + " | ".join(cells) + " |")
+            print(lines[-1], flush=True)
+    return lines
+
+
 def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.2f} [{min(values):.2f}–{max(values):.2f}]"
 
@@ -211,13 +266,13 @@ def honest_row(metric: Metric, early: list[dict], honest: list[dict]) -> str:
 def connect_modes(seconds: float, rounds: int) -> list[str]:
     """Clients that are held until their server has answered against clients that are let in first:
     two gateways that are up at once, in turned order; each difference is taken within a round."""
+    first_byte = Metric("first byte, 1 at a time, 2 ms between them",
+                        ["connect", f"ports={PORTS}", "pause=2000"], "rate", "/s")
     lines = [HONEST_HEADER]
     with Lab() as one, Lab() as other:
         benches = {"early": Bench(one, seconds, "--connect", "early"),
                    "honest": Bench(other, seconds, "--connect", "honest")}
-        for metric in METRICS:
-            if metric.arguments[0] != "connect":
-                continue
+        for metric in [*CONNECT_METRICS, first_byte]:
             said: dict[str, list[dict]] = {mode: [] for mode in benches}
             for number in range(rounds):
                 for mode in list(benches)[::1 if number % 2 == 0 else -1]:
@@ -234,6 +289,10 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
     redirect = table("redirect", seconds, rounds, connections)
     print("HONEST CONNECT", flush=True)
     honest = connect_modes(seconds, 2 * rounds)
+    print("UDP", flush=True)
+    udp = udp_report(seconds, max(3, rounds - 2))
+    print("CALLS", flush=True)
+    calls = call_costs(rounds, 50 * runs)
     plain, shunted = start_up(runs)
     with_shunt, without = statistics.median(shunted), statistics.median(plain)
     start = (f"`shunt run true` as an ordinary user, {runs} runs each, alternating with plain "
@@ -253,6 +312,14 @@ def report(rounds: int, seconds: float, connections: int, runs: int) -> str:
         "## Honest connect", "",
         "Clients that wait until their server has answered, against `connect = \"early\"`, by two",
         f"gateways in turn, {2 * rounds} rounds.", "", *honest, "",
+        "## UDP", "",
+        "What arrives when one sender floods, by a mapping that serves every destination of a",
+        "client socket, and by a connected socket for each session; tests/bench/bench_udp.py.",
+        "Lost: of direct / endpoint-independent / connected pairs, each at 80 % of its own rate.",
+        "", *udp, "",
+        "## System calls under `shunt run`", "",
+        "What a program waits for its `connect()`, and for a call that nothing captures.", "",
+        *calls, "",
         "## Start-up of `shunt run`", "", start, ""])
 
 

@@ -398,3 +398,18 @@ def pairs(line: str) -> dict[str, int]:
     """"done live=0 connected=5" as {"live": 0, "connected": 5}."""
     return {name: int(value) for name, _, value in
             (word.partition("=") for word in line.split()) if value}
+
+
+def container_on_bridge(lab: Lab) -> Host:
+    """A host behind a bridge br0 of the gateway's, as container engines make them."""
+    host = Host("container")
+    lab.hosts["container"] = host
+    lab.gateway.ip("link add br0 type bridge", "link set br0 up",
+                   "addr add 172.30.0.1/24 dev br0", "addr add fd00:30::1/64 dev br0 nodad",
+                   f"link add veth0 type veth peer name eth0 netns {host.pid}",
+                   "link set veth0 master br0 up")
+    host.v4, host.v6 = "172.30.0.2", "fd00:30::2"
+    host.ip("addr add 172.30.0.2/24 dev eth0", "addr add fd00:30::2/64 dev eth0 nodad",
+            "link set eth0 up", "route add default via 172.30.0.1",
+            "route add default via fd00:30::1")
+    return host

@@ -141,6 +141,15 @@ class TcpServer:
 # Handlers.
 
 
+def receive(sock: socket.socket, size: int) -> bytes:
+    """As many bytes, or those that came before the end. MSG_WAITALL does not do that for a socket
+    with a timeout, which Python makes non-blocking."""
+    data = b""
+    while len(data) < size and (part := sock.recv(size - len(data))):
+        data += part
+    return data
+
+
 def echo_bytes(client: socket.socket, record: Accepted) -> None:
     """Sends back what comes, ends its own direction when the client has ended his."""
     while data := client.recv(65536):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from daemons import listening
 from netlab import Host, family_of, needs, wait_until
+from peers import receive
 from proxies import self_signed
 
 TYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "HTTPS": 65}
@@ -58,11 +59,15 @@ def _name(message: bytes, at: int) -> str:
     return ".".join(labels)
 
 
+def question_end(message: bytes) -> int:
+    return _name_end(message, 12) + 4
+
+
 def parse(message: bytes) -> Answer:
     identifier, flags, _, count = struct.unpack(">4H", message[:8])
     assert flags & 0x8000, "no response"
     answer = Answer(identifier, flags & 15, bool(flags & 0x0200))
-    at = _name_end(message, 12) + 4
+    at = question_end(message)
     for _ in range(count):
         at = _name_end(message, at)
         kind, _, ttl, size = struct.unpack(">HHIH", message[at:at + 10])
@@ -85,8 +90,8 @@ def ask(host: Host, server: str, name: str, kind: str = "A", tcp: bool = False, 
             sock.send(message)
             return parse(sock.recv(65535))
         sock.sendall(struct.pack(">H", len(message)) + message)
-        size = struct.unpack(">H", sock.recv(2, socket.MSG_WAITALL))[0]
-        return parse(sock.recv(size, socket.MSG_WAITALL))
+        size = struct.unpack(">H", receive(sock, 2))[0]
+        return parse(receive(sock, size))
 
 
 class Unbound:
@@ -108,20 +113,19 @@ class Unbound:
         assert self.process.poll() is None
 
 
-class OptionsServer:
-    """Answers A queries over UDP with one address, and each query with EDNS with an OPT record that
-    holds an NSID, a cookie and a subnet, whoever asked for them. Keeps the queries."""
+class UdpServer:
+    """Answers queries over UDP as answer() says; None: not at all. Keeps the queries."""
 
-    OPTIONS = (b"\0\x03\0\x06server" b"\0\x0a\0\x10clientsaltserver"
-               b"\0\x08\0\x07\0\x01\x18\x10\xc0\x00\x02")
-
-    def __init__(self, host: Host, address: str, answer: str) -> None:
+    def __init__(self, host: Host, address: str) -> None:
         self.queries: list[bytes] = []
-        self._data = ipaddress.ip_address(answer).packed
         self._socket = host.socket(family_of(address), socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
         host.on_close(self._close)
+
+    def answer(self, query: bytes) -> bytes | None:
+        raise NotImplementedError
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # the end of the test
@@ -130,20 +134,34 @@ class OptionsServer:
                 if not message:  # shutdown()
                     return
                 self.queries.append(message)
-                self._socket.sendto(self._answer(message), peer)
-
-    def _answer(self, message: bytes) -> bytes:
-        end = _name_end(message, 12) + 4
-        edns = message[11]
-        head = message[:2] + struct.pack(">5H", 0x8180, 1, 1, 0, edns)
-        record = struct.pack(">3HIH", 0xc00c, 1, 1, 300, len(self._data)) + self._data
-        opt = b"\0" + struct.pack(">HHIH", 41, 4096, 0, len(self.OPTIONS)) + self.OPTIONS
-        return head + message[12:end] + record + (opt if edns else b"")
+                if (answer := self.answer(message)) is not None:
+                    self._socket.sendto(answer, peer)
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it says that it is not connected, and wakes recvfrom()
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
         self._socket.close()
+
+
+class OptionsServer(UdpServer):
+    """Answers A queries with one address, and each query with EDNS with an OPT record that holds an
+    NSID, a cookie and a subnet, whoever asked for them."""
+
+    OPTIONS = (b"\0\x03\0\x06server" b"\0\x0a\0\x10clientsaltserver"
+               b"\0\x08\0\x07\0\x01\x18\x10\xc0\x00\x02")
+
+    def __init__(self, host: Host, address: str, answer: str) -> None:
+        self._data = ipaddress.ip_address(answer).packed
+        super().__init__(host, address)
+
+    def answer(self, query: bytes) -> bytes:
+        end = question_end(query)
+        edns = query[11]
+        head = query[:2] + struct.pack(">5H", 0x8180, 1, 1, 0, edns)
+        record = struct.pack(">3HIH", 0xc00c, 1, 1, 300, len(self._data)) + self._data
+        opt = b"\0" + struct.pack(">HHIH", 41, 4096, 0, len(self.OPTIONS)) + self.OPTIONS
+        return head + query[12:end] + record + (opt if edns else b"")
 
 
 class CountedQueries:

@@ -41,6 +41,15 @@ def shunt(host: Host, *arguments: object, **run) -> Result:
     return host.run([BINARY, *arguments], **run)
 
 
+def read_object(text: str) -> dict:
+    """An object of JSON, in which no key may be there twice."""
+    def once(pairs: list[tuple[str, object]]) -> dict:
+        keys = [key for key, _ in pairs]
+        assert len(set(keys)) == len(keys), f"a key twice: {keys}"
+        return dict(pairs)
+    return json.loads(text, object_pairs_hook=once)
+
+
 class Process:
     """A shunt that runs. stderr is collected line by line; traffic lines go to a file as NDJSON."""
 
@@ -148,6 +157,19 @@ class Gateway(Process):
         self.started = time.monotonic()
         if wait:
             self.wait_ready()
+
+
+# Not ports of one digit: those stand for nobody (capture/hold.h).
+_LISTENER = re.compile(r"(tproxy ip6? to (?:127\.0\.0\.1|\[::1\])):(\d{2,})")
+
+
+def with_ports(rules: str, like: str) -> str:
+    """The rules of a plan with the listeners' ports of a ruleset that is installed."""
+    ports = [int(port) for _, port in _LISTENER.findall(rules)]
+    if not ports:
+        return rules
+    shift = min(int(port) for _, port in _LISTENER.findall(like)) - min(ports)
+    return _LISTENER.sub(lambda found: f"{found[1]}:{int(found[2]) + shift}", rules)
 
 
 def chains(ruleset: str) -> list[str]:

@@ -2,14 +2,13 @@
 """`shunt check` and `shunt explain` as their users see them."""
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from netlab import Host, needs
-from shunt import ROOT, shunt
+from shunt import ROOT, read_object, shunt
 
 
 @pytest.fixture
@@ -107,7 +106,7 @@ def test_what_is_odd_is_a_warning_and_no_error(host):
 
 
 def explain(host: Host, config: str, *question: str) -> dict:
-    return json.loads(shunt(host, "explain", "-c", config, "--json", *question).out)
+    return read_object(shunt(host, "explain", "-c", config, "--json", *question).out)
 
 
 def test_explain_says_which_rule_and_why_not_the_others(host):
@@ -132,6 +131,11 @@ match = [
     assert explain(host, config, "203.0.113.7:22", *lan)["in_kernel"] is True
     assert explain(host, config, "203.0.113.7:123", *lan)["capture"] == 'excluded by "port 123"'
     assert explain(host, config, "203.0.113.7")["captured"] is False
+    assert (plain["client"], plain["let_in"]) == \
+        ("192.168.77.2", "is let in first: its first bytes are asked for")
+    assert named["let_in"] == "is refused"
+    mail = explain(host, config, "203.0.113.7:25", *lan)
+    assert (mail["waits_for"], mail["let_in"]) == ([], "waits until its server has answered")
 
 
 def test_explain_knows_where_a_client_arrives(host):

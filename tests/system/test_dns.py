@@ -12,7 +12,7 @@ import pytest
 
 from daemons import Dnsmasq, Nginx
 from netlab import Lab, needs, needs_tun, wait_until
-from peers import TcpServer, UdpEcho, echo_bytes
+from peers import TcpServer, UdpEcho, echo_bytes, receive
 from proxies import Microsocks
 from queries import (NXDOMAIN, SERVFAIL, CountedQueries, OptionsServer, Unbound, ask, parse, query,
                      state_lines)
@@ -40,7 +40,7 @@ def exchange(lab: Lab, address: str, port: int) -> str:
     try:
         with lab.client.connect((address, port), timeout=8) as sock:
             sock.sendall(b"hello")
-            return "answer" if sock.recv(5, socket.MSG_WAITALL) == b"hello" else "end"
+            return "answer" if receive(sock, 5) == b"hello" else "end"
     except ConnectionError:
         return "reset"
     except OSError as error:

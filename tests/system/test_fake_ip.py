@@ -4,10 +4,8 @@ lead to.
 """
 from __future__ import annotations
 
-import json
 import os
 import socket
-import threading
 import time
 
 import pytest
@@ -16,8 +14,8 @@ from daemons import Dnsmasq
 from netlab import Host, Lab, needs_tun
 from peers import TcpServer, UdpEcho, echo_bytes
 from proxies import Dante, Microsocks
-from queries import ask
-from shunt import Process, flow_ends, shunt
+from queries import UdpServer, ask, question_end
+from shunt import Process, flow_ends, read_object, shunt
 from test_dns import SOMEBODY, STATE, exchange, fake
 
 NAMES = {"www.example": [Lab.FAR[4], Lab.FAR[6]]}
@@ -45,28 +43,19 @@ def test_a_dead_address_of_a_name_holds_nobody_up(lab):
     assert gateway.stop() == 0
 
 
-class OneFamilyServer:
+class OneFamilyServer(UdpServer):
     """A server of DNS that answers questions for A and never those for AAAA."""
 
     def __init__(self, host: Host, address: str) -> None:
-        self._socket = host.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((Lab.FAR[4], 53))
-        self._address = socket.inet_aton(address)
-        threading.Thread(target=self._serve, daemon=True).start()
-        host.on_close(self._socket.close)
+        self._data = socket.inet_aton(address)
+        super().__init__(host, Lab.FAR[4])
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                query, peer = self._socket.recvfrom(2048)
-            except OSError:
-                return
-            end = query.index(b"\0", 12) + 5
-            if query[end - 4:end - 2] != b"\0\1":
-                continue
-            head = query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0"
-            record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + self._address
-            self._socket.sendto(head + query[12:end] + record, peer)
+    def answer(self, query: bytes) -> bytes | None:
+        end = question_end(query)
+        if query[end - 4:end - 2] != b"\0\1":
+            return None
+        head = query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0"
+        return head + query[12:end] + b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + self._data
 
 
 def test_a_family_that_nobody_answers_for_holds_nobody_up(lab):
@@ -145,7 +134,7 @@ def test_explain_says_what_a_fake_address_stands_for(lab):
     question = ("explain", "-c", "/run/shunt.toml", "--client", lab.client.v4, "--in", "lan0")
     done = shunt(lab.gateway, *question, address, env=environment)
     assert f"{address} is a fake address that stands for www.example" in done.out
-    told = json.loads(shunt(lab.gateway, *question, "--json", address, env=environment).out)
+    told = read_object(shunt(lab.gateway, *question, "--json", address, env=environment).out)
     assert (told["fake"], told["host"], told["rule"]) == (True, "www.example", 1)
     done = shunt(lab.gateway, *question, "198.19.1.1", env=environment)
     assert "stands for no name" in done.out and "refused" in done.out

@@ -45,8 +45,7 @@ def test_without_a_target_a_proxy_that_refuses_the_password_is_dead(lab, kind):
     secret(lab, PASSWORD)
     reload(lab)
     assert reach(lab, server.port) == "answer"
-    assert serve.lines.count(next(line for line in serve.lines if DEAD in line)) == 1
-    paris.process.kill()
+    assert sum(DEAD in line for line in serve.lines) == 1
     assert serve.stop() == 0
 
 

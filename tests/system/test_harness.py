@@ -13,7 +13,7 @@ import pytest
 from daemons import Dnsmasq
 from leaks import KernelState
 from netlab import Host, Lab, wait_until
-from peers import TcpServer, UdpEcho, echo_bytes
+from peers import TcpServer, UdpEcho, echo_bytes, receive
 from shunt import native
 
 
@@ -28,7 +28,7 @@ def test_the_gateway_forwards_and_the_server_sees_the_client(network, version):
     server = TcpServer(network.server, echo_bytes)
     with network.client.connect((Lab.FAR[version], server.port)) as sock:
         sock.sendall(b"hello")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert receive(sock, 5) == b"hello"
     accepted = server.ended(1)[0]
     assert accepted.peer[0] == network.client.address(version)
     assert accepted.local == (Lab.FAR[version], server.port)

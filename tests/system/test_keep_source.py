@@ -11,9 +11,9 @@ import pytest
 
 from daemons import Nginx
 from leaks import KernelState
-from netlab import Host, Lab, family_of, needs, wait_until
+from netlab import Host, Lab, container_on_bridge, family_of, needs, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes, free_port
-from shunt import chains, read_log, shunt
+from shunt import chains, read_log, shunt, with_ports
 from test_serve import CONFIG, LOG, Serve, configure, reach, reload
 
 KEEP = "[via.clear]\nkeep-source = true\n"
@@ -99,18 +99,7 @@ def test_a_server_on_this_machine_sees_the_clients_address(lab, version):
 
 @pytest.fixture
 def container(lab):
-    """A host behind a bridge of the gateway's, as container engines make them."""
-    host = Host("container")
-    lab.hosts["container"] = host
-    lab.gateway.ip("link add br0 type bridge", "link set br0 up",
-                   "addr add 172.30.0.1/24 dev br0", "addr add fd00:30::1/64 dev br0 nodad",
-                   f"link add veth0 type veth peer name eth0 netns {host.pid}",
-                   "link set veth0 master br0 up")
-    host.v4, host.v6 = "172.30.0.2", "fd00:30::2"
-    host.ip("addr add 172.30.0.2/24 dev eth0", "addr add fd00:30::2/64 dev eth0 nodad",
-            "link set eth0 up", "route add default via 172.30.0.1",
-            "route add default via fd00:30::1")
-    return host
+    return container_on_bridge(lab)
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -381,10 +370,8 @@ def test_plan_prints_the_return_path_as_it_is_installed(lab):
         assert re.search(line, rules[6 if six else 4], re.M), line
     assert sum(rule.count("proto 177") for rule in rules.values()) == len(wanted)
     installed = lab.gateway.run(["nft", "list", "ruleset"]).out
-    port = re.search(r"tproxy ip to 127.0.0.1:(\d+)", planned)[1]
-    real_port = re.search(r"tproxy ip to 127.0.0.1:(\d+)", installed)[1]
     table = re.search(r"^table .*?^}$", planned, re.M | re.S)[0]
-    lab.evil.nft(table.replace("  flags owner\n", "").replace(f":{port}", f":{real_port}"))
+    lab.evil.nft(with_ports(table.replace("  flags owner\n", ""), installed))
     copied = lab.evil.run(["nft", "list", "ruleset"]).out
     assert chains(copied) == chains(installed)
     assert serve.stop() == 0

@@ -21,7 +21,7 @@ EVERYTHING = ("-i", "lan0", "--host")
 def talk(sock: socket.socket) -> None:
     """One question and its answer, over an echo server."""
     sock.sendall(b"are you there?")
-    assert sock.recv(14, socket.MSG_WAITALL) == b"are you there?"
+    assert peers.receive(sock, 14) == b"are you there?"
 
 
 # Orderly stops.

@@ -18,7 +18,7 @@ import pytest
 
 from daemons import listening
 from netlab import Lab, needs, wait_until
-from peers import TcpServer, UdpEcho, banner, echo_bytes
+from peers import TcpServer, UdpEcho, banner, echo_bytes, receive
 from proxies import self_signed
 from shunt import ROOT, Process, read_log, shunt
 
@@ -79,7 +79,7 @@ def expect_reset(sock: socket.socket) -> None:
 
 def expect_echo(sock: socket.socket, text: bytes = b"hello") -> None:
     sock.sendall(text)
-    assert sock.recv(len(text), socket.MSG_WAITALL) == text
+    assert receive(sock, len(text)) == text
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -479,7 +479,7 @@ def test_udp_without_a_good_header_goes_nowhere(lab):
     sock.sendto(v2(source, far, udp=True) + b"good", (DMZ[4], PORT))
     assert sock.recv(100) == b"good"
     assert [data for data, _ in echo.received] == [b"good"]
-    assert serve.said("refused at listen.web: no PROXY header")
+    serve.wait_said("refused at listen.web: no PROXY header")
 
 
 # Around it.

@@ -9,7 +9,7 @@ import pytest
 
 from daemons import Dnsmasq, Nginx
 from netlab import Host, Lab, needs
-from peers import TcpServer, banner, echo_bytes
+from peers import TcpServer, banner, echo_bytes, receive
 from proxies import Microsocks
 from queries import CountedQueries, ask
 from runners import AS_ROOT, AS_USER, Runner
@@ -52,7 +52,7 @@ def test_fake_ip_answers_in_its_place(lab, resolver, tcp):
     assert ipaddress.ip_address(address) in FAKE
     with lab.gateway.connect((address, server.port), timeout=8) as sock:
         sock.sendall(b"hello")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert receive(sock, 5) == b"hello"
     assert gateway.stop() == 0
 
 
@@ -117,7 +117,7 @@ def test_other_ports_of_loopback_are_nobodys_business(lab):
     for address in ("127.0.0.1", "::1", Lab.WAN[4]):
         with lab.gateway.connect((address, service.port)) as sock:
             sock.sendall(b"hello")
-            assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+            assert receive(sock, 5) == b"hello"
     assert gateway.stop() == 0
     assert not [e for e in gateway.log() if e.get("destination_port") == service.port]
 

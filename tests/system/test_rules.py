@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from netlab import Lab, family_of, needs_users, wait_until
-from peers import TcpServer, UdpEcho, banner, echo_bytes, free_port
+from peers import TcpServer, UdpEcho, banner, echo_bytes, free_port, receive
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import ROOT, Gateway, flow_ends, read_log, shunt
 
@@ -52,7 +52,7 @@ def exchange(sock: socket.socket, *pieces: bytes) -> str:
                 time.sleep(0.02)  # a segment of its own: nothing tells when the first was taken
             sock.sendall(piece)
         wanted = b"".join(pieces)
-        return "answer" if sock.recv(len(wanted), socket.MSG_WAITALL) == wanted else "end"
+        return "answer" if receive(sock, len(wanted)) == wanted else "end"
     except ConnectionError:
         return "reset"
     except TimeoutError:
@@ -239,7 +239,7 @@ def test_a_later_request_is_logged_with_the_rule_that_it_came_under(lab):
     gateway = gateway_with(lab, "host denied.example -> reject")
     with lab.client.connect((Lab.FAR[4], server.port)) as sock:
         sock.sendall(request("fine.example"))
-        assert sock.recv(len(NO_CONTENT), socket.MSG_WAITALL) == NO_CONTENT
+        assert receive(sock, len(NO_CONTENT)) == NO_CONTENT
         assert exchange(sock, request("denied.example")) == "reset"
     flow_ends(gateway.log_path, lambda end: end.reason == "host_changed")
     said = [(entry["host"], entry["way_out"], entry.get("rule"))
@@ -353,7 +353,7 @@ def test_a_hello_that_comes_late_is_held_to_denials(lab):
             with lab.client.connect((Lab.FAR[4], server.port)) as sock:
                 sock.sendall(hello[:before])
                 wait_until(lambda number=number: len(server.accepted) == number, "the dial")
-                assert sock.recv(before, socket.MSG_WAITALL) == hello[:before]
+                assert receive(sock, before) == hello[:before]
                 assert exchange(sock, hello[before:]) == outcome, (name, before)
     late = gateway.wait_log(lambda entry: entry["event"] == "tls")
     assert (late["server_name"], late["rule"], late["way_out"]) == ("denied.example", 1, "reject")

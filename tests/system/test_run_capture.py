@@ -357,7 +357,8 @@ def test_where_namespaces_are_forbidden_one_error_says_why(binary, limit, prefix
     with closing(Host("forbidden")) as host:
         forbid = f'echo 0 > /proc/sys/user/{limit}; exec "$@"'
         done = host.run(["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", *prefix,
-                         host.install(binary), "run", "echo", "never"], check=False)
+                         host.install(binary), "run", "--method", "namespace", "echo", "never"],
+                        check=False)
     assert (done.code, done.out) == (125, "")
     assert done.err.startswith("error") and done.err.count("error") == 1
     assert limit in done.err.split("help:")[1]

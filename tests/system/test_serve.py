@@ -14,8 +14,8 @@ import pytest
 
 from leaks import KernelState
 from netlab import UNPRIVILEGED, Lab, family_of, needs_tun, needs_users, wait_until
-from peers import TcpServer, echo_bytes
-from shunt import Process, shunt
+from peers import TcpServer, echo_bytes, receive
+from shunt import Process, read_object, shunt
 
 CONFIG = "/run/shunt.toml"
 LOG = "/run/traffic.json"
@@ -56,7 +56,7 @@ def reach(lab: Lab, port: int, address: str = Lab.FAR[4], timeout: float = 5) ->
     try:
         with lab.client.connect((address, port), timeout=timeout) as sock:
             sock.sendall(b"hello")
-            return "answer" if sock.recv(5, socket.MSG_WAITALL) == b"hello" else "end"
+            return "answer" if receive(sock, 5) == b"hello" else "end"
     except ConnectionRefusedError:
         return "refused"
     except ConnectionResetError:
@@ -71,12 +71,12 @@ def test_new_rules_hold_for_new_connections_and_old_ones_go_on(lab):
     serve = Serve(lab)
     live = lab.client.connect((Lab.FAR[4], server.port))
     live.sendall(b"one")
-    assert live.recv(3, socket.MSG_WAITALL) == b"one"
+    assert receive(live, 3) == b"one"
     configure(lab, [f"port {server.port} -> reject"])
     assert "1 rule, 0 ways out (1 new, 0 gone)" in reload(lab).out
     assert reach(lab, server.port) in {"refused", "reset"}
     live.sendall(b"two")
-    assert live.recv(3, socket.MSG_WAITALL) == b"two"
+    assert receive(live, 3) == b"two"
     assert serve.stop() == 0
 
 
@@ -88,13 +88,13 @@ def test_close_changed_ends_what_the_new_rules_would_not_have_let(lab):
     kept = lab.client.connect((Lab.FAR[4], other.port))
     for sock in (changed, kept):
         sock.sendall(b"one")
-        assert sock.recv(3, socket.MSG_WAITALL) == b"one"
+        assert receive(sock, 3) == b"one"
     configure(lab, [f"port {server.port} -> reject"])
     reload(lab, "--close-changed")
     with pytest.raises(ConnectionResetError):
         changed.recv(1)
     kept.sendall(b"two")
-    assert kept.recv(3, socket.MSG_WAITALL) == b"two"
+    assert receive(kept, 3) == b"two"
 
 
 def test_a_bad_file_changes_nothing_and_is_told_to_who_asked(lab):
@@ -228,7 +228,7 @@ class Load:
     def ask(self, sock: socket.socket) -> None:
         text = b"request %d" % next(self.requests)
         sock.sendall(text)
-        assert sock.recv(len(text), socket.MSG_WAITALL) == text
+        assert receive(sock, len(text)) == text
         self.done += 1
 
     def short(self) -> None:
@@ -333,6 +333,6 @@ def test_explain_says_what_really_happens(lab):
     for address, port in itertools.product(far, ports.values()):
         client = lab.client.address(4 if family_of(address) == socket.AF_INET else 6)
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        said = json.loads(shunt(lab.gateway, "explain", "-c", CONFIG, "--json", where,
-                                "--client", client, "--in", "lan0").out)
+        said = read_object(shunt(lab.gateway, "explain", "-c", CONFIG, "--json", where,
+                                 "--client", client, "--in", "lan0").out)
         assert reach(lab, port, address, timeout=1.5) in expected[said["action"]], said

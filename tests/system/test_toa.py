@@ -18,6 +18,7 @@ import pytest
 
 from leaks import MACHINE
 from netlab import Lab, needs, needs_tun, wait_until
+from peers import receive
 from shunt import Process, shunt
 
 CONFIG = "/run/shunt.toml"
@@ -105,7 +106,7 @@ def ask(lab: Lab, reader: Reader, version: int = 4) -> tuple[str, int]:
     with lab.client.connect((Lab.FAR[version], reader.port)) as sock:
         mine = sock.getsockname()
         sock.sendall(b"hello")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert receive(sock, 5) == b"hello"
     return mine[:2]
 
 
@@ -144,7 +145,7 @@ def test_the_client_of_a_proxy_header_is_the_one_that_is_named(lab, cgroup):
         other = "203.0.113.9" if family == "TCP4" else "2001:db8::9"
         with lab.evil.connect(("192.0.2.1", 8443)) as sock:
             sock.sendall(f"PROXY {family} {source} {other} 4321 443\r\nhello".encode())
-            assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+            assert receive(sock, 5) == b"hello"
     assert [(str(address), port) for address, port in reader.seen] == [
         ("203.0.113.50", 4321), ("2001:db8::50", 4321)]
     assert running.stop() == 0

@@ -18,7 +18,7 @@ import pytest
 
 from daemons import Dnsmasq, Nginx
 from netlab import UNPRIVILEGED, Lab, Result, needs, needs_users
-from peers import TcpServer, UdpEcho, echo_bytes
+from peers import TcpServer, UdpEcho, echo_bytes, receive
 from proxies import (PASSWORD, USER, Dante, Microsocks, Proxy, Squid, Tinyproxy, TlsTinyproxy,
                      self_signed)
 from shunt import BINARY, Gateway
@@ -273,7 +273,7 @@ def test_a_gateway_sends_its_lan_through_a_proxy_elsewhere(lab, kind, version):
     server = TcpServer(lab.server, echo_bytes)
     with lab.client.connect((Lab.FAR[version], server.port)) as sock:
         sock.sendall(b"hello")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert receive(sock, 5) == b"hello"
     assert server.ended(1)[0].peer[0] == lab.evil.address(version)
     assert gateway.stop() == 0
 
@@ -339,7 +339,7 @@ def test_a_proxy_whose_own_connections_would_be_captured_is_warned_of_with_the_f
     assert not gateway.said(LOOP)
     with lab.gateway.connect((Lab.FAR[4], server.port)) as sock:
         sock.sendall(b"hello")
-        assert sock.recv(5, socket.MSG_WAITALL) == b"hello"
+        assert receive(sock, 5) == b"hello"
     assert gateway.wait_log(lambda entry: entry["event"] == "end")["way_out"].startswith("socks5")
     assert len(server.ended(1)) == 1
     assert gateway.stop() == 0

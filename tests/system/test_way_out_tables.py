@@ -10,7 +10,7 @@ import pytest
 
 from leaks import KernelState
 from netlab import Lab, wait_until
-from peers import TcpServer, UdpEcho, echo_bytes, free_port
+from peers import TcpServer, UdpEcho, echo_bytes, free_port, receive
 from shunt import Gateway, shunt
 from test_serve import CONFIG, Serve, configure, reach, reload
 
@@ -121,13 +121,13 @@ def test_reload_adds_rules_and_removes_them_when_no_flow_needs_them(uplinks):
     assert who_answers(uplinks, near, far, 4) == "evil"
     live = uplinks.client.connect((Lab.FAR[4], near.port))
     live.sendall(b"one")
-    assert live.recv(3, socket.MSG_WAITALL) == b"one"
+    assert receive(live, 3) == b"one"
 
     configure(uplinks, ["host a.example -> reject"])
     reload(uplinks)
     assert who_answers(uplinks, near, far, 4) == "server"
     live.sendall(b"two")  # still by the table
-    assert live.recv(3, socket.MSG_WAITALL) == b"two"
+    assert receive(live, 3) == b"two"
     assert len(tagged(uplinks)) == 4
     live.close()
     wait_until(lambda: tagged(uplinks) == [], "the rules go with the last flow")

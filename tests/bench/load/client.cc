@@ -139,9 +139,17 @@ class Client {
       const std::chrono::duration<float, std::micro> took = now - c.asked;
       latencies_us_.push_back(took.count());
     }
-    if (options_.load == Load::connect) open(c);
+    if (options_.load == Load::connect) {
+      c.fd.reset();
+      pause();
+      open(c);
+    }
     if (options_.load == Load::exchange) begin_request(c);
     return true;
+  }
+
+  void pause() const {
+    if (options_.pause_us > 0) ::usleep(static_cast<useconds_t>(options_.pause_us));
   }
 
   bool receive_bulk(Connection& c, std::uint32_t events) {

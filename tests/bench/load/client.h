@@ -10,7 +10,7 @@ namespace shunt::load {
 
 enum class Load : std::uint8_t {
   exchange,  ///< one outstanding request on each of N lasting connections
-  connect,   ///< connect, one exchange of 64 bytes, close; N at a time
+  connect,   ///< connect, one exchange of 64 bytes, close, pause; N at a time
   download,
   upload,
   idle,  ///< opens N connections, one exchange each, then holds them until stdin ends
@@ -24,6 +24,7 @@ struct LoadOptions {
   std::uint32_t message_bytes = 1024;
   double seconds = 1.0;
   double warm_up_seconds = 0.2;
+  double pause_us = 0;  ///< of a `connect` load that has one connection at a time
 };
 
 /// Prints one line of JSON with what was measured; returns the exit code.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // shunt_load server ADDRESS:PORT COUNT
 // shunt_load (exchange|connect|download|upload|idle) ADDRESS:PORT [ports=N] [connections=N]
-//            [bytes=N] [seconds=S] [warmup=S]
+//            [bytes=N] [seconds=S] [warmup=S] [pause=MICROSECONDS]
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -22,7 +22,7 @@ int usage() {
   std::fputs(
       "usage: shunt_load server ADDRESS:PORT COUNT\n"
       "       shunt_load exchange|connect|download|upload|idle ADDRESS:PORT [ports=N]\n"
-      "                  [connections=N] [bytes=N] [seconds=S] [warmup=S]\n",
+      "                  [connections=N] [bytes=N] [seconds=S] [warmup=S] [pause=MICROSECONDS]\n",
       stderr);
   return 2;
 }
@@ -57,6 +57,8 @@ bool set_value(const std::string& word, LoadOptions& options) {
     options.seconds = value;
   else if (key == "warmup")
     options.warm_up_seconds = value;
+  else if (key == "pause")
+    options.pause_us = value;
   else
     return false;
   return options.ports > 0 && options.connections > 0 && options.seconds > 0 &&

@@ -12,6 +12,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -133,6 +134,25 @@ int blocking_connect(Family family, SocketType type, const Endpoint& to, Endpoin
   return fd;
 }
 
+int blocking_connect_again(int fd, const Endpoint& to) {
+  const SocketAddress address(to);
+  return ::connect(fd, address.get(), address.size());
+}
+
+/// The address at which the next datagram arrived.
+std::optional<Endpoint> receive_at(int listener) {
+  std::array<char, 8> data{};
+  alignas(cmsghdr) std::array<char, 256> control{};
+  iovec vector{.iov_base = data.data(), .iov_len = data.size()};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  if (::recvmsg(listener, &message, 0) != 1) return std::nullopt;
+  return datagram_destination(message);
+}
+
 TEST(CgroupCapture, connection_is_remembered_until_it_is_asked_for) {
   in_captured_namespace([](Checks& checks, Captured& captured) {
     for (const char* to : {"203.0.113.9:80", "[2001:db8::9]:80"}) {
@@ -154,22 +174,60 @@ TEST(CgroupCapture, connection_is_remembered_until_it_is_asked_for) {
   });
 }
 
-TEST(CgroupCapture, entries_go_with_their_sockets) {
+TEST(CgroupCapture, entries_of_datagrams_go_with_their_sockets) {
   in_captured_namespace([](Checks& checks, Captured& captured) {
     std::vector<int> fds;
     Endpoint from;
     for (int i = 0; i < 50; ++i) {
       const Endpoint to = *Endpoint::parse("203.0.113.9:53");
       fds.push_back(blocking_connect(Family::ipv4, SocketType::datagram, to, from));
-      fds.push_back(blocking_connect(Family::ipv4, SocketType::stream, to, from));
-      reset_on_close(fds.back());  // nobody accepts it, who would end it in an orderly way
+      (void)blocking_connect_again(fds.back(), *Endpoint::parse("203.0.113.8:53"));
       fds.push_back(::socket(AF_INET, SOCK_DGRAM, 0));
       const SocketAddress address(to);
       (void)::sendto(fds.back(), "x", 1, 0, address.get(), address.size());
     }
-    checks.that(captured.capture->program().entries() == 150, "all are there");
+    checks.that(captured.capture->program().entries() == 100, "all are there");
     for (const int fd : fds) ::close(fd);
     checks.that(captured.capture->program().entries() == 0, "none is");
+  });
+}
+
+TEST(CgroupCapture, entry_of_a_connection_waits_for_the_listener_and_not_for_the_client) {
+  in_captured_namespace([](Checks& checks, Captured& captured) {
+    const Endpoint to = *Endpoint::parse("203.0.113.9:80");
+    Endpoint client;
+    const int fd = blocking_connect(Family::ipv4, SocketType::stream, to, client);
+    client.address = Address::loopback(Family::ipv4);
+    reset_on_close(fd);
+    ::close(fd);
+    const auto origin = captured.origins->of_connection(client);
+    checks.that(origin && origin->destination == to, "still known");
+    checks.that(captured.capture->program().entries() == 0, "nothing left");
+    captured.capture->listeners().workers.clear();
+    Endpoint none;
+    checks.that(blocking_connect(Family::ipv4, SocketType::stream, to, none) == -ECONNREFUSED,
+                "nobody listens");
+    checks.that(captured.capture->program().entries() == 0, "an attempt leaves nothing");
+  });
+}
+
+TEST(CgroupCapture, datagram_of_a_closed_socket_is_still_known) {
+  in_captured_namespace([](Checks& checks, Captured& captured) {
+    const Endpoint to = *Endpoint::parse("203.0.113.9:514");
+    const int listener = captured.capture->listeners().workers.front().udp[0].get();
+    for (const bool connected : {false, true}) {
+      Endpoint from;
+      const SocketAddress address(to);
+      const int fd = connected ? blocking_connect(Family::ipv4, SocketType::datagram, to, from)
+                               : ::socket(AF_INET, SOCK_DGRAM, 0);
+      const sockaddr* const named = connected ? nullptr : address.get();
+      checks.that(::sendto(fd, "x", 1, 0, named, connected ? 0 : address.size()) == 1, "sent");
+      ::close(fd);
+      const auto at = receive_at(listener);
+      checks.that(at.has_value(), "its address");
+      const auto origin = at ? captured.origins->of_datagram(*at) : std::nullopt;
+      checks.that(origin && origin->destination == to, "its destination");
+    }
   });
 }
 
@@ -185,16 +243,7 @@ TEST(CgroupCapture, datagrams_arrive_at_an_address_for_each_destination) {
                           .port = static_cast<std::uint16_t>(port)};
         const SocketAddress address(to);
         checks.that(::sendto(fd, "x", 1, 0, address.get(), address.size()) == 1, "sendto");
-        std::array<char, 8> data{};
-        alignas(cmsghdr) std::array<char, 256> control{};
-        iovec vector{.iov_base = data.data(), .iov_len = data.size()};
-        msghdr message{};
-        message.msg_iov = &vector;
-        message.msg_iovlen = 1;
-        message.msg_control = control.data();
-        message.msg_controllen = control.size();
-        checks.that(::recvmsg(listener, &message, 0) == 1, "arrived");
-        const auto at = datagram_destination(message);
+        const auto at = receive_at(listener);
         checks.that(at.has_value(), "its address");
         const auto origin = at ? captured.origins->of_datagram(*at) : std::nullopt;
         checks.that(origin && origin->destination == to, "its destination");

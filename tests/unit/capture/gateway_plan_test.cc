@@ -26,7 +26,7 @@ Features without(FeatureId id) {
 }
 
 TEST(Method, is_tproxy_where_that_works) {
-  const auto decision = decide_method(MethodChoice::automatic, all_available(), true);
+  const auto decision = decide_method(MethodChoice::automatic, all_available(), true, {});
   ASSERT_TRUE(decision);
   EXPECT_EQ(decision->method, CaptureMethod::tproxy);
 }
@@ -34,19 +34,29 @@ TEST(Method, is_tproxy_where_that_works) {
 TEST(Method, falls_back_to_redirect_and_says_why) {
   for (const FeatureId id : {FeatureId::tproxy_ipv4, FeatureId::tun_device,
                              FeatureId::policy_routing, FeatureId::socket_expression}) {
-    const auto decision = decide_method(MethodChoice::automatic, without(id), true);
+    const auto decision = decide_method(MethodChoice::automatic, without(id), true, {});
     ASSERT_TRUE(decision);
     EXPECT_EQ(decision->method, CaptureMethod::redirect);
     EXPECT_EQ(decision->why_not_tproxy, "it: because");
   }
 }
 
+TEST(Method, is_redirect_where_packets_are_still_bridged) {
+  const Feature bridged{.name = "it", .available = false, .reason = "because", .fix = "do this"};
+  const auto decision = decide_method(MethodChoice::automatic, all_available(), true, bridged);
+  ASSERT_TRUE(decision);
+  EXPECT_EQ(decision->method, CaptureMethod::redirect);
+  EXPECT_EQ(decision->why_not_tproxy, "it: because");
+  EXPECT_FALSE(decide_method(MethodChoice::tproxy, all_available(), true, bridged));
+}
+
 TEST(Method, is_not_changed_behind_the_back_of_who_asked_for_it) {
-  const auto decision = decide_method(MethodChoice::tproxy, without(FeatureId::tproxy_ipv4), true);
+  const auto decision =
+      decide_method(MethodChoice::tproxy, without(FeatureId::tproxy_ipv4), true, {});
   ASSERT_FALSE(decision);
   EXPECT_EQ(decision.error().kind, Kind::unsupported);
   EXPECT_EQ(decision.error().help, "do this");
-  const auto chosen = decide_method(MethodChoice::redirect, all_available(), true);
+  const auto chosen = decide_method(MethodChoice::redirect, all_available(), true, {});
   ASSERT_TRUE(chosen);
   EXPECT_EQ(chosen->method, CaptureMethod::redirect);
   EXPECT_EQ(chosen->why_not_tproxy, "");
@@ -54,14 +64,15 @@ TEST(Method, is_not_changed_behind_the_back_of_who_asked_for_it) {
 
 TEST(Method, needs_ipv6_only_where_there_is_ipv6) {
   const auto features = without(FeatureId::tproxy_ipv6);
-  EXPECT_EQ(decide_method(MethodChoice::automatic, features, true)->method,
+  EXPECT_EQ(decide_method(MethodChoice::automatic, features, true, {})->method,
             CaptureMethod::redirect);
-  EXPECT_EQ(decide_method(MethodChoice::automatic, features, false)->method, CaptureMethod::tproxy);
+  EXPECT_EQ(decide_method(MethodChoice::automatic, features, false, {})->method,
+            CaptureMethod::tproxy);
 }
 
 TEST(Method, may_be_none_at_all) {
   const auto decision =
-      decide_method(MethodChoice::automatic, without(FeatureId::nft_owner_table), true);
+      decide_method(MethodChoice::automatic, without(FeatureId::nft_owner_table), true, {});
   ASSERT_FALSE(decision);
   EXPECT_EQ(decision.error().kind, Kind::unsupported);
 }
@@ -92,6 +103,21 @@ TEST(Plan, prints_what_it_holds_in_the_order_of_its_installation) {
     at = found;
   }
   EXPECT_THAT(text, HasSubstr(plan.table_body));
+}
+
+TEST(Plan, has_one_listener_for_datagrams_where_the_kernel_cannot_share_them_out) {
+  GatewayOptions options{.interfaces = {"lan0"}, .exclusions = {}, .workers = 3};
+  const auto shared =
+      plan_gateway(options, CaptureMethod::tproxy, example_allotment(), 15001, true);
+  EXPECT_EQ(shared.spec.udp_listeners, 3U);
+  EXPECT_THAT(shared.table_body, HasSubstr("jhash ip saddr . udp sport mod 3 "));
+  EXPECT_THAT(shared.table_body, HasSubstr("tproxy ip to 127.0.0.1:15003"));
+  options.shares_udp = false;
+  const auto alone = plan_gateway(options, CaptureMethod::tproxy, example_allotment(), 15001, true);
+  EXPECT_EQ(alone.spec.udp_listeners, 1U);
+  EXPECT_THAT(alone.table_body, testing::Not(HasSubstr("jhash")));
+  EXPECT_THAT(alone.table_body,
+              HasSubstr("meta l4proto { tcp, udp } tproxy ip to 127.0.0.1:15001"));
 }
 
 TEST(Plan, of_redirect_needs_no_routing) {

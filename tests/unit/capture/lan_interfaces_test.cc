@@ -48,14 +48,16 @@ TEST(DefaultLan, may_be_nothing) {
 TEST(ChooseLan, refuses_an_interface_that_is_not_there) {
   const auto chosen = choose_lan_interfaces({"no-such-if0"});
   ASSERT_FALSE(chosen);
-  EXPECT_EQ(chosen.error().kind, Kind::configuration);
-  EXPECT_FALSE(chosen.error().help.empty());
+  EXPECT_EQ(chosen.error().error.kind, Kind::configuration);
+  EXPECT_FALSE(chosen.error().error.help.empty());
+  EXPECT_EQ(chosen.error().name, "no-such-if0");
 }
 
 TEST(ChooseLan, refuses_loopback) {
   const auto chosen = choose_lan_interfaces({"lo"});
   ASSERT_FALSE(chosen);
-  EXPECT_EQ(chosen.error().kind, Kind::usage);
+  EXPECT_EQ(chosen.error().error.kind, Kind::usage);
+  EXPECT_EQ(chosen.error().name, "lo");
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ TEST(Listeners, of_redirect_share_one_wildcard_port) {
 
 TEST(Listeners, of_tproxy_are_on_loopback_alone) {
   const auto listeners =
-      make_listeners({.method = CaptureMethod::tproxy, .workers = 2, .mark = 0, .udp = true});
+      make_listeners({.method = CaptureMethod::tproxy, .workers = 1, .mark = 0, .udp = true});
   SKIP_WITHOUT_NET_ADMIN(listeners);
   std::set<std::uint16_t> ports;
   for (const auto& worker : listeners->workers) {
@@ -50,6 +50,19 @@ TEST(Listeners, of_tproxy_are_on_loopback_alone) {
   }
   EXPECT_EQ(ports, std::set<std::uint16_t>{listeners->port});
   EXPECT_EQ(listeners->own.size(), listeners->ipv6 ? 2U : 1U);
+}
+
+TEST(Listeners, of_tproxy_take_datagrams_at_a_port_for_each_worker) {
+  const auto listeners = make_listeners({.workers = 3, .mark = 0, .udp = true, .udp_listeners = 2});
+  SKIP_WITHOUT_NET_ADMIN(listeners);
+  for (unsigned i = 0; i < 3; ++i) {
+    const auto& worker = listeners->workers[i];
+    EXPECT_EQ(worker.udp.size(), i < 2 ? worker.tcp.size() : 0U);
+    for (const auto& fd : worker.udp) {
+      EXPECT_EQ(local_endpoint(fd.get())->port, listeners->port + i);
+    }
+  }
+  EXPECT_EQ(listeners->own.size(), listeners->ipv6 ? 4U : 2U);
 }
 
 TEST(ReplySockets, send_from_an_address_that_is_not_ours) {

@@ -9,6 +9,7 @@ namespace {
 NamespaceRules usual() {
   return {.mark = 0x77,
           .listen_port = 1,
+          .udp_listeners = 2,
           .ipv6 = true,
           .own_addresses = {*Address::parse("192.0.2.2"), *Address::parse("2001:db8::2")},
           .name_servers = {},
@@ -28,6 +29,19 @@ std::string chain(const std::string& text, std::string_view name) {
 TEST(NamespaceRules, let_what_shunt_sends_pass_before_anything_else) {
   const auto capture = chain(namespace_rules_text(usual()), "capture");
   EXPECT_LT(capture.find("meta mark 0x77 accept"), capture.find("goto"));
+}
+
+TEST(NamespaceRules, hand_all_datagrams_of_a_socket_to_one_listener) {
+  const auto to_shunt = chain(namespace_rules_text(usual()), "to_shunt");
+  for (const std::string_view share :
+       {"jhash ip saddr . udp sport mod 2 seed 0x5348 0 tproxy ip to 127.0.0.1:1 accept",
+        "jhash ip saddr . udp sport mod 2 seed 0x5348 1 tproxy ip to 127.0.0.1:2 accept",
+        "jhash ip6 saddr . udp sport mod 2 seed 0x5348 1 tproxy ip6 to [::1]:2 accept"}) {
+    EXPECT_TRUE(holds(to_shunt, share)) << share;
+  }
+  auto rules = usual();
+  rules.udp_listeners = 1;
+  EXPECT_FALSE(holds(namespace_rules_text(rules), "jhash"));
 }
 
 TEST(NamespaceRules, leave_loopback_inside) {

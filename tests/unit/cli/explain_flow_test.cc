@@ -185,6 +185,17 @@ TEST(ExplainFlow, says_what_the_kernel_decides) {
               Not(HasSubstr("in the kernel")));
 }
 
+TEST(ExplainFlow, says_when_the_client_is_let_in_beside_who_it_is) {
+  const auto rules = rules_of({"port 443 -> reject"});
+  const Facts known = facts({.destination = "203.0.113.7", .client = "192.0.2.1"});
+  const FlowAnswer answer = explain_flow(*rules, known, std::nullopt);
+  const ExplainedFlow flow{
+      .rules = *rules, .facts = known, .answer = answer, .let_in = "is refused"};
+  EXPECT_THAT(explain_text(flow), HasSubstr("\nclient    is refused\n"));
+  EXPECT_THAT(explain_json(flow), HasSubstr(R"(,"client":"192.0.2.1",)"));
+  EXPECT_THAT(explain_json(flow), HasSubstr(R"(,"action":"reject","let_in":"is refused",)"));
+}
+
 TEST(ExplainFlow, is_json_too) {
   const auto rules = rules_of({"port 80 -> reject", "host a.example -> office"});
   const Facts known = facts({.destination = "203.0.113.7", .client = "192.0.2.1"});

@@ -122,6 +122,12 @@ TEST(DnsMessage, pointer_leads_back_only) {
   }
 }
 
+TEST(DnsMessage, pointer_leads_to_what_ends_before_it) {
+  // The last byte of the question as a length: that label would be the pointer's own first byte.
+  EXPECT_FALSE(parse(header(0x8180, 1, 1) + kAQuestion + a_record("\xc0\x1c")));
+  EXPECT_TRUE(parse(header(0x8180, 1, 1) + kAQuestion + a_record("\xc0\x10")));
+}
+
 TEST(DnsMessage, pointers_of_one_name_are_counted) {
   std::string message(kHeaderBytes, '\0');
   message +=

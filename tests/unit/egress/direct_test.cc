@@ -107,6 +107,39 @@ TEST_P(DirectOn, udp_is_a_connected_socket_without_a_header) {
   EXPECT_EQ(::recv(server->get(), buffer, sizeof buffer, 0), 4);
 }
 
+/// A port that is free for UDP, on every address.
+std::uint16_t free_port(Family family) {
+  const auto probe = make_socket(family, SocketType::datagram);
+  if (!probe || !bind_to(probe->get(), {Address::any(family), 0})) return 0;
+  return local_endpoint(probe->get()).value_or(Endpoint{}).port;
+}
+
+TEST_P(DirectOn, a_mapping_has_the_clients_port_where_it_is_free_and_else_its_parity) {
+  const auto direct = make_direct({});
+  ASSERT_TRUE(direct->maps_clients());
+  Flow flow = flow_to({Address::loopback(GetParam()), 9}, Protocol::udp);
+  flow.source.port = free_port(GetParam());
+  const auto first = stage_.run(direct->open_mapping(stage_.loop(), flow));
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(local_endpoint(first->socket.fd())->port, flow.source.port);
+  Stage second_stage;
+  const auto second = second_stage.run(direct->open_mapping(second_stage.loop(), flow));
+  ASSERT_TRUE(second.has_value());
+  const std::uint16_t other = local_endpoint(second->socket.fd())->port;
+  EXPECT_NE(other, flow.source.port);
+  EXPECT_EQ(other % 2, flow.source.port % 2);
+}
+
+TEST_P(DirectOn, a_mapping_leaves_the_ports_of_daemons_alone) {
+  const auto direct = make_direct({});
+  Flow flow = flow_to({Address::loopback(GetParam()), 9}, Protocol::udp);
+  flow.source.port = 123;
+  const auto mapping = stage_.run(direct->open_mapping(stage_.loop(), flow));
+  ASSERT_TRUE(mapping.has_value());
+  EXPECT_GE(local_endpoint(mapping->socket.fd())->port, 1024);
+  EXPECT_FALSE(peer_endpoint(mapping->socket.fd()).has_value()) << "it is not connected";
+}
+
 TEST(Direct, tells_the_observer_of_each_socket_and_of_its_end) {
   CountingObserver observer;
   const auto direct = make_direct({.observer = &observer});

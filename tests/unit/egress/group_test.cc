@@ -40,6 +40,12 @@ class FakeOut : public WayOut {
     co_return UdpUpstream{};
   }
 
+  bool maps_clients() const override { return udp_; }
+  Task<std::expected<UdpUpstream, ConnectFailure>> open_mapping(EventLoop& loop,
+                                                                const Flow& flow) const override {
+    return associate(loop, flow);
+  }
+
   std::optional<ConnectReason> answer;
   int os_error = 0;  ///< of the answer, from our own kernel
   mutable int asked = 0;
@@ -326,6 +332,20 @@ TEST(Group, datagrams_go_to_members_that_carry_them) {
   const auto upstream = trio.stage.run(trio.group->associate(trio.stage.loop(), flow));
   EXPECT_FALSE(upstream.has_value());
   EXPECT_EQ(trio.c->asked, 0);
+}
+
+TEST(Group, a_mapping_stays_with_its_member_while_that_is_usable) {
+  Trio trio(GroupKind::failover);
+  ASSERT_TRUE(trio.group->maps_clients()) << "the member that carries no UDP does not count";
+  const Flow flow = flow_to(*Endpoint::parse("192.0.2.7:4433"), Protocol::udp);
+  const auto mapping = trio.stage.run(trio.group->open_mapping(trio.stage.loop(), flow));
+  ASSERT_TRUE(mapping.has_value());
+  EXPECT_EQ(mapping->via, "eu (paris)");
+  EXPECT_TRUE(trio.group->still_maps(*mapping, Family::ipv4));
+  EXPECT_TRUE(trio.group->report_check(0, {}));
+  EXPECT_FALSE(trio.group->still_maps(*mapping, Family::ipv4));
+  EXPECT_TRUE(trio.group->report_check(1, {}));
+  EXPECT_TRUE(trio.group->still_maps(*mapping, Family::ipv4)) << "no other would do better";
 }
 
 }  // namespace

@@ -102,6 +102,33 @@ TEST_F(Socks5Udp, takes_only_whole_datagrams_from_the_destination) {
   EXPECT_EQ(unwrap(kHeader), "");
 }
 
+TEST_F(Socks5Udp, one_association_serves_every_destination) {
+  stage_.emplace();
+  peer_.emplace(*stage_,
+                std::vector<Script>{{expect("\x05\x01\x00"s), say("\x05\x00"s), expect(kRequest),
+                                     say(reply_naming(relay_.address))}});
+  out_ = make_socks5("socks5://proxy", {peer_->address()}, {}, false, {});
+  const auto mapping = stage_->run(out_->open_mapping(stage_->loop(), kFlow), peer_->serve());
+  ASSERT_TRUE(mapping.has_value());
+  ASSERT_NE(mapping->relaying, nullptr);
+  for (const char* text : {"192.0.2.7:53", "198.51.100.9:4433", "[2001:db8::7]:9"}) {
+    const Endpoint peer = *Endpoint::parse(text);
+    const std::string header = mapping->relaying->header(*mapping, peer);
+    EXPECT_EQ(header, socks5::udp_header(peer));
+    const std::string datagram = header + "answer";
+    const auto received = mapping->relaying->unwrap(*mapping, datagram);
+    ASSERT_TRUE(received.has_value());
+    EXPECT_EQ(received->peer, peer);
+    EXPECT_EQ(received->payload, "answer");
+  }
+  const auto refused = [&](const std::string& datagram) {
+    return !mapping->relaying->unwrap(*mapping, datagram).has_value();
+  };
+  EXPECT_TRUE(refused(""));
+  EXPECT_TRUE(refused("\0\0\x01"s + kHeader.substr(3) + "fragment"));
+  EXPECT_TRUE(refused("\0\0\0\x03\x01"s + "a" + "\x00\x35x"s)) << "a name is no peer";
+}
+
 Task<bool> control_tells_the_end(EventLoop& loop, const WayOut& out) {
   auto upstream = co_await out.associate(loop, kFlow);
   if (!upstream) co_return false;

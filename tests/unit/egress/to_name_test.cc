@@ -14,6 +14,7 @@
 #include "egress/http_connect.h"
 #include "egress/proxy_protocol_out.h"
 #include "egress/socks5.h"
+#include "egress/way_out_spec.h"
 #include "egress/wire/socks5.h"
 #include "flow/name_resolver.h"
 #include "unit/egress/fake_peer.h"
@@ -157,6 +158,35 @@ TEST(ToName, a_proxy_that_takes_names_leaves_nothing_to_look_up) {
   const auto upstream = stage.run(out->connect_to_name(stage.loop(), kFlow, hints), peer.serve());
   EXPECT_TRUE(upstream.has_value());
   EXPECT_EQ(book.asked, 0);
+}
+
+/// A proxy of the configuration that says when its clients are let in.
+std::shared_ptr<const WayOut> early_proxy(const Endpoint& address) {
+  const std::vector<WayOutSpec> specs{
+      {.name = "office", .proxy = "socks5://" + address.text(), .connect = ConnectMode::early}};
+  const auto made = make_ways_out(specs, {});
+  EXPECT_TRUE(made.has_value());
+  return made->find("office");
+}
+
+TEST(ToName, a_way_out_that_says_when_clients_are_let_in_passes_the_name_on) {
+  Stage stage;
+  Book nobody({});
+  const Hints hints = to_www(nobody);
+  const std::string request = connect_request("www.example", kFlow.original_destination);
+  FakePeer peer(stage, {{expect(kGreeting), say(kChosen), expect(request), say(kGranted)}});
+  const auto out = early_proxy(peer.address());
+  EXPECT_EQ(out->connect_mode(), ConnectMode::early);
+  const auto upstream = stage.run(out->connect_to_name(stage.loop(), kFlow, hints), peer.serve());
+  EXPECT_TRUE(upstream.has_value());
+}
+
+TEST(ToName, a_way_out_that_says_when_clients_are_let_in_can_be_greeted) {
+  Stage stage;
+  FakePeer peer(stage, {{expect(kGreeting), say(kChosen)}});
+  const auto out = early_proxy(peer.address());
+  const auto by = Clock::now() + std::chrono::seconds(5);
+  EXPECT_TRUE(stage.run(out->greet(stage.loop(), by), peer.serve()).has_value());
 }
 
 TEST(ToName, a_proxy_that_takes_addresses_gets_one_after_the_other) {

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
+#include <string>
 
 #include "in_namespace.h"
 #include "kernel/links.h"
@@ -39,15 +41,35 @@ Result<PacketQueue> open_queue() {
 std::vector<QueuedPacket> wait_for_packets(PacketQueue& queue) {
   pollfd waiting{.fd = queue.fd(), .events = POLLIN, .revents = 0};
   ::poll(&waiting, 1, 5000);
-  const auto packets = queue.receive();
+  const auto packets = queue.receive().packets;
   return {packets.begin(), packets.end()};
 }
 
+/// Behind the queue: only what bears kMark comes in.
+constexpr std::string_view kMarkedAlone =
+    "  chain in {\n    type filter hook input priority 0\n"
+    "    udp dport 9 meta mark != 5 drop\n  }\n";
+constexpr std::uint32_t kMark = 5;
+
 /// What nft has no text for is appended to what it loaded.
-Result<NftTable> queueing_table() {
-  auto table = SHUNT_TRY(NftTable::create("queueing", kTable));
+Result<NftTable> queueing_table(std::string_view more = "") {
+  auto table = SHUNT_TRY(NftTable::create("queueing", std::string(kTable) + std::string(more)));
   SHUNT_CHECK(append_queue_targets(table.context(), "queueing", kRules));
   return table;
+}
+
+/// How many packets wait for a verdict: the third column, after the queue and who reads it
+/// (seq_show() in nfnetlink_queue.c). -1: nobody reads it.
+int waiting_packets() {
+  std::ifstream queues("/proc/thread-self/net/netfilter/nfnetlink_queue");
+  int number = 0;
+  unsigned reader = 0;
+  int waiting = 0;
+  std::string rest;
+  while (queues >> number >> reader >> waiting && std::getline(queues, rest)) {
+    if (number == kOptions.number) return waiting;
+  }
+  return -1;
 }
 
 TEST(PacketQueue, hands_a_packet_over_and_lets_it_go_on_with_another_mark) {
@@ -55,7 +77,7 @@ TEST(PacketQueue, hands_a_packet_over_and_lets_it_go_on_with_another_mark) {
     if (!checks.ok(set_link_up("lo"), "lo")) return;
     auto queue = open_queue();
     if (!checks.ok(queue, "queue")) return;
-    auto table = queueing_table();
+    auto table = queueing_table(kMarkedAlone);
     if (!checks.ok(table, "table")) return;
     const auto receiver = make_socket(Family::ipv4, SocketType::datagram);
     checks.that(receiver && bind_to(receiver->get(), {Address::loopback(Family::ipv4), 9}), "bind");
@@ -64,7 +86,7 @@ TEST(PacketQueue, hands_a_packet_over_and_lets_it_go_on_with_another_mark) {
     checks.that(packets.size() == 1, "one packet");
     if (packets.size() != 1) return;
     checks.that(packets[0].bytes.size() == 29, "an IP header, a UDP header and a byte");
-    queue->accept(packets[0], 5);
+    queue->accept(packets[0], kMark);
     pollfd waiting{.fd = receiver->get(), .events = POLLIN, .revents = 0};
     checks.that(::poll(&waiting, 1, 5000) == 1, "it arrives");
   });
@@ -80,7 +102,11 @@ TEST(PacketQueue, drops_what_it_is_told_to) {
     checks.that(receiver && bind_to(receiver->get(), {Address::loopback(Family::ipv4), 9}), "bind");
     checks.that(send_datagram(), "send");
     const auto packets = wait_for_packets(*queue);
-    if (packets.size() == 1) queue->drop(packets[0]);
+    checks.that(packets.size() == 1, "one packet");
+    if (packets.size() != 1) return;
+    checks.that(waiting_packets() == 1, "it waits");
+    queue->drop(packets[0]);
+    checks.that(waiting_packets() == 0, "it waits no longer");
     queue->close();
     checks.that(send_datagram(), "send another, past the queue that nobody reads");
     pollfd waiting{.fd = receiver->get(), .events = POLLIN, .revents = 0};

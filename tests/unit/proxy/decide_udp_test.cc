@@ -86,6 +86,21 @@ class DecideUdp : public ServeUdpTest {
     return log.ends().at(0);
   }
 
+  /// Of a session that waits for its name under other rules.
+  void expect_rejected_by_newer(const std::string& rule) {
+    decide_by({"host denied.example -> reject"});
+    start();
+    Peer client(Address::loopback(GetParam()));
+    const Datagrams datagrams = hello("a.example");
+    client.send(listener, datagrams.first);
+    ASSERT_TRUE(eventually([&] { return sessions() == 1; }));
+    decide_by({rule});
+    on_loop<int>([this] { return udp->end_changed(*policy.get()), 0; });
+    EXPECT_EQ(sessions(), 1U);
+    client.send(listener, datagrams.second);
+    EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+  }
+
   NameVerifier names{made_up_names};
   dns::Memory memory{{*Address::parse("198.51.100.1"), *Address::parse("2001:db8::1")}};
 };
@@ -324,30 +339,11 @@ TEST_P(DecideUdp, session_that_ends_while_it_waits_ends_everything_of_it) {
 }
 
 TEST_P(DecideUdp, session_that_waits_is_decided_by_rules_that_come_meanwhile) {
-  decide_by({"host denied.example -> reject"});
-  start();
-  Peer client(Address::loopback(GetParam()));
-  const Datagrams datagrams = hello("a.example");
-  client.send(listener, datagrams.first);
-  ASSERT_TRUE(eventually([&] { return sessions() == 1; }));
-  decide_by({"host a.example -> reject"});
-  on_loop<int>([this] { return udp->end_changed(*policy.get()), 0; });
-  EXPECT_EQ(sessions(), 1U);
-  client.send(listener, datagrams.second);
-  EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+  expect_rejected_by_newer("host a.example -> reject");
 }
 
 TEST_P(DecideUdp, rules_that_come_meanwhile_may_ask_for_the_interface) {
-  decide_by({"host denied.example -> reject"});
-  start();
-  Peer client(Address::loopback(GetParam()));
-  const Datagrams datagrams = hello("a.example");
-  client.send(listener, datagrams.first);
-  ASSERT_TRUE(eventually([&] { return sessions() == 1; }));
-  decide_by({"not in nowhere0 -> reject"});
-  on_loop<int>([this] { return udp->end_changed(*policy.get()), 0; });
-  client.send(listener, datagrams.second);
-  EXPECT_EQ(only_end().second.failure->reason, ConnectReason::rejected_by_rule);
+  expect_rejected_by_newer("not in nowhere0 -> reject");
 }
 
 TEST_P(DecideUdp, new_rules_end_a_session_by_its_interface) {

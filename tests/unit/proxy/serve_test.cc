@@ -179,15 +179,14 @@ TEST(Serve, held_client_is_let_in_first_where_its_rule_says_so) {
   EXPECT_EQ(error, ECONNRESET);
 }
 
-/// What is done with a client whose way out wants names and that can only be looked at once it is
-/// let in, by a rule with `action`.
-std::vector<std::string> steps_of_held(const std::string& action) {
+/// What is done with a client that sends `text` and waits for the upstream.
+std::vector<std::string> steps_of(Story story, std::string_view text, bool fin = false) {
   LoopThread thread;
   const UniqueFd server = test::listen_on_loopback();
   auto client = test::tcp_pair();
-  Story story{.wants_name = true, .held = true, .rules = {action}};
   EndLog log;
-  test::send_all(client.near.get(), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+  test::send_all(client.near.get(), text);
+  if (fin) ::shutdown(client.near.get(), SHUT_WR);
   auto served = thread.start<int>([&] {
     return serve_held(thread.loop(), story, log, *local_endpoint(server.get()),
                       std::move(client.far));
@@ -197,6 +196,13 @@ std::vector<std::string> steps_of_held(const std::string& action) {
   UniqueFd(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
   served.get();
   return story.steps;
+}
+
+/// What is done with a client whose way out wants names and that can only be looked at once it is
+/// let in, by a rule with `action`.
+std::vector<std::string> steps_of_held(const std::string& action) {
+  return steps_of({.wants_name = true, .held = true, .rules = {action}},
+                  "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
 }
 
 TEST(Serve, held_client_is_let_in_first_for_a_way_out_that_sends_names) {
@@ -211,22 +217,8 @@ TEST(Serve, held_client_waits_for_a_way_out_that_sends_names_where_its_rule_says
 
 /// What a way out that wants names is asked to do for a client that sends `text`, then its FIN.
 std::vector<std::string> steps_after(std::string_view text, bool fin) {
-  LoopThread thread;
-  const UniqueFd server = test::listen_on_loopback();
-  auto client = test::tcp_pair();
-  Story story{.wants_name = true, .held = false, .rules = {}, .steps = {}, .refused_with = {}};
-  EndLog log;
-  test::send_all(client.near.get(), text);
-  if (fin) ::shutdown(client.near.get(), SHUT_WR);
-  auto served = thread.start<int>([&] {
-    return serve_held(thread.loop(), story, log, *local_endpoint(server.get()),
-                      std::move(client.far));
-  });
-  EXPECT_TRUE(test::wait_for(server.get(), POLLIN));
-  client.near.reset();
-  UniqueFd(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC)).reset();
-  served.get();
-  return story.steps;
+  return steps_of({.wants_name = true, .held = false, .rules = {}, .steps = {}, .refused_with = {}},
+                  text, fin);
 }
 
 TEST(Serve, only_a_client_that_keeps_its_name_to_itself_is_counted_as_silent) {

@@ -60,8 +60,8 @@ TEST_P(ServeUdpEnds, upstream_port_without_a_server_ends_the_session_as_refused)
 }
 
 TEST_P(ServeUdpEnds, silent_session_ends_as_idle) {
-  options.unreplied_timeout_ms = 100;
-  options.replied_timeout_ms = 60'000;
+  options.nat.timeouts.unanswered = 100;
+  options.nat.timeouts.answered = 60'000;
   start();
   Peer client(Address::loopback(GetParam()));
   Peer other(Address::loopback(GetParam()));
@@ -75,9 +75,26 @@ TEST_P(ServeUdpEnds, silent_session_ends_as_idle) {
   EXPECT_EQ(sessions(), 1U);
 }
 
+TEST_P(ServeUdpEnds, quic_has_a_time_of_its_own) {
+  options.nat.timeouts.quic = 100;
+  start();
+  Peer browser(Address::loopback(GetParam()));
+  Peer other(Address::loopback(GetParam()));
+  std::string initial = "\xc3";  // a long header, version 1
+  initial.append("\0\0\0\1", 4).append(1195, '\0');
+  for (Peer* client : {&browser, &other}) {
+    ASSERT_TRUE(pass(*client, client == &browser ? initial : "a game"));
+    server.send(server.from, "answer");
+    ASSERT_TRUE(client->receive());
+  }
+  EXPECT_TRUE(eventually([&] { return sessions() == 1; }));
+  EXPECT_EQ(log.ends()[0].first.source, browser.endpoint());
+  EXPECT_EQ(log.ends()[0].second.reason, EndReason::idle);
+}
+
 TEST_P(ServeUdpEnds, answered_dns_query_ends_soon_and_as_closed) {
   set_destination(Endpoint{made_up_destination.address, 53});
-  options.answered_query_timeout_ms = 100;
+  options.nat.timeouts.query = 100;
   start();
   Peer client(Address::loopback(GetParam()));
   ASSERT_TRUE(pass(client, "query"));
@@ -144,7 +161,7 @@ TEST_P(ServeUdpEnds, association_ends_with_its_control_connection) {
 }
 
 TEST_P(ServeUdpEnds, ended_sessions_leave_no_descriptor) {
-  options.unreplied_timeout_ms = 100;
+  options.nat.timeouts.unanswered = 100;
   start();
   Peer first(Address::loopback(GetParam()));
   ASSERT_TRUE(pass(first, "datagram"));

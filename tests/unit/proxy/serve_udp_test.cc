@@ -102,7 +102,7 @@ TEST_P(ServeUdp, our_own_upstream_coming_back_is_refused) {
 }
 
 TEST_P(ServeUdp, late_answer_still_arrives_while_the_session_lives) {
-  options.unreplied_timeout_ms = 1000;
+  options.nat.timeouts.unanswered = 1000;
   start();
   Peer client(Address::loopback(GetParam()));
   ASSERT_TRUE(pass(client, "question"));

@@ -47,11 +47,11 @@ TEST(UdpTable, client_at_its_limit_displaces_its_own_oldest) {
   const auto second = add(table, client(1, 2));
   add(table, client(1, 3));
   add(table, client(2, 1));
-  EXPECT_EQ(table.crowded(client(1, 9).address), UdpTable::Crowded::client);
-  EXPECT_EQ(table.crowded(client(2, 9).address), UdpTable::Crowded::no);
-  EXPECT_EQ(table.victim(client(1, 9).address, UdpTable::Crowded::client), oldest);
-  UdpTable::touch(*oldest);
-  EXPECT_EQ(table.victim(client(1, 9).address, UdpTable::Crowded::client), second);
+  EXPECT_EQ(table.shares().crowded(client(1, 9).address), UdpTable::Crowded::client);
+  EXPECT_EQ(table.shares().crowded(client(2, 9).address), UdpTable::Crowded::no);
+  EXPECT_EQ(table.shares().victim(client(1, 9).address, UdpTable::Crowded::client), oldest);
+  UdpTable::Shares::touch(*oldest);
+  EXPECT_EQ(table.shares().victim(client(1, 9).address, UdpTable::Crowded::client), second);
 }
 
 TEST(UdpTable, full_table_takes_from_the_client_with_the_most) {
@@ -59,8 +59,8 @@ TEST(UdpTable, full_table_takes_from_the_client_with_the_most) {
   const auto lone = add(table, client(2, 1));
   const auto greedy = add(table, client(1, 1));
   for (int port = 2; port <= 5; ++port) add(table, client(1, port));
-  EXPECT_EQ(table.crowded(client(3, 1).address), UdpTable::Crowded::table);
-  EXPECT_EQ(table.victim(client(3, 1).address, UdpTable::Crowded::table), greedy);
+  EXPECT_EQ(table.shares().crowded(client(3, 1).address), UdpTable::Crowded::table);
+  EXPECT_EQ(table.shares().victim(client(3, 1).address, UdpTable::Crowded::table), greedy);
 }
 
 TEST(UdpTable, flood_by_one_client_never_displaces_another_one) {
@@ -69,23 +69,23 @@ TEST(UdpTable, flood_by_one_client_never_displaces_another_one) {
   for (int i = 0; i < 8; ++i) modest.push_back(add(table, client(2, 100 + i)));
   for (int i = 0; i < 10'000; ++i) {
     const Endpoint source = client(1, 1 + i);
-    if (const auto why = table.crowded(source.address); why != UdpTable::Crowded::no) {
-      table.remove(*table.victim(source.address, why));
+    if (const auto why = table.shares().crowded(source.address); why != UdpTable::Crowded::no) {
+      table.remove(*table.shares().victim(source.address, why));
     }
     add(table, source);
   }
   EXPECT_EQ(table.size(), 64U);
-  for (const auto& session : modest) EXPECT_NE(session->client, nullptr);
+  for (const auto& session : modest) EXPECT_NE(session->share.client, nullptr);
 }
 
 TEST(UdpTable, dials_outlive_their_session) {
   UdpTable table(8, 8);
   const auto session = add(table, client(1, 1));
-  table.dial_began(*session);
+  table.shares().dial_began(client(1, 1).address);
   table.remove(*session);
-  EXPECT_EQ(table.dials_of(client(1, 1).address), 1U);
-  table.dial_ended(client(1, 1).address);
-  EXPECT_EQ(table.dials_of(client(1, 1).address), 0U);
+  EXPECT_EQ(table.shares().dials_of(client(1, 1).address), 1U);
+  table.shares().dial_ended(client(1, 1).address);
+  EXPECT_EQ(table.shares().dials_of(client(1, 1).address), 0U);
 }
 
 TEST(UdpTable, random_use_keeps_the_largest_client_right) {
@@ -96,7 +96,7 @@ TEST(UdpTable, random_use_keeps_the_largest_client_right) {
   for (int step = 0; step < 20'000; ++step) {
     const int host = static_cast<int>(random() % 8);
     const Endpoint source = client(host + 1, 1 + step);
-    if (random() % 3 != 0 && table.crowded(source.address) == UdpTable::Crowded::no) {
+    if (random() % 3 != 0 && table.shares().crowded(source.address) == UdpTable::Crowded::no) {
       live.push_back(add(table, source));
       ++held[static_cast<std::size_t>(host)];
     } else if (!live.empty()) {
@@ -107,8 +107,8 @@ TEST(UdpTable, random_use_keeps_the_largest_client_right) {
       live.erase(live.begin() + static_cast<std::ptrdiff_t>(at));
     }
     if (live.empty()) continue;
-    const auto victim = table.victim(source.address, UdpTable::Crowded::table);
-    ASSERT_EQ(victim->client->sessions.size(), *std::max_element(held.begin(), held.end()));
+    const auto victim = table.shares().victim(source.address, UdpTable::Crowded::table);
+    ASSERT_EQ(victim->share.client->items.size(), *std::max_element(held.begin(), held.end()));
   }
 }
 

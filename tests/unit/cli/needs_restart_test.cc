@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "cli/service.h"
+#include "cli/needs_restart.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -40,6 +40,10 @@ TEST(Reload, names_every_key_that_needs_a_restart) {
         Case{"capture.masquerade = true", "capture.masquerade"},
         Case{"limits.workers = 7", "limits.workers"},
         Case{"limits.sniff-wait = '1s'", "limits.sniff-wait"},
+        Case{"udp.mapping = 'symmetric'", "udp"},
+        Case{"udp.filtering = 'address-dependent'", "udp"}, Case{"udp.timeout = '1m'", "udp"},
+        Case{"udp.answered-timeout = '1m'", "udp"}, Case{"udp.quic-timeout = '1m'", "udp"},
+        Case{"udp.query-timeout = '1s'", "udp"}, Case{"udp.mapping-timeout = '1m'", "udp"},
         Case{"limits.idle-timeout = '1s'", "limits.idle-timeout"},
         Case{"dns.trusted = '192.0.2.53'", "dns.trusted"},
         Case{"log.format = 'json'", "log.format"}, Case{"log.to = 'x'", "log.to"}}) {

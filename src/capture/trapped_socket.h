@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the handlers of trapped calls have in common: the answer to a call, and the socket that it
+// is about.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+
+#include "capture/flow_source.h"
+#include "capture/trapped_processes.h"
+#include "kernel/call_trap.h"
+#include "kernel/foreign_process.h"
+#include "net/endpoint.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+/// What becomes of a trapped call.
+struct CallAnswer {
+  enum class Kind : std::uint8_t {
+    result,
+    let_run,  ///< the kernel does it; only where nothing is decided by it
+    later,    ///< whoever keeps its id answers
+  };
+  Kind kind = Kind::result;
+  std::int64_t value = 0;  ///< of the call, or minus an errno
+
+  static CallAnswer result(std::int64_t value) { return {.kind = Kind::result, .value = value}; }
+  static CallAnswer error(int os_error) { return result(-os_error); }
+  static CallAnswer let_run() { return {.kind = Kind::let_run}; }
+  static CallAnswer later() { return {.kind = Kind::later}; }
+};
+
+void give_answer(const CallTrap& trap, std::uint64_t id, const CallAnswer& answer);
+
+/// A copy of a program's descriptor: the same socket, whatever becomes of the number.
+struct TrappedSocket {
+  UniqueFd fd;
+  int domain = 0;  ///< AF_…; 0: no socket
+  int type = 0;
+  int protocol = 0;
+
+  /// `number` is the descriptor in the program; yields the errno that the program is to get.
+  static std::expected<TrappedSocket, int> open(ForeignProcesses& processes, pid_t thread,
+                                                std::uint64_t number);
+
+  [[nodiscard]] bool is_internet() const;
+  [[nodiscard]] bool is_tcp() const;
+  [[nodiscard]] bool is_udp() const;
+  [[nodiscard]] Family family() const;  ///< of an internet socket
+  [[nodiscard]] bool is_blocking() const;
+  /// Of the socket, for as long as it exists; never given again (SO_COOKIE).
+  [[nodiscard]] std::uint64_t cookie() const;
+  /// SO_SNDTIMEO or SO_RCVTIMEO in milliseconds; nothing: none is set.
+  [[nodiscard]] std::optional<std::uint32_t> timeout_ms(int option) const;
+};
+
+/// A socket address of a program's: empty optional where its family is AF_UNSPEC; or the errno for
+/// the program, as connect(2) on `socket` would say it.
+std::expected<std::optional<Endpoint>, int> parse_address(const TrappedSocket& socket,
+                                                          const sockaddr_storage& address,
+                                                          std::uint32_t size);
+std::expected<std::optional<Endpoint>, int> read_address(const TrappedSocket& socket, pid_t thread,
+                                                         std::uint64_t address, std::uint64_t size);
+
+/// Writes an endpoint as getpeername(2) does, in the family of `socket`: as many bytes as fit, and
+/// how many there are. Nothing is written where `address` is 0. Yields 0 or the errno.
+int write_address(const TrappedSocket& socket, pid_t thread, const Endpoint& endpoint,
+                  std::uint64_t address, std::uint64_t size_at);
+
+/// What the handlers work with. Outlives them.
+struct CallContext {
+  CallTrap trap;
+  ForeignProcesses processes;
+  TrappedProcesses& owners;
+  SourceWorker worker;
+  bool closing = false;  ///< tasks end soon
+};
+
+}  // namespace shunt

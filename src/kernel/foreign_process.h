@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Another process's memory and descriptors, for whoever answers its system calls. What ptrace(2)
+// asks is asked here too: the same user, a process that may be dumped, and with Yama's ptrace_scope
+// a descendant of this one or CAP_SYS_PTRACE.
+//
+// Threads are named by number. A number may go to another process at any time, so nothing that was
+// read may be acted on before CallTrap::waits() has said that the thread is still there.
+#pragma once
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <span>
+
+#include "base/lru_map.h"
+#include "base/result.h"
+#include "net/unique_fd.h"
+
+namespace shunt {
+
+class ForeignProcesses {
+ public:
+  /// A copy of the descriptor `fd` of the process that `thread` belongs to (pidfd_getfd(2)): the
+  /// same open file, whatever the process does with its number. Or the errno: EBADF where it has
+  /// none of that number.
+  std::expected<UniqueFd, int> descriptor(pid_t thread, int fd);
+
+ private:
+  static constexpr std::size_t kKept = 256;
+  LruMap<pid_t, UniqueFd> processes_{kKept};  ///< pidfds; one of a process that is gone says so
+};
+
+/// All `size` bytes or, with the errno (EFAULT, EPERM, ESRCH), none that count.
+std::expected<void, int> read_memory(pid_t thread, std::uint64_t address, void* into,
+                                     std::size_t size);
+std::expected<void, int> write_memory(pid_t thread, std::uint64_t address, const void* from,
+                                      std::size_t size);
+/// The same over pieces of the other's memory, which are at most 1024 (IOV_MAX).
+std::expected<void, int> gather_memory(pid_t thread, std::span<const iovec> pieces, void* into,
+                                       std::size_t size);
+std::expected<void, int> scatter_memory(pid_t thread, std::span<const iovec> pieces,
+                                        const void* from, std::size_t size);
+
+template <class T>
+std::expected<T, int> read_value(pid_t thread, std::uint64_t address) {
+  T value{};
+  if (const auto done = read_memory(thread, address, &value, sizeof value); !done) {
+    return std::unexpected(done.error());
+  }
+  return value;
+}
+
+/// Whether this process may look into those of its user that are not its descendants; the Error
+/// names the switch.
+Result<void> check_foreign_access();
+
+}  // namespace shunt
