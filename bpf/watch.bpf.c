@@ -4,7 +4,8 @@
  * a child of a captured process could connect and is not known yet.
  *
  *   fork          a child is captured as its parent is
- *   exec          a program of a watched name is captured; one of another name no more by its name
+ *   rename        a process of a watched name is captured, one that takes another name no more:
+ *                 a program that is executed gives its name, and a process can take one itself
  *   free          the last thread of a process is gone, and its number free for others
  *   cgroup_mkdir  a service that starts anew gets a cgroup of the same name, which is another
  *
@@ -88,14 +89,15 @@ int shunt_fork(__u64* ctx) {
   return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int shunt_exec(__u64* ctx) {
-  struct task_struct* process = (struct task_struct*)ctx[0];
+SEC("tp_btf/task_rename")
+int shunt_rename(__u64* ctx) {
+  struct task_struct* task = (struct task_struct*)ctx[0];
   struct shunt_process_name name = {};
-  struct shunt_selector key = {.kind = SHUNT_BY_NAMED, .value = process->tgid};
+  struct shunt_selector key = {.kind = SHUNT_BY_NAMED, .value = task->tgid};
   __u32* verdict;
 
-  bpf_probe_read_kernel_str(name.bytes, sizeof(name.bytes), process->comm);
+  if (task->pid != task->tgid) return 0; /* a thread's own name */
+  bpf_probe_read_kernel_str(name.bytes, sizeof(name.bytes), (const char*)ctx[1]);
   verdict = bpf_map_lookup_elem(&process_names, &name);
   if (verdict) {
     __u32 found = *verdict;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error_numbers.h"
+#include "base/escape.h"
 #include "base/log.h"
 #include "capture/cgroup_capture.h"
 #include "capture/cgroup_processes.h"
@@ -24,6 +25,7 @@
 #include "cli/commands.h"
 #include "cli/common_options.h"
 #include "cli/dns_setup.h"
+#include "cli/least_privilege.h"
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
 #include "cli/stop_signals.h"
@@ -33,6 +35,7 @@
 #include "kernel/marks.h"
 #include "kernel/open_connections.h"
 #include "kernel/policy_route.h"
+#include "kernel/process_facts.h"
 #include "proxy/dns_service.h"
 #include "proxy/proxy.h"
 
@@ -41,7 +44,7 @@ namespace {
 
 constexpr std::uint32_t kLogFlushMs = 1000;
 constexpr int kDrainStepMs = 100;
-constexpr unsigned kCgroupLevels = 8;  // SHUNT_BY_CGROUP looks as deep
+constexpr unsigned kCgroupLevels = 16;  // SHUNT_BY_CGROUP looks as deep
 
 constexpr Option kOptions[] = {
     {.name = "move",
@@ -124,6 +127,19 @@ Result<std::uint32_t> egress_mark(const Options& options) {
   return marks.egress;
 }
 
+/// A proxy on this machine whose own connections are captured is handed them back, round and round.
+void warn_of_captured_proxy(const Endpoint& proxy, const std::vector<pid_t>& captured) {
+  for (const pid_t pid : listeners_at(proxy)) {
+    if (std::ranges::find(captured, pid) == captured.end()) continue;
+    const ProcessFact process = process_facts(pid);
+    log(LogLevel::warning,
+        fmt::format("the proxy at {} is process {} ({}), which is captured as well: what it sends "
+                    "goes round and round; '!name:{}' leaves it alone",
+                    proxy.text(), pid, escaped(process.name), escaped(process.name)));
+    return;
+  }
+}
+
 /// The running of it: what it holds goes in the reverse order.
 class WatchRun {
  public:
@@ -136,8 +152,10 @@ class WatchRun {
 
  private:
   Result<void> make_capture(std::uint32_t mark);
+  Result<void> prepare_traffic(std::uint32_t mark);
   Result<void> start_proxy(std::uint32_t mark);
   void say_what_is_watched() const;
+  void say_what_is_not_captured() const;
   void follow_network();
 
   const Options& options_;
@@ -147,6 +165,8 @@ class WatchRun {
   std::optional<CgroupCapture> capture_;
   std::optional<HostNetworkWatch> network_;
   TrafficSetup traffic_;
+  std::shared_ptr<const DnsSettings> dns_;
+  PrivilegeNeeds needs_{.ebpf = true};
   std::unique_ptr<Proxy> proxy_;
   std::optional<Watched> watched_;
 };
@@ -165,13 +185,21 @@ Result<void> WatchRun::make_capture(std::uint32_t mark) {
   return {};
 }
 
-Result<void> WatchRun::start_proxy(std::uint32_t mark) {
+Result<void> WatchRun::prepare_traffic(std::uint32_t mark) {
   auto rules = SHUNT_TRY(rules_of(options_));
   const DnsConfig dns = SHUNT_TRY(dns_config(options_));
+  needs_ = privilege_needs(*rules, true);
+  needs_.ebpf = true;
   traffic_ = SHUNT_TRY(set_up_traffic(options_, std::move(rules), mark));
+  dns_ = SHUNT_TRY(make_dns(dns, "", true));
+  return {};
+}
+
+Result<void> WatchRun::start_proxy(std::uint32_t mark) {
+  static_cast<void>(SHUNT_TRY(give_up_privileges(needs_)));
   traffic_.start_log(options_.has("json"), STDOUT_FILENO, &processes_);
   ProxyOptions proxy = traffic_.proxy_options(options_);
-  proxy.dns = SHUNT_TRY(make_dns(dns, "", true));
+  proxy.dns = dns_;
   proxy.workers = std::move(capture_->listeners().workers);
   proxy.method = CaptureMethod::ebpf;
   proxy.own_listeners = capture_->listeners().own;
@@ -182,13 +210,17 @@ Result<void> WatchRun::start_proxy(std::uint32_t mark) {
   return {};
 }
 
+// Programs are attached with all privileges, before there is a thread: who connects meanwhile waits
+// in the listeners' queues.
 Result<void> WatchRun::set_up(const StopSignals& signals) {
   signals_ = &signals;
   const std::uint32_t mark = SHUNT_TRY(egress_mark(options_));
   SHUNT_CHECK(make_capture(mark));
-  SHUNT_CHECK(start_proxy(mark));
+  SHUNT_CHECK(prepare_traffic(mark));
   watched_ = SHUNT_TRY(Watched::start(request_, *capture_));
   say_what_is_watched();
+  say_what_is_not_captured();
+  SHUNT_CHECK(start_proxy(mark));
   log(LogLevel::info,
       fmt::format("ready: room for {} connections at once", proxy_->flow_capacity()));
   return {};
@@ -206,12 +238,34 @@ void WatchRun::say_what_is_watched() const {
     log(LogLevel::warning,
         fmt::format("datagrams over IPv6 are refused: {}", capture_->why_no_ipv6_datagrams()));
   }
+}
+
+void WatchRun::say_what_is_not_captured() const {
   const auto processes = watched_->processes();
-  const std::size_t before = count_open_connections(processes);
-  if (before == 0) return;
-  log(LogLevel::info,
-      fmt::format("{} connection{} of {} process{} were made before and go on as they are", before,
-                  before == 1 ? "" : "s", processes.size(), processes.size() == 1 ? "" : "es"));
+  const auto moved = watched_->moved();
+  std::vector<pid_t> stayed;
+  std::ranges::copy_if(processes, std::back_inserter(stayed),
+                       [&](pid_t pid) { return std::ranges::find(moved, pid) == moved.end(); });
+  if (const auto before = count_sockets(stayed, CountedSockets::connected); before > 0) {
+    log(LogLevel::info,
+        fmt::format("connections that were there before, and go on as they are: {} of {} processes",
+                    before, stayed.size()));
+  }
+  if (const auto before = count_sockets(moved, CountedSockets::outgoing); before > 0) {
+    log(LogLevel::info, fmt::format("sockets that were made before the move, and are not captured: "
+                                    "{} of {} processes",
+                                    before, moved.size()));
+  }
+  const auto elsewhere =
+      std::ranges::count_if(processes, [](pid_t pid) { return !shares_network(pid); });
+  if (elsewhere > 0) {
+    log(LogLevel::warning,
+        fmt::format("{} of {} processes are in network namespaces of their own (containers): they "
+                    "are not captured",
+                    elsewhere, processes.size()));
+  }
+  for (const Endpoint& proxy : traffic_.way_out->proxies())
+    warn_of_captured_proxy(proxy, processes);
 }
 
 void WatchRun::follow_network() {

@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <functional>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "kernel/directory.h"
 #include "kernel/namespace_members.h"
+#include "kernel/open_connections.h"
 #include "kernel/process_facts.h"
 
 namespace shunt::cli {
@@ -26,16 +27,6 @@ using By = WatchTarget::By;
 using SelectBy = CaptureProgram::SelectBy;
 
 constexpr int kMostLevels = 32;  // of cgroups that are searched for a unit
-
-void for_each_process(const std::function<void(pid_t)>& visit) {
-  Directory proc("/proc");
-  while (const char* name = proc.next()) {
-    const std::string_view text(name);
-    pid_t pid = 0;
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), pid);
-    if (parsed.ec == std::errc() && parsed.ptr == text.data() + text.size()) visit(pid);
-  }
-}
 
 /// Below `directory`, itself left out.
 void find_cgroups(const std::string& directory, std::string_view name, int levels,
@@ -73,6 +64,20 @@ Failure no_such_process(const WatchTarget& target) {
   return Failure(make_error(shunt::Kind::runtime, error_number::kBadTarget,
                             fmt::format("there is no process {}", target.number),
                             "name:NAME watches a program also before it runs"));
+}
+
+Failure outside(const WatchTarget& target, const std::string& root) {
+  return Failure(make_error(shunt::Kind::usage, error_number::kOptionConflict,
+                            fmt::format("{} is not below {}", text_of(target), root),
+                            "another --cgroup-root, or none"));
+}
+
+Failure in_another_network(const WatchTarget& target) {
+  return Failure(make_error(
+      shunt::Kind::unsupported, error_number::kBadTarget,
+      fmt::format("process {} has a network namespace of its own, where nothing is captured",
+                  target.number),
+      fmt::format("nsenter --net=/proc/{0}/ns/net shunt watch pid:{0}", target.number)));
 }
 
 bool is_below(const std::string& directory, const std::string& root) {
@@ -140,6 +145,7 @@ Result<void> Watched::select(CgroupCapture& capture, const WatchTarget& target) 
     case By::unit: return select_unit(capture, target);
     case By::cgroup: {
       const std::string directory = SHUNT_TRY(cgroup_directory_of(target.text));
+      if (!is_below(directory, request_.root)) return outside(target, request_.root);
       if (!target.excluded) cgroups_.push_back(directory);
       const std::uint64_t id = SHUNT_TRY(cgroup_id(directory));
       return program.select(SelectBy::cgroup, id, target.excluded);
@@ -156,6 +162,7 @@ Result<void> Watched::select(CgroupCapture& capture, const WatchTarget& target) 
 Result<void> Watched::select_process(CgroupCapture& capture, const WatchTarget& target) {
   const auto pid = static_cast<pid_t>(target.number);
   if (::kill(pid, 0) != 0 && errno == ESRCH) return no_such_process(target);
+  if (!target.excluded && !shares_network(pid)) return in_another_network(target);
   if (has_own_cgroup(target, request_)) return move(target, capture);
   Result<void> done;
   std::set<pid_t> seen;
@@ -230,6 +237,14 @@ Result<void> Watched::move(const WatchTarget& target, CgroupCapture& capture) {
   return {};
 }
 
+std::vector<pid_t> Watched::moved() const {
+  std::vector<pid_t> found;
+  for (const Moved& moved : moved_) {
+    std::ranges::copy(cgroup_processes(moved.here.directory()), std::back_inserter(found));
+  }
+  return found;
+}
+
 std::vector<pid_t> Watched::processes() const {
   std::set<pid_t> family;
   for (const WatchTarget& target : request_.targets) {
@@ -237,17 +252,17 @@ std::vector<pid_t> Watched::processes() const {
     for_each_descendant(static_cast<pid_t>(target.number), [&](pid_t pid) { family.insert(pid); });
   }
   std::vector<pid_t> found;
-  for_each_process([&](pid_t pid) {
+  for (const pid_t pid : cgroup_processes(request_.root)) {
     const auto number = static_cast<std::uint32_t>(pid);
     const ProcessFact process = process_facts(pid);
-    if (pid == ::getpid() || process.state != FactState::known) return;
+    if (pid == ::getpid() || process.state != FactState::known) continue;
     const auto meant = [&](bool excluded) {
       return std::ranges::any_of(request_.targets, [&](const WatchTarget& target) {
         return target.excluded == excluded && means(target, number, process);
       });
     };
     if ((meant(false) || family.contains(pid)) && !meant(true)) found.push_back(pid);
-  });
+  }
   return found;
 }
 

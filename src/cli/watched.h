@@ -43,6 +43,8 @@ class Watched {
 
   /// The processes that are captured at this moment, ourselves left out.
   [[nodiscard]] std::vector<pid_t> processes() const;
+  /// Those of them that were moved.
+  [[nodiscard]] std::vector<pid_t> moved() const;
   /// Where the programs are attached.
   [[nodiscard]] const std::vector<std::string>& cgroups() const { return cgroups_; }
   /// Units and names that nobody has at this moment; they are followed.

@@ -91,7 +91,11 @@ class LoadedWatch final : public WatchProgram {
 
 }  // namespace
 
-Result<void> WatchProgram::probe() { return LoadedWatch().load(-1); }
+Result<void> WatchProgram::probe() {
+  LoadedWatch tried;
+  SHUNT_CHECK(tried.load(-1));
+  return tried.attach();
+}
 
 Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const CaptureProgram& capture) {
   auto made = std::make_unique<LoadedWatch>();

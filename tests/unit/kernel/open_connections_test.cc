@@ -28,13 +28,18 @@ TEST(OpenConnections, connected_ones_that_leave_the_machine_are_found_by_their_i
       "00000000:00000000 00:00000000 00000000     0        0 105 1\n"
       "   6: 0000000000000000FFFF00000100007F:A005 0000000000000000FFFF00000100007F:0050 01 "
       "00000000:00000000 00:00000000 00000000     0        0 106 1\n"
-      "   7: short\n";
-  EXPECT_EQ(connected_inodes(kText), (std::vector<unsigned long>{101, 104}));
+      "   7: short\n"
+      "   8: 00000000:A007 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 "
+      "107 1\n";
+  EXPECT_EQ(counted_inodes(kText, CountedSockets::connected),
+            (std::vector<unsigned long>{101, 104}));
+  EXPECT_EQ(counted_inodes(kText, CountedSockets::outgoing),
+            (std::vector<unsigned long>{101, 104, 107}));
 }
 
 TEST(OpenConnections, process_without_any_has_none) {
-  EXPECT_EQ(count_open_connections({::getpid()}), 0U);
-  EXPECT_EQ(count_open_connections({}), 0U);
+  EXPECT_EQ(count_sockets({::getpid()}, CountedSockets::outgoing), 0U);
+  EXPECT_EQ(count_sockets({}, CountedSockets::connected), 0U);
 }
 
 }  // namespace
