@@ -145,6 +145,7 @@ class LoadedProgram final : public CaptureProgram {
 
   [[nodiscard]] std::vector<int> links() const override {
     std::vector<int> fds;
+    fds.reserve(links_.size());
     for (const Attached& one : links_) fds.push_back(bpf_link__fd(one.link));
     return fds;
   }
