@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <poll.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,10 +30,12 @@
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
 #include "cli/stop_signals.h"
+#include "cli/watch_network.h"
 #include "cli/watch_target.h"
 #include "cli/watched.h"
 #include "kernel/capabilities.h"
 #include "kernel/marks.h"
+#include "kernel/netns.h"
 #include "kernel/open_connections.h"
 #include "kernel/policy_route.h"
 #include "kernel/process_facts.h"
@@ -46,6 +49,8 @@ constexpr std::uint32_t kLogFlushMs = 1000;
 constexpr int kDrainStepMs = 100;
 constexpr unsigned kCgroupLevels = 16;  // SHUNT_BY_CGROUP looks as deep
 
+constexpr std::string_view kEgress[] = {"outside", "inside"};
+
 constexpr Option kOptions[] = {
     {.name = "move",
      .help = "move the processes of pid: into a cgroup of shunt's own for as long as it runs, "
@@ -55,6 +60,14 @@ constexpr Option kOptions[] = {
      .value = "PATH",
      .help = "capture nothing outside the cgroup with the directory PATH; without it, the topmost "
              "one that is mounted"},
+    {.name = "egress",
+     .type = ValueType::choice,
+     .value = "WHERE",
+     .help =
+         "of a target with a network namespace of its own: whether its connections leave by this "
+         "network or by its own",
+     .fallback = "outside",
+     .choices = kEgress},
     {.name = "workers",
      .type = ValueType::count,
      .value = "N",
@@ -66,6 +79,11 @@ constexpr Option kOptions[] = {
      .value = "TIME",
      .help = "how long live connections may go on when shunt is told to stop",
      .fallback = "10s"},
+    {.name = "debug-engine-root",
+     .type = ValueType::path,
+     .value = "PATH",
+     .help = "look for the state files of container engines below PATH",
+     .hidden = true},
     {.name = "debug-unmarked",
      .help = "capture shunt's own connections too, to test the other guards against loops",
      .hidden = true},
@@ -75,6 +93,7 @@ constexpr Example kExamples[] = {
     {"sudo shunt watch pid:4711", "a process that runs already, and its children"},
     {"sudo shunt watch unit:nginx --via socks5://127.0.0.1:1080",
      "a service, also when it is restarted, through a proxy"},
+    {"sudo shunt watch container:web", "a container, whatever network it has"},
     {"sudo shunt watch host '!name:wget' '!uid:postgres'",
      "everything on this machine but wget and a user"},
 };
@@ -127,6 +146,14 @@ Result<std::uint32_t> egress_mark(const Options& options) {
   return marks.egress;
 }
 
+/// What can be reached is what this network reaches; programs see the addresses of their own.
+HostNetwork shown_of(const HostNetwork& reaching, const HostNetwork& theirs) {
+  HostNetwork shown = reaching;
+  if (shown.ipv4.source && theirs.ipv4.source) shown.ipv4.source = theirs.ipv4.source;
+  if (shown.ipv6.source && theirs.ipv6.source) shown.ipv6.source = theirs.ipv6.source;
+  return shown;
+}
+
 /// A proxy on this machine whose own connections are captured is handed them back, round and round.
 void warn_of_captured_proxy(const Endpoint& proxy, const std::vector<pid_t>& captured) {
   for (const pid_t pid : listeners_at(proxy)) {
@@ -164,6 +191,7 @@ class WatchRun {
   CgroupProcesses processes_;
   std::optional<CgroupCapture> capture_;
   std::optional<HostNetworkWatch> network_;
+  std::optional<HostNetwork> theirs_;  ///< of targets with a network of their own
   TrafficSetup traffic_;
   std::shared_ptr<const DnsSettings> dns_;
   PrivilegeNeeds needs_{.ebpf = true};
@@ -171,16 +199,32 @@ class WatchRun {
   std::optional<Watched> watched_;
 };
 
+/// The programs, the listeners, a device and a route are where the targets are; everything else,
+/// and what the proxy connects to, is here.
 Result<void> WatchRun::make_capture(std::uint32_t mark) {
   const bool through_proxy = options_.has("via");
   const HostNetwork host = look_at_host(through_proxy);
-  capture_ = SHUNT_TRY(CgroupCapture::create({.host = host,
-                                              .name_servers = loopback_name_servers(),
-                                              .workers = worker_count(options_.count("workers")),
-                                              .own_mark = mark,
-                                              .own_process = !options_.has("debug-unmarked"),
-                                              .capture = capture_mode(request_),
-                                              .cgroup_levels = kCgroupLevels}));
+  CgroupCaptureOptions capture{.host = host,
+                               .name_servers = loopback_name_servers(),
+                               .workers = worker_count(options_.count("workers")),
+                               .own_mark = mark,
+                               .own_process = !options_.has("debug-unmarked"),
+                               .capture = capture_mode(request_),
+                               .cgroup_levels = kCgroupLevels};
+  const auto create = [&]() -> Result<void> {
+    capture_ = SHUNT_TRY(CgroupCapture::create(capture));
+    return {};
+  };
+  if (request_.network < 0) {
+    SHUNT_CHECK(create());
+  } else {
+    capture.name_servers.clear();  // those on loopback are the targets' own
+    SHUNT_CHECK(run_in_network_namespace(request_.network, [&]() -> Result<void> {
+      theirs_ = look_at_host(through_proxy);
+      capture.host = shown_of(host, *theirs_);
+      return create();
+    }));
+  }
   if (auto watch = HostNetworkWatch::create(host, through_proxy)) network_ = std::move(*watch);
   return {};
 }
@@ -229,8 +273,9 @@ Result<void> WatchRun::set_up(const StopSignals& signals) {
 void WatchRun::say_what_is_watched() const {
   std::vector<std::string> words;
   for (const WatchTarget& target : request_.targets) words.push_back(text_of(target));
-  log(LogLevel::info, fmt::format("watching {} by ebpf on {}", fmt::join(words, " "),
-                                  fmt::join(watched_->cgroups(), ", ")));
+  log(LogLevel::info, fmt::format("watching {} by ebpf on {}{}", fmt::join(words, " "),
+                                  fmt::join(watched_->cgroups(), ", "),
+                                  request_.network < 0 ? "" : ", in a network of its own"));
   for (const std::string& awaited : watched_->awaited()) {
     log(LogLevel::info, fmt::format("{}: none at present; captured as soon as there is", awaited));
   }
@@ -256,13 +301,12 @@ void WatchRun::say_what_is_not_captured() const {
                                     "{} of {} processes",
                                     before, moved.size()));
   }
-  const auto elsewhere =
-      std::ranges::count_if(processes, [](pid_t pid) { return !shares_network(pid); });
+  const auto elsewhere = std::ranges::count_if(
+      processes, [&](pid_t pid) { return !shares_network(pid, request_.network); });
   if (elsewhere > 0) {
-    log(LogLevel::warning,
-        fmt::format("{} of {} processes are in network namespaces of their own (containers): they "
-                    "are not captured",
-                    elsewhere, processes.size()));
+    log(LogLevel::warning, fmt::format("{} of {} processes are in other network namespaces "
+                                       "(containers): they are not captured",
+                                       elsewhere, processes.size()));
   }
   for (const Endpoint& proxy : traffic_.way_out->proxies())
     warn_of_captured_proxy(proxy, processes);
@@ -270,7 +314,7 @@ void WatchRun::say_what_is_not_captured() const {
 
 void WatchRun::follow_network() {
   if (const auto host = network_ ? network_->changed() : std::nullopt) {
-    capture_->change_network(*host);
+    capture_->change_network(theirs_ ? shown_of(*host, *theirs_) : *host);
   }
 }
 
@@ -304,6 +348,13 @@ void WatchRun::finish() {
 Result<int> run_watch(const Options& options) {
   auto request = SHUNT_TRY(request_of(options));
   SHUNT_CHECK(check_options(options));
+  const UniqueFd network =
+      SHUNT_TRY(resolve_networks(request.targets, options.value("debug-engine-root")));
+  if (network.valid() && options.value("egress") == "outside") {
+    request.network = network.get();
+  } else if (network.valid() && ::setns(network.get(), CLONE_NEWNET) != 0) {
+    return Failure(errno_error("enter the network namespace of the targets"));
+  }
   const auto signals = SHUNT_TRY(StopSignals::create());
   raise_descriptor_limit();
   (void)sweep_cgroups(request.root);
@@ -324,8 +375,9 @@ constinit const Command kWatchCommand = {
     .description =
         "Captures what the targets connect to from now on, by eBPF programs on cgroups, until it "
         "is interrupted; connections that they have already go on as they are. Targets are "
-        "pid:N (with its children), name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP and "
-        "host; with ! in front, who is left alone whatever else names him.\n\n"
+        "pid:N (with its children), name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP, "
+        "container:NAME (of docker and podman), netns:/PATH and host; with ! in front, who is left "
+        "alone whatever else names him.\n\n"
         "Traffic lines go to standard output, diagnostics to standard error.",
     .options = kOptions,
     .shared_options = kTrafficOptions,

@@ -29,6 +29,8 @@ constexpr std::array kWords = std::to_array<Word>({
     {"cgroup", By::cgroup},
     {"uid", By::user},
     {"gid", By::group},
+    {"container", By::container},
+    {"netns", By::network},
     {"host", By::host},
 });
 
@@ -44,8 +46,9 @@ Failure bad_target(std::string_view word, std::string message, std::string help 
 }
 
 constexpr std::string_view kForms =
-    "pid:N, name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP or host; with ! in front, who "
-    "is left alone";
+    "pid:N, name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP, container:NAME, netns:/PATH "
+    "or "
+    "host; with ! in front, who is left alone";
 
 Result<void> take_accounts(WatchTarget& target, TermKey key, std::string_view word) {
   Value value;
@@ -95,9 +98,19 @@ Result<void> take_value(WatchTarget& target, std::string_view word) {
                         "/proc/PID/cgroup has it behind 0::");
     case By::user: return take_accounts(target, TermKey::uid, word);
     case By::group: return take_accounts(target, TermKey::gid, word);
+    case By::network:
+      if (text.starts_with('/')) return {};
+      return bad_target(word, fmt::format("\"{}\" is no file of a network namespace", text),
+                        "netns:/run/netns/NAME, or netns:/proc/PID/ns/net");
+    case By::container:
     case By::host: return {};
   }
   return {};
+}
+
+/// Paths of cgroups.
+bool is_below(const std::string& path, const std::string& top) {
+  return (path + "/").starts_with(top.ends_with('/') ? top : top + "/");
 }
 
 bool contains(const std::vector<NumberRange>& ranges, std::uint32_t id) {
@@ -127,8 +140,9 @@ Result<WatchTarget> parse_watch_target(std::string_view word) {
                       fmt::format("\"{}\" {}", word, has_value ? "takes no value" : "has no value"),
                       std::string(kForms));
   }
-  if (target.by == By::host && target.excluded) {
-    return bad_target(word, "with \"!host\" nobody is left to watch", std::string(kForms));
+  if (target.excluded && (target.by == By::host || target.by == By::network)) {
+    return bad_target(word, fmt::format("with \"{}\" nobody is left to watch", word),
+                      std::string(kForms));
   }
   if (has_value) target.text = rest.substr(colon + 1);
   SHUNT_CHECK(take_value(target, word));
@@ -156,14 +170,12 @@ bool means(const WatchTarget& target, std::uint32_t pid, const ProcessFact& proc
     case By::process: return pid == target.number;
     case By::name: return process.name == target.text;
     case By::unit:
-    case By::cgroup: {
-      if (!process.cgroup) return false;
-      const std::string path = *process.cgroup + "/";
-      if (target.by == By::unit) return path.contains("/" + target.text + "/");
-      return path.starts_with(target.text.ends_with('/') ? target.text : target.text + "/");
-    }
+      return process.cgroup && (*process.cgroup + "/").contains("/" + target.text + "/");
+    case By::cgroup: return process.cgroup && is_below(*process.cgroup, target.text);
+    case By::container: return process.cgroup && is_below(*process.cgroup, target.cgroup);
     case By::user: return process.uid && contains(target.ids, *process.uid);
     case By::group: return process.gid && contains(target.ids, *process.gid);
+    case By::network:  // where shunt looks nowhere else
     case By::host: return true;
   }
   return false;

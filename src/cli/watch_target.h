@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The words of `shunt watch`: "pid:1234", "name:curl", "unit:nginx", "cgroup:/x", "uid:1000",
-// "gid:staff", "host"; with "!" in front, who is not captured.
+// "gid:staff", "container:web", "netns:/run/netns/x", "host"; with "!" in front, who is not
+// captured.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +16,23 @@
 namespace shunt::cli {
 
 struct WatchTarget {
-  enum class By : std::uint8_t { process, name, unit, cgroup, user, group, host };
+  enum class By : std::uint8_t {
+    process,
+    name,
+    unit,
+    cgroup,
+    user,
+    group,
+    container,
+    network,
+    host
+  };
   By by = By::host;
   bool excluded = false;
-  std::string text = {};              ///< of a name, a unit ("nginx.service"), a path ("/a/b")
-  std::uint32_t number = 0;           ///< of a process
+  /// Of a name, a unit ("nginx.service"), a cgroup ("/a/b"), a container, the file of a namespace.
+  std::string text = {};
+  std::uint32_t number = 0;  ///< of a process; of a container's first one, once it is found
+  std::string cgroup = {};   ///< of a container, once it is found: "/a/b"
   std::vector<NumberRange> ids = {};  ///< of users or groups, each range one of them or more
 };
 
@@ -31,7 +44,7 @@ Result<std::vector<WatchTarget>> parse_watch_targets(const std::vector<std::stri
 std::string text_of(const WatchTarget& target);
 
 /// Whether the target means this process, by what /proc says of it. A process by its number only
-/// itself, not its children.
+/// itself, not its children. Containers and networks are known otherwise (cli/watch_network.h).
 [[nodiscard]] bool means(const WatchTarget& target, std::uint32_t pid, const ProcessFact& process);
 
 }  // namespace shunt::cli

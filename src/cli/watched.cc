@@ -72,14 +72,6 @@ Failure outside(const WatchTarget& target, const std::string& root) {
                             "another --cgroup-root, or none"));
 }
 
-Failure in_another_network(const WatchTarget& target) {
-  return Failure(make_error(
-      shunt::Kind::unsupported, error_number::kBadTarget,
-      fmt::format("process {} has a network namespace of its own, where nothing is captured",
-                  target.number),
-      fmt::format("nsenter --net=/proc/{0}/ns/net shunt watch pid:{0}", target.number)));
-}
-
 bool is_below(const std::string& directory, const std::string& root) {
   return directory == root || directory.starts_with(root + "/");
 }
@@ -89,7 +81,8 @@ bool is_below(const std::string& directory, const std::string& root) {
 CaptureProgramOptions::Capture capture_mode(const WatchRequest& request) {
   using Capture = CaptureProgramOptions::Capture;
   const auto has = [&](auto condition) { return std::ranges::any_of(request.targets, condition); };
-  const bool everybody = has([](const WatchTarget& target) { return target.by == By::host; });
+  const bool everybody = has(
+      [](const WatchTarget& target) { return target.by == By::host || target.by == By::network; });
   if (uses_root(request) && !everybody) return Capture::selected;
   return has(&WatchTarget::excluded) ? Capture::all_but : Capture::all;
 }
@@ -150,9 +143,16 @@ Result<void> Watched::select(CgroupCapture& capture, const WatchTarget& target) 
       const std::uint64_t id = SHUNT_TRY(cgroup_id(directory));
       return program.select(SelectBy::cgroup, id, target.excluded);
     }
+    case By::container: {
+      const std::string directory = SHUNT_TRY(cgroup_directory_of(target.cgroup));
+      if (!is_below(directory, request_.root)) return outside(target, request_.root);
+      const std::uint64_t id = SHUNT_TRY(cgroup_id(directory));
+      return program.select(SelectBy::cgroup, id, target.excluded);
+    }
     case By::user: return ids(SelectBy::uid);
     case By::group: return ids(SelectBy::gid);
     case By::name:  // all at once, in select_names()
+    case By::network:
     case By::host: return {};
   }
   return {};
@@ -162,7 +162,6 @@ Result<void> Watched::select(CgroupCapture& capture, const WatchTarget& target) 
 Result<void> Watched::select_process(CgroupCapture& capture, const WatchTarget& target) {
   const auto pid = static_cast<pid_t>(target.number);
   if (::kill(pid, 0) != 0 && errno == ESRCH) return no_such_process(target);
-  if (!target.excluded && !shares_network(pid)) return in_another_network(target);
   if (has_own_cgroup(target, request_)) return move(target, capture);
   Result<void> done;
   std::set<pid_t> seen;
@@ -256,6 +255,7 @@ std::vector<pid_t> Watched::processes() const {
     const auto number = static_cast<std::uint32_t>(pid);
     const ProcessFact process = process_facts(pid);
     if (pid == ::getpid() || process.state != FactState::known) continue;
+    if (request_.network >= 0 && !shares_network(pid, request_.network)) continue;
     const auto meant = [&](bool excluded) {
       return std::ranges::any_of(request_.targets, [&](const WatchTarget& target) {
         return target.excluded == excluded && means(target, number, process);

@@ -27,6 +27,7 @@ struct WatchRequest {
   std::vector<WatchTarget> targets;
   std::string root;   ///< directory of the topmost cgroup that is captured
   bool move = false;  ///< processes into a cgroup of ours
+  int network = -1;   ///< where it is captured (cli/watch_network.h); -1: in the calling thread's
 };
 
 /// Whether it takes more than to be in the cgroups that the programs are attached to.

@@ -14,6 +14,7 @@
 
 #include "base/limits.h"
 #include "kernel/directory.h"
+#include "kernel/text_file.h"
 #include "net/unique_fd.h"
 
 namespace shunt {

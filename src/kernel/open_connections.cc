@@ -122,10 +122,12 @@ std::vector<pid_t> listeners_at(const Endpoint& address) {
   return found;
 }
 
-bool shares_network(pid_t process) {
+bool shares_network(pid_t process, int netns) {
   struct stat own{};
   struct stat other{};
-  if (::stat("/proc/thread-self/ns/net", &own) != 0) return true;
+  const bool known =
+      (netns >= 0 ? ::fstat(netns, &own) : ::stat("/proc/thread-self/ns/net", &own)) == 0;
+  if (!known) return true;
   if (::stat(fmt::format("/proc/{}/ns/net", process).c_str(), &other) != 0) return true;
   return own.st_dev == other.st_dev && own.st_ino == other.st_ino;
 }

@@ -29,8 +29,8 @@ std::vector<unsigned long> counted_inodes(std::string_view proc_net, CountedSock
 /// there is none, or /proc does not show them to this user.
 std::vector<pid_t> listeners_at(const Endpoint& address);
 
-/// Whether the process is in the network namespace of the calling thread; true where /proc does not
-/// say.
-bool shares_network(pid_t process);
+/// Whether the process is in the network namespace `netns`, or (-1) in that of the calling thread;
+/// true where /proc does not say.
+bool shares_network(pid_t process, int netns = -1);
 
 }  // namespace shunt

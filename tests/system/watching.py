@@ -13,7 +13,7 @@ import pytest
 
 from cgroups import needs_ebpf, own_cgroup
 from leaks import MACHINE
-from netlab import Lab, wait_until
+from netlab import Host, Lab, wait_until
 from peers import TcpServer, echo_bytes
 from shunt import Process
 
@@ -61,11 +61,11 @@ class Program:
     """A process on the client that does what it is told, in a cgroup."""
 
     def __init__(self, lab: Lab, cgroup: Path, program: str = PYTHON, uid: int = 0,
-                 gid: int = 0) -> None:
+                 gid: int = 0, host: Host | None = None) -> None:
         enter = f'echo $$ > {cgroup}/cgroup.procs; exec "$@"'
         user = [*(["--reuid", str(uid)] if uid else []), *(["--regid", str(gid)] if gid else [])]
         user = ["setpriv", *user, "--clear-groups"] if user else []
-        self.child = lab.client.spawn(
+        self.child = (host or lab.client).spawn(
             ["sh", "-c", enter, "sh", *user, program, "-c", PROGRAM], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env={**os.environ, "PROGRAM": PROGRAM})
         self.pid = self.child.pid

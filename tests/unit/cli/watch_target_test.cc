@@ -22,6 +22,8 @@ TEST(WatchTarget, each_word_is_understood) {
   EXPECT_EQ(parse_watch_target("unit:app.scope")->text, "app.scope");
   EXPECT_EQ(parse_watch_target("cgroup:/a/b")->text, "/a/b");
   EXPECT_EQ(parse_watch_target("host")->by, By::host);
+  EXPECT_EQ(parse_watch_target("container:web")->by, By::container);
+  EXPECT_EQ(parse_watch_target("netns:/run/netns/x")->text, "/run/netns/x");
   const auto user = parse_watch_target("uid:1000");
   ASSERT_TRUE(user);
   ASSERT_EQ(user->ids.size(), 1U);
@@ -41,7 +43,8 @@ TEST(WatchTarget, exclusion_stands_in_front) {
 TEST(WatchTarget, mistakes_are_pointed_at) {
   for (const std::string_view word :
        {"", "curl", "pid:", "pid:x", "pid:0", "pid:1x", "pid:99999999999", "uid:nobody-has-this",
-        "unit:a/b", "cgroup:relative", "host:x", "!host", "process:1", "!"}) {
+        "unit:a/b", "cgroup:relative", "host:x", "!host", "process:1", "!", "container:", "netns:x",
+        "!netns:/x"}) {
     const auto target = parse_watch_target(word);
     ASSERT_FALSE(target) << word;
     EXPECT_EQ(target.error().number, error_number::kBadTarget) << word;
