@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from netlab import Lab, wait_until
-from peers import UdpEcho
+from peers import TcpServer, UdpEcho, echo_bytes
 from shunt import Process, shunt
 from watching import PYTHON, Program, asks, own_mount, root, server, watch
 
@@ -167,7 +167,8 @@ def test_the_whole_host_but_one_is_captured(lab, root, server):
 def test_a_moved_process_goes_back(lab, root, server):
     program = Program(lab, root / "rest")
     home = Path(f"/proc/{program.pid}/cgroup").read_text()
-    assert program("keep", Lab.FAR[4], server.port) == "hello"
+    kept = TcpServer(lab.server, echo_bytes)
+    assert program("keep", Lab.FAR[4], kept.port) == "hello"
     watching = watch(lab, root, f"pid:{program.pid}", "--move")
     assert "shunt-watch-" in Path(f"/proc/{program.pid}/cgroup").read_text()
     assert watching.said("before the move, and are not captured: 1 of 1 processes")
@@ -183,7 +184,8 @@ def test_datagrams_are_captured_too(lab, root):
     echo = UdpEcho(lab.server)
     watching = watch(lab, root, "host")
     script = ("import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-              f"s.settimeout(5); s.sendto(b'x', ('{Lab.FAR[4]}', {echo.port})); print(s.recvfrom(9))")
+              f"s.settimeout(5); s.sendto(b'x', ('{Lab.FAR[4]}', {echo.port}))\n"
+              "print(s.recvfrom(9))")
     enter = f'echo $$ > {root}/rest/cgroup.procs; exec "$@"'
     done = lab.client.run(["sh", "-c", enter, "sh", PYTHON, "-c", script])
     assert done.out == f"(b'x', ('{Lab.FAR[4]}', {echo.port}))\n"

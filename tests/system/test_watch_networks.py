@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`shunt watch` of what has a network namespace of its own: the client's programs, watched by a shunt
-on the gateway. Containers are the state files that their engines would have written.
+"""`shunt watch` of what has a network namespace of its own: the client's programs, watched by a
+shunt on the gateway. Containers are the state files that their engines would have written.
 """
 from __future__ import annotations
 

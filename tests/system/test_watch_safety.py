@@ -70,7 +70,7 @@ def test_connections_of_before_go_on_and_are_counted(lab, root, server):
     program.end()
 
 
-def test_new_connections_are_direct_after_the_end_and_live_ones_end_by_themselves(lab, root, server):
+def test_after_the_end_new_connections_are_direct_and_live_ones_go_on(lab, root, server):
     program = Program(lab, root / "rest")
     before = KernelState.of(lab.client)
     watching = watch(lab, root, f"pid:{program.pid}", "--drain", "20s")

@@ -98,6 +98,7 @@ def root() -> Iterator[Path]:
     for below in ("", "system.slice", "system.slice/a.service", "system.slice/b.service", "rest"):
         (path / below).mkdir()
     yield path
+    (path / "cgroup.kill").write_text("1")  # who is left when a test has failed
     def gone() -> bool:
         return "populated 0" in (path / "cgroup.events").read_text()
     wait_until(gone, "the cgroup is empty")
