@@ -55,7 +55,7 @@
 
 #define KEPT_PEERS 4
 #define TRIES 8
-#define MOST_ANCESTORS 8
+#define MOST_ANCESTORS 16
 
 const volatile struct shunt_capture_config config = {};
 struct shunt_host host = {};

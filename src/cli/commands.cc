@@ -19,9 +19,10 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::array kCommands = {
-    &kRunCommand,   &kRouteCommand, &kGatewayCommand, &kServeCommand, &kReloadCommand,
-    &kRulesCommand, &kCheckCommand, &kExplainCommand, &kPlanCommand,  &kDoctorCommand,
-    &kDownCommand,  &kDemoCommand,  &kVersionCommand, &kHelpCommand,  &kCompletionCommand,
+    &kRunCommand,     &kRouteCommand,   &kWatchCommand,  &kGatewayCommand,
+    &kServeCommand,   &kReloadCommand,  &kRulesCommand,  &kCheckCommand,
+    &kExplainCommand, &kPlanCommand,    &kDoctorCommand, &kDownCommand,
+    &kDemoCommand,    &kVersionCommand, &kHelpCommand,   &kCompletionCommand,
 };
 
 Error unknown_command(std::span<const std::string_view> arguments) {

@@ -11,6 +11,7 @@ namespace shunt::cli {
 
 extern const Command kRunCommand;
 extern const Command kRouteCommand;
+extern const Command kWatchCommand;
 extern const Command kGatewayCommand;
 extern const Command kPlanCommand;
 extern const Command kServeCommand;

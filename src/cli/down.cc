@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <fmt/format.h>
 
+#include <set>
 #include <string>
+#include <utility>
 
 #include "base/error_numbers.h"
 #include "cli/commands.h"
@@ -14,11 +16,17 @@
 namespace shunt::cli {
 namespace {
 
-/// Of runs by eBPF. Without the unified hierarchy there are none.
+/// Of runs by eBPF, and of `watch --move`. Without the unified hierarchy there are none.
 std::string swept_cgroups() {
-  const auto own = cgroup_directory();
-  const int gone = own ? sweep_cgroups(*own) : 0;
-  return gone == 0 ? "" : fmt::format("removed: {} empty cgroups below {}\n", gone, *own);
+  std::string text;
+  std::set<std::string> parents;
+  if (auto own = cgroup_directory()) parents.insert(*std::move(own));
+  if (auto topmost = cgroup_directory_of("/")) parents.insert(*std::move(topmost));
+  for (const std::string& parent : parents) {
+    const int gone = sweep_cgroups(parent);
+    if (gone > 0) text += fmt::format("removed: {} empty cgroups below {}\n", gone, parent);
+  }
+  return text;
 }
 
 Result<int> run_down(const Options&) {

@@ -20,6 +20,7 @@
 #include "capture/masquerade.h"
 #include "cli/run_method.h"
 #include "kernel/capabilities.h"
+#include "kernel/capture_program.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
 #include "kernel/links.h"
@@ -29,6 +30,7 @@
 #include "kernel/sweep.h"
 #include "kernel/sysctl.h"
 #include "kernel/toa.h"
+#include "kernel/watch_program.h"
 #include "net/endpoint.h"
 
 namespace shunt::cli {
@@ -345,6 +347,19 @@ void add_run_methods(std::vector<Finding>& out) {
                  .fix = ""});
 }
 
+/// Attaching to the topmost cgroup would touch the whole machine, and is not tried.
+void add_watch(std::vector<Finding>& out) {
+  auto works = CaptureProgram::probe();
+  if (works) works = WatchProgram::probe();
+  out.push_back(
+      {.state = works ? State::works : State::note,
+       .name = "watch",
+       .detail = works ? "programs that run already, by eBPF; what is not tried is to attach them "
+                         "to the root of the cgroups, where they see the whole machine"
+                       : works.error().text(),
+       .fix = works ? "" : works.error().help});
+}
+
 }  // namespace
 
 std::vector<Finding> examine_host() {
@@ -352,6 +367,7 @@ std::vector<Finding> examine_host() {
   add_privilege(out);
   add_features(out);
   add_run_methods(out);
+  add_watch(out);
   add_live_instances(out);
   add_leftovers(out);
   add_foreign_tables(out);

@@ -76,7 +76,7 @@ std::vector<int> capabilities_in_use(const PrivilegeNeeds& needs) {
     }
   }
   if (needs.processes) add_for_processes(kept);
-  if (needs.toa && has_capability(CAP_BPF)) kept.push_back(CAP_BPF);
+  if ((needs.toa || needs.ebpf) && has_capability(CAP_BPF)) kept.push_back(CAP_BPF);
   const bool kept_already = std::ranges::find(kept, CAP_DAC_READ_SEARCH) != kept.end();
   if (kept_already || !has_capability(CAP_DAC_READ_SEARCH)) return kept;
   if (const std::string file = file_that_needs_privilege(kept, needs.files); !file.empty()) {
@@ -109,7 +109,8 @@ Result<KeptPrivileges> give_up_privileges(const PrivilegeNeeds& needs) {
     return kept;
   }
   SHUNT_CHECK(forbid_dumps());
-  if (const auto restricted = restrict_system_calls({.bpf = needs.toa}); !restricted) {
+  if (const auto restricted = restrict_system_calls({.bpf = needs.toa || needs.ebpf});
+      !restricted) {
     log(LogLevel::warning, restricted.error().text());
   }
   return kept;

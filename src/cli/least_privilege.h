@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What `gateway` and `serve` give up once they are set up, so that whoever takes over the process
-// that reads everybody's first bytes has little to do anything with: all capabilities but those in
-// use, the way to new ones, core dumps, and the system calls that are not in use.
+// What `gateway`, `serve` and `watch` give up once they are set up, so that whoever takes over the
+// process that reads everybody's first bytes has little to do anything with: all capabilities but
+// those in use, the way to new ones, core dumps, and the system calls that are not in use.
 #pragma once
 
 #include <string>
@@ -15,6 +15,7 @@ namespace shunt::cli {
 struct PrivilegeNeeds {
   bool processes = false;            ///< rules ask what program a flow comes from
   bool toa = false;                  ///< a way out says `toa`
+  bool ebpf = false;                 ///< eBPF programs are asked where clients were going
   std::vector<std::string> files{};  ///< those that are read again later
 };
 
@@ -37,7 +38,7 @@ struct KeptPrivileges {
 ///   CAP_NET_BIND_SERVICE  replies to UDP clients from ports below 1024
 ///   CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH
 ///                         only with needs.processes: which process has a socket
-///   CAP_BPF               only with needs.toa
+///   CAP_BPF               only with needs.toa or needs.ebpf: their maps
 ///   CAP_DAC_READ_SEARCH   only where one of needs.files cannot be read without it
 Result<KeptPrivileges> give_up_privileges(const PrivilegeNeeds& needs);
 

@@ -24,8 +24,9 @@ namespace shunt {
 
 class WayOut;
 
-/// A TCP upstream: connected, handshakes done, registered with the loop. Whoever relays tunes it
-/// (keep_urgent_bytes_in_line), once the client has been let in: until then each system call is waited for.
+/// A TCP upstream: connected, handshakes done, registered with the loop. Whoever relays it keeps
+/// urgent bytes in line, once the client has been let in: until then each system call is waited
+/// for.
 struct Upstream {
   WatchedFd socket;
   ReportedUpstream reported;

@@ -14,6 +14,7 @@
 
 #include "base/limits.h"
 #include "kernel/directory.h"
+#include "kernel/text_file.h"
 #include "net/unique_fd.h"
 
 namespace shunt {
@@ -27,21 +28,26 @@ pid_t pid_of(const char* name) {
 
 // proc_pid_task_tid_children(5): the pids, separated by blanks. Each thread has its own.
 void add_children(const std::string& path, std::vector<pid_t>& found) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return;
-  std::array<char, 4096> text{};
-  const auto size = ::read(fd.get(), text.data(), text.size());
-  const char* const end = text.data() + std::max<ssize_t>(size, 0);
-  for (const char* at = text.data(); at < end;) {
+  const auto text = read_text_file(path);
+  if (!text) return;  // it has ended
+  const char* const end = text->data() + text->size();
+  for (const char* at = text->data(); at < end;) {
     pid_t pid = 0;
     const auto parsed = std::from_chars(at, end, pid);
     if (parsed.ec != std::errc{}) return;
-    if (parsed.ptr < end) found.push_back(pid);  // the last one may be cut
+    found.push_back(pid);
     at = parsed.ptr + 1;
   }
 }
 
 }  // namespace
+
+void for_each_process(const std::function<void(pid_t)>& visit) {
+  Directory proc("/proc");
+  while (const char* name = proc.next()) {
+    if (const pid_t pid = pid_of(name); pid != 0) visit(pid);
+  }
+}
 
 void for_each_descendant(pid_t pid, const std::function<void(pid_t)>& visit) {
   std::vector<pid_t> found{pid};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Which processes are in a network namespace, as far as /proc shows them to this user.
+// Which processes there are, and which of them are in a network namespace, as far as /proc shows
+// them to this user.
 #pragma once
 
 #include <sys/types.h>
@@ -14,6 +15,9 @@ void for_each_member(int netns, const std::function<bool(pid_t)>& visit);
 
 /// Is any process but `except` in the namespace?
 bool has_members(int netns, pid_t except);
+
+/// Calls `visit` for each process that /proc shows.
+void for_each_process(const std::function<void(pid_t)>& visit);
 
 /// Calls `visit` for the process and for all of its descendants that were not left by a parent that
 /// died. Far cheaper than the above; finds nothing but the process itself on a kernel without

@@ -19,7 +19,7 @@ namespace shunt {
 
 /// What not every configuration has a use for.
 struct SystemCallNeeds {
-  bool bpf = false;  ///< a way out writes TCP options (kernel/toa.h)
+  bool bpf = false;  ///< maps are read or written (kernel/toa.h, kernel/capture_program.h)
 };
 
 /// Filters all threads of the process from now on, and what they start; for good. The calling

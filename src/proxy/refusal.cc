@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/refusal.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 
@@ -15,9 +17,11 @@ bool reaches(const Endpoint& listener, const Endpoint& destination) {
   return listener.address.is_any() && ends_on_this_machine(destination.address);
 }
 
-/// A connection to a plain listener went to the listener's own address; what a PROXY header says
-/// may be a socket of ours that another proxy handed back.
+/// Where the capture knows who connected, that says it all (eBPF shows us another local address
+/// than the listener sees). A connection to a plain listener went to the listener's own address;
+/// what a PROXY header says may be a socket of ours that another proxy handed back.
 bool is_loop(const Flow& flow, const LoopGuard& guard) {
+  if (flow.process != nullptr && flow.process->pid == ::getpid()) return true;
   if (flow.protocol == Protocol::udp && guard.is_own_datagram(flow.source)) return true;
   if (flow.method != CaptureMethod::listener) {
     return guard.is_own(flow.source, flow.original_destination);
