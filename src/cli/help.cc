@@ -16,9 +16,9 @@ namespace {
 
 constexpr Option kOptions[] = {{.name = "man", .help = "print the man page, for man -l"}};
 
-constexpr std::string_view kTopics[] = {"run",   "gateway", "serve",      "reload", "rules",
-                                        "check", "explain", "plan",       "doctor", "down",
-                                        "demo",  "version", "completion", "errors", "exit-codes"};
+constexpr std::string_view kTopics[] = {
+    "run",  "watch",  "gateway", "serve", "reload",  "rules",      "check",  "explain",
+    "plan", "doctor", "down",    "demo",  "version", "completion", "errors", "exit-codes"};
 
 Error unknown_topic(const std::string& topic) {
   Error error =
