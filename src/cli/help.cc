@@ -17,8 +17,8 @@ namespace {
 constexpr Option kOptions[] = {{.name = "man", .help = "print the man page, for man -l"}};
 
 constexpr std::string_view kTopics[] = {
-    "run",  "route",  "gateway", "serve", "reload",  "rules",      "check",  "explain",
-    "plan", "doctor", "down",    "demo",  "version", "completion", "errors", "exit-codes"};
+    "run",  "route",  "watch", "gateway", "serve",   "reload",     "rules",  "check",     "explain",
+    "plan", "doctor", "down",  "demo",    "version", "completion", "errors", "exit-codes"};
 
 Error unknown_topic(const std::string& topic) {
   Error error =

@@ -370,7 +370,7 @@ Result<int> run_watch(const Options& options) {
 
 constinit const Command kWatchCommand = {
     .name = "watch",
-    .summary = "take over programs that run already: a process, a service, a user, all",
+    .summary = "take over what runs already: a process, a service, a user, all",
     .usage = "[options] TARGET…",
     .description =
         "Captures what the targets connect to from now on, by eBPF programs on cgroups, until it "
