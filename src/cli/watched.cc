@@ -26,21 +26,24 @@ namespace {
 using By = WatchTarget::By;
 using SelectBy = CaptureProgram::SelectBy;
 
-constexpr int kMostLevels = 32;  // of cgroups that are searched for a unit
-
-/// Below `directory`, itself left out.
-void find_cgroups(const std::string& directory, std::string_view name, int levels,
-                  std::vector<std::string>& out) {
-  Directory entries(directory);
-  while (const char* entry = entries.next()) {
-    const std::string below = fmt::format("{}/{}", directory, entry);
-    struct stat status{};
-    if (entry[0] == '.' || ::lstat(below.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
-      continue;
+/// The directories of that name below `top`, itself left out.
+std::vector<std::string> find_cgroups(const std::string& top, std::string_view name) {
+  std::vector<std::string> found;
+  std::vector<std::string> open{top};
+  for (std::size_t next = 0; next < open.size(); ++next) {
+    const std::string directory = open[next];  // `open` grows
+    Directory entries(directory);
+    while (const char* entry = entries.next()) {
+      std::string below = fmt::format("{}/{}", directory, entry);
+      struct stat status{};
+      if (entry[0] == '.' || ::lstat(below.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+        continue;
+      }
+      if (name == entry) found.push_back(below);
+      open.push_back(std::move(below));
     }
-    if (name == entry) out.push_back(below);
-    if (levels > 0) find_cgroups(below, name, levels - 1, out);
   }
+  return found;
 }
 
 /// A process, or a program that may start anew, is known by what follows processes.
@@ -178,8 +181,7 @@ Result<void> Watched::select_process(CgroupCapture& capture, const WatchTarget& 
 }
 
 Result<void> Watched::select_unit(CgroupCapture& capture, const WatchTarget& target) {
-  std::vector<std::string> found;
-  find_cgroups(request_.root, target.text, kMostLevels, found);
+  const auto found = find_cgroups(request_.root, target.text);
   for (const std::string& directory : found) {
     const auto id = cgroup_id(directory);
     if (!id) continue;  // stopped meanwhile
