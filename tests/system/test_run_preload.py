@@ -376,7 +376,7 @@ def test_signals_arrive_during_a_connect_and_it_goes_on(lab, who, interrupt):
         time.sleep(0.2)  # apart, or they would be one
     said, handled, seconds = started.end()
     assert said == "ETIMEDOUT" and 6 < float(seconds) < 12
-    assert handled == "3" if interrupt else int(handled) >= 1
+    assert 1 <= int(handled) <= 3, "two that come close together are one"
 
 
 @WHO
