@@ -35,7 +35,8 @@ run_pytest() {
 system_tests() {
   local preset=$1
   shift
-  SHUNT_BUILD=$root/build/$preset run_pytest "system-$preset" -n "$test_jobs" tests/system "$@"
+  # Two for each processor: mostly they wait for something.
+  SHUNT_BUILD=$root/build/$preset run_pytest "system-$preset" -n $((2 * test_jobs)) tests/system "$@"
 }
 
 # What is timed has the machine to itself.
