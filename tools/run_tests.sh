@@ -33,10 +33,9 @@ run_pytest() {
 }
 
 system_tests() {
-  local preset=$1
+  local preset=$1 jobs=$((2 * test_jobs)) # mostly they wait for something
   shift
-  # Two for each processor: mostly they wait for something.
-  SHUNT_BUILD=$root/build/$preset run_pytest "system-$preset" -n $((2 * test_jobs)) tests/system "$@"
+  SHUNT_BUILD=$root/build/$preset run_pytest "system-$preset" -n "$jobs" tests/system "$@"
 }
 
 # What is timed has the machine to itself.
