@@ -11,10 +11,11 @@
 namespace shunt::limits {
 
 // Relay.
-inline constexpr std::size_t kScratchBytes = 64 * 1024;   ///< one read; one buffer a worker
-inline constexpr std::size_t kPipeBytes = 256 * 1024;     ///< F_SETPIPE_SZ of a pooled pipe
-inline constexpr std::size_t kPooledPipes = 64;           ///< idle pipes kept by a worker
-inline constexpr std::size_t kTurnBytes = 256 * 1024;     ///< moved for one flow before it yields
+inline constexpr std::size_t kScratchBytes = 64 * 1024;  ///< one read; one buffer a worker
+inline constexpr std::size_t kPipeBytes = 256 * 1024;    ///< F_SETPIPE_SZ of a pooled pipe
+inline constexpr std::size_t kPooledPipes = 64;          ///< idle pipes kept by a worker
+inline constexpr std::size_t kTurnBytes = 1024 * 1024;   ///< moved for one flow before it yields
+inline constexpr std::size_t kCrowdedTurnBytes = 256 * 1024;  ///< the same beside small flows
 inline constexpr int kTurnRounds = 16;                    ///< reads for one flow before it yields
 inline constexpr int kBulkReads = 3;                      ///< large reads in a row before splice
 inline constexpr std::size_t kBulkReadBytes = 16 * 1024;  ///< what counts as a large read

@@ -14,7 +14,7 @@ namespace shunt {
 namespace {
 
 constexpr int kEventBatch = 256;
-constexpr std::uint64_t kQueuedTurnUs = 400;  // shorter ones move less at a time, and cost more
+constexpr std::uint64_t kTurnsUs = 4000;      // of those that yield, while nobody else is there
 constexpr std::size_t kMostSlots = 1U << 22;  // of a process whose limit is "unlimited"
 
 // The loop's own descriptors, told apart from slots by a generation that no slot has.
@@ -135,33 +135,43 @@ void EventLoop::note(const epoll_event& event) {
 }
 
 // A woken coroutine runs at once, so a flow's read and the write that follows share a warm cache;
-// it may close this very descriptor, hence the second look at the generation.
-void EventLoop::dispatch(const epoll_event& event) {
+// it may close this very descriptor, hence the second look at the generation. False: nobody waited.
+bool EventLoop::dispatch(const epoll_event& event) {
   const auto fd = static_cast<std::uint32_t>(event.data.u64);
   const auto generation = static_cast<std::uint32_t>(event.data.u64 >> 32);
   Slot& slot = slots_[fd];
-  if (slot.generation != generation) return;
+  if (slot.generation != generation) return false;
+  bool woken = false;
   if (slot.reader != nullptr && slot.has(Slot::kReadable)) {
     std::exchange(slot.reader, nullptr)->handle.resume();
-    if (slot.generation != generation) return;
+    woken = true;
+    if (slot.generation != generation) return woken;
   }
   if (slot.writer != nullptr && slot.has(Slot::kWritable)) {
     std::exchange(slot.writer, nullptr)->handle.resume();
+    woken = true;
   }
+  return woken;
 }
 
-// Those that yielded may have much to do: after a while the loop looks for events again before the
-// rest of them go on.
 void EventLoop::resume_queued() {
-  running_.insert(running_.end(), queued_.begin(), queued_.end());
-  queued_.clear();
-  const std::uint64_t until = monotonic_us() + kQueuedTurnUs;
-  std::size_t resumed = 0;
-  while (resumed < running_.size()) {
-    running_[resumed++].resume();
-    if (monotonic_us() >= until) break;
+  running_.swap(queued_);
+  for (auto handle : running_) handle.resume();
+  running_.clear();
+}
+
+// Those that yield once more take their next turn after the next look for events.
+void EventLoop::take_turns() {
+  if (yielded_.empty()) return;
+  const std::uint64_t until = monotonic_us() + kTurnsUs;
+  const std::size_t waiting = yielded_.size();
+  std::size_t taken = 0;
+  while (taken < waiting) {
+    const auto handle = yielded_[taken++];
+    handle.resume();
+    if (crowded() || monotonic_us() >= until) break;
   }
-  running_.erase(running_.begin(), running_.begin() + static_cast<std::ptrdiff_t>(resumed));
+  yielded_.erase(yielded_.begin(), yielded_.begin() + static_cast<std::ptrdiff_t>(taken));
 }
 
 void EventLoop::run_posted() {
@@ -199,13 +209,14 @@ Result<void> EventLoop::run() {
     arm_timerfd();
     SHUNT_CHECK(take_events());
     resume_queued();
+    take_turns();
   }
   return {};
 }
 
 Result<void> EventLoop::take_events() {
   epoll_event events[kEventBatch];
-  const bool idle = queued_.empty() && running_.empty();
+  const bool idle = queued_.empty() && yielded_.empty();
   const int count = epoll_wait(epoll_.get(), events, kEventBatch, idle ? -1 : 0);
   if (count < 0) {
     if (errno == EINTR) return {};
@@ -225,7 +236,8 @@ Result<void> EventLoop::take_events() {
     } else if (events[i].data.u64 == kPostedEvent) {
       run_posted();
     } else {
-      dispatch(events[i]);
+      const std::size_t yielded = yielded_.size();
+      if (dispatch(events[i]) && yielded_.size() == yielded) last_unyielding_ = tick_;
     }
   }
   return {};

@@ -103,16 +103,22 @@ class EventLoop {
   DeadlineAwaiter writable(Slot& slot, std::uint32_t ms);
   SleepAwaiter sleep(std::uint32_t ms);
   /// Lets every flow go first that is ready now, or becomes so while those that have yielded before
-  /// take their turns: bulk transfers keep nobody waiting.
+  /// take their turns: bulk transfers keep nobody waiting. While crowded() the loop looks for
+  /// events after each turn, else after some.
   YieldAwaiter yield();
+  /// Lately somebody was woken who did not yield: a turn should be short.
+  [[nodiscard]] bool crowded() const { return tick_ - last_unyielding_ <= kCrowdedTicks; }
 
  private:
   EventLoop() = default;
   void note(const epoll_event& event);
-  void dispatch(const epoll_event& event);
+  bool dispatch(const epoll_event& event);
   void wake(Slot::Waiter*& waiter, Wake wake);
+  static constexpr Tick kCrowdedTicks = 2;
+
   Result<void> take_events();
   void resume_queued();
+  void take_turns();
   void run_posted();
   void refresh_clock();
   void arm_timerfd();
@@ -125,11 +131,13 @@ class EventLoop {
   int highest_fd_ = -1;
   TimerWheel timers_;
   Tick tick_ = 0;
+  Tick last_unyielding_ = 0;
   Tick timerfd_armed_for_ = TimerWheel::kNever;
   std::uint64_t start_ms_ = 0;
   bool cancelled_ = false;
   std::vector<std::coroutine_handle<>> queued_;
   std::vector<std::coroutine_handle<>> running_;
+  std::vector<std::coroutine_handle<>> yielded_;
   std::atomic<bool> stopping_ = false;
   std::mutex posted_mutex_;
   std::vector<std::move_only_function<void()>> posted_;
@@ -216,7 +224,7 @@ class EventLoop::YieldAwaiter {
  public:
   explicit YieldAwaiter(EventLoop& loop) : loop_(loop) {}
   bool await_ready() const { return false; }
-  void await_suspend(std::coroutine_handle<> handle) { loop_.queued_.push_back(handle); }
+  void await_suspend(std::coroutine_handle<> handle) { loop_.yielded_.push_back(handle); }
   Wake await_resume() const { return loop_.cancelled_ ? Wake::cancelled : Wake::ready; }
 
  private:

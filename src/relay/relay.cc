@@ -143,8 +143,9 @@ struct Turn {
   int rounds = 0;
   std::uint64_t moved_before = 0;
 
-  [[nodiscard]] bool over(std::uint64_t moved) const {
-    return rounds >= limits::kTurnRounds || moved - moved_before >= limits::kTurnBytes;
+  [[nodiscard]] bool over(std::uint64_t moved, bool crowded) const {
+    const std::size_t most = crowded ? limits::kCrowdedTurnBytes : limits::kTurnBytes;
+    return rounds >= limits::kTurnRounds || moved - moved_before >= most;
   }
 };
 
@@ -206,7 +207,7 @@ Task<bool> move_all(Pair& pair, Side from, Mover& mover) {
       turn = {.rounds = 0, .moved_before = mover.moved()};
     }
     ++turn.rounds;
-    if (turn.over(mover.moved())) {
+    if (turn.over(mover.moved(), pair.loop().crowded())) {
       if (co_await pair.loop().yield() != Wake::ready) break;
       turn = {.rounds = 0, .moved_before = mover.moved()};
     }
