@@ -2,19 +2,25 @@
 #include "base/thread.h"
 
 #include <csignal>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
+#include "base/descriptor_table.h"
 #include "base/thread_signals.h"
 
 namespace shunt {
 namespace {
 
-using Body = std::move_only_function<void()>;
+struct Begun {
+  std::move_only_function<void()> body;
+  std::uint32_t table;
+};
 
 void* run(void* argument) {
-  const std::unique_ptr<Body> body(static_cast<Body*>(argument));
-  (*body)();
+  const std::unique_ptr<Begun> begun(static_cast<Begun*>(argument));
+  DescriptorTable::begin_with(begun->table);
+  begun->body();
   return nullptr;
 }
 
@@ -41,7 +47,7 @@ void Thread::detach() {
 }
 
 Result<Thread> start_thread(std::move_only_function<void()> body) {
-  auto held = std::make_unique<Body>(std::move(body));
+  auto held = std::make_unique<Begun>(std::move(body), DescriptorTable::current());
   const sigset_t all = signals_for_main_thread();  // a new thread inherits this mask
   sigset_t before;
   ::pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -45,6 +45,10 @@ struct ListenerSet {
   std::vector<PlainSocket> plain_udp = {};
   std::optional<Hold> hold = {};            ///< none: clients are let in first
   std::shared_ptr<FlowSource> source = {};  ///< of flows that arrive at no socket; may be null
+
+  [[nodiscard]] std::vector<int> descriptors() const;
+  /// The calling thread's table has kept them all: UniqueFd::adopt().
+  void adopt();
 };
 
 /// Makes sockets in the capture's network namespace that send from a foreign address: UDP replies
@@ -62,6 +66,8 @@ class ReplySockets {
   /// By what the capture knows a reply that comes from another client's mapping (SO_MARK); 0: it
   /// needs nothing.
   [[nodiscard]] virtual std::uint32_t hairpin_mark() const { return 0; }
+  /// What these need to be open in the caller's table (base/descriptor_table.h).
+  [[nodiscard]] virtual std::vector<int> descriptors() const { return {}; }
 };
 
 /// Where a client was going, and who it is, as the capture itself remembers it.
@@ -79,6 +85,8 @@ class Origins {
   virtual std::optional<Origin> of_connection(const Endpoint& client) = 0;
   /// Of a datagram, by the address that it arrived at.
   virtual std::optional<Origin> of_datagram(const Endpoint& received_at) = 0;
+  /// What these need to be open in the caller's table (base/descriptor_table.h).
+  [[nodiscard]] virtual std::vector<int> descriptors() const { return {}; }
 };
 
 /// Where an accepted TCP connection was going. For redirect from conntrack (SO_ORIGINAL_DST = 80,

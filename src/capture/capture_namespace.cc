@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -87,6 +88,8 @@ class CaptureNamespace::Holder final : public ReplySockets {
     return fd;
   }
 
+  [[nodiscard]] std::vector<int> descriptors() const override { return {channel_.get()}; }
+
   Result<void> change_network(const HostNetwork& host) {
     const std::lock_guard lock(mutex_);
     SHUNT_TRY(ask(kChangeNetwork + host_network_record(host)));
@@ -96,9 +99,10 @@ class CaptureNamespace::Holder final : public ReplySockets {
  private:
   static constexpr std::uint8_t kBatch = 8;
 
+  // A worker's are in its own table.
   std::vector<UniqueFd>& pool(Family family, char type) {
     const std::size_t row = family == Family::ipv4 ? 0 : 1;
-    return pools_[2 * row + (type == 'r' ? 1 : 0)];
+    return pools_[DescriptorTable::current()][2 * row + (type == 'r' ? 1 : 0)];
   }
 
   Result<UniqueFd> take(Family family, char type) {
@@ -135,7 +139,7 @@ class CaptureNamespace::Holder final : public ReplySockets {
 
   std::mutex mutex_;
   UniqueFd channel_;
-  std::array<std::vector<UniqueFd>, 4> pools_;
+  std::map<std::uint32_t, std::array<std::vector<UniqueFd>, 4>> pools_;
 };
 
 std::shared_ptr<ReplySockets> CaptureNamespace::reply_sockets() const { return channel_; }

@@ -98,6 +98,8 @@ class ProgramOrigins final : public Origins {
     return origin;
   }
 
+  [[nodiscard]] std::vector<int> descriptors() const override { return program_->maps(); }
+
  private:
   struct Recent {
     Origin origin;

@@ -50,4 +50,10 @@ ProcessFact HostProcesses::find(const Flow& flow, Wanted wanted) {
   return {.state = FactState::known, .uid = owner->uid};
 }
 
+std::vector<int> HostProcesses::descriptors() const {
+  std::vector<int> all = processes_.descriptors();
+  all.push_back(diag_.fd());
+  return all;
+}
+
 }  // namespace shunt

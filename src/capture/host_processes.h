@@ -16,6 +16,7 @@ class HostProcesses final : public ProcessFinder {
  public:
   static Result<std::unique_ptr<HostProcesses>> create();
   ProcessFact find(const Flow& flow, Wanted wanted) override;
+  [[nodiscard]] std::vector<int> descriptors() const override;
 
  private:
   HostProcesses(UniqueFd netns, UniqueFd diag, UniqueFd processes_diag);

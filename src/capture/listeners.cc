@@ -17,6 +17,28 @@
 #include "net/socket.h"
 
 namespace shunt {
+
+std::vector<int> ListenerSet::descriptors() const {
+  std::vector<int> all;
+  for (const auto* fds : {&tcp, &udp}) {
+    for (const UniqueFd& fd : *fds) all.push_back(fd.get());
+  }
+  for (const auto* sockets : {&plain_tcp, &plain_udp}) {
+    for (const PlainSocket& socket : *sockets) all.push_back(socket.fd.get());
+  }
+  if (hold) all.push_back(hold->queue.fd());
+  return all;
+}
+
+void ListenerSet::adopt() {
+  for (auto* fds : {&tcp, &udp}) {
+    for (UniqueFd& fd : *fds) fd.adopt();
+  }
+  for (auto* sockets : {&plain_tcp, &plain_udp}) {
+    for (PlainSocket& socket : *sockets) socket.fd.adopt();
+  }
+  if (hold) hold->queue.adopt();
+}
 namespace {
 
 /// A port that is free for one protocol and family may be taken for the next: then the whole set is

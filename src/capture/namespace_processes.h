@@ -35,6 +35,7 @@ class NamespaceProcesses final : public ProcessNames, public ProcessFinder {
   void set_command(pid_t command) { command_ = command; }
   std::optional<ProcessInfo> lookup(const Flow& flow) override;
   ProcessFact find(const Flow& flow, Wanted wanted) override;
+  [[nodiscard]] std::vector<int> descriptors() const override { return {diag_.fd(), netns_}; }
 
  private:
   enum class Patience : std::uint8_t { little, much };

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "base/log.h"
 #include "base/terminal.h"
 #include "cli/options.h"
 #include "cli/place.h"
@@ -20,6 +21,8 @@
 
 namespace shunt::cli {
 namespace {
+
+constexpr rlim_t kManyDescriptors = 65'536;  // a limit from which one table is enough for all
 
 Result<UniqueFd> open_file(const std::string& path) {
   // Not truncated and not blocking: a FIFO without a reader is an error rather than a hang.
@@ -66,6 +69,16 @@ unsigned worker_count(std::uint32_t requested) {
   CPU_ZERO(&processors);
   if (::sched_getaffinity(0, sizeof processors, &processors) != 0) return 1;
   return static_cast<unsigned>(std::max(1, CPU_COUNT(&processors)));
+}
+
+bool parts_descriptor_tables(std::uint32_t requested) {
+  rlimit limit{};
+  if (requested < 2 || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  if (limit.rlim_max >= kManyDescriptors) return false;
+  log(LogLevel::info,
+      fmt::format("each worker holds up to {} descriptors, which ss -p and lsof do not show",
+                  limit.rlim_max));
+  return true;
 }
 
 ProxyOptions TrafficSetup::proxy_options(const Options& options) const {

@@ -28,6 +28,10 @@ class Options;
 /// it was, for a command that is to be run under it.
 rlimit raise_descriptor_limit();
 
+/// Whether `requested` workers, where they were asked for (not 0), are to have descriptor tables of
+/// their own, which is said in the log: ProxyOptions::own_tables. After raise_descriptor_limit().
+bool parts_descriptor_tables(std::uint32_t requested);
+
 /// What `requested` says, or (0) one for each processor that this process may use.
 unsigned worker_count(std::uint32_t requested);
 

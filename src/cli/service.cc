@@ -131,6 +131,7 @@ Result<ProxyOptions> Service::proxy_options() {
   }
   options.other_descriptors = checker_->most_descriptors() + race_descriptors(proxies);
   options.workers = capture_->take_listeners();
+  options.own_tables = parts_descriptor_tables(config.limits.workers);
   SHUNT_CHECK(open_plain_listeners(request_.listeners, options.workers, capture_->egress_mark()));
   options.method = capture_->method().method;
   options.own_listeners = capture_->own_listeners();

@@ -197,12 +197,13 @@ Result<void> FakeFile::rewrite(const FakePool::Assignments& assignments, Durable
   if (std::rename(fresh.c_str(), path_.c_str()) != 0) {
     return Failure(trouble_with(path_, "replacing", errno));
   }
-  file_ = std::move(file);
   size_ = text.size();
+  spoilt_ = false;
   return {};
 }
 
-// One write(2) for a line: the kernel keeps it whatever becomes of this process.
+// One write(2) for a line: the kernel keeps it whatever becomes of this process. It is opened for
+// each, since any worker may write, and each has a descriptor table of its own.
 void FakeFile::append(FakePool::Place place, std::string_view name) {
   const std::scoped_lock lock(mutex_);
   const std::string line = line_of(place, name);
@@ -218,12 +219,14 @@ void FakeFile::append(FakePool::Place place, std::string_view name) {
 /// On failure the file is as it was: the part of a line that was written would be one with the
 /// next.
 Result<void> FakeFile::append_line(std::string_view line) {
-  if (!file_.valid()) return Failure(trouble_with(path_, "writing", EBADF));
-  auto written = write_all(file_.get(), line, path_);
+  if (spoilt_) return Failure(trouble_with(path_, "writing", EBADF));
+  const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.valid()) return Failure(trouble_with(path_, "opening", errno));
+  auto written = write_all(file.get(), line, path_);
   if (written) {
     size_ += line.size();
-  } else if (::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) {
-    file_.reset();  // nothing is appended to it any more
+  } else if (::ftruncate(file.get(), static_cast<off_t>(size_)) != 0) {
+    spoilt_ = true;
   }
   return written;
 }

@@ -82,8 +82,8 @@ class FakeFile {
   FakeFileLimits limits_;
   UniqueFd lock_;
   std::mutex mutex_;  // of what follows; the pool's may be taken while it is held
-  UniqueFd file_;
   std::size_t size_ = 0;
+  bool spoilt_ = false;  // it ends with a part of a line: nothing is appended until it is made anew
   bool behind_ = false;  // the pool has something that it has not
   std::chrono::steady_clock::time_point tidy_after_{};
   RateLimitedLog trouble_;

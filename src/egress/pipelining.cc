@@ -31,7 +31,7 @@ void Pipelining::step_by_step_worked(const ProxyServer& server, const Endpoint& 
   if (!lock || verdict_.load(std::memory_order_relaxed) != Verdict::unknown) return;
   if (++flows_ < kFlowsBeforeProbe) return;
   if (!probe_.valid()) start(server, address, method);
-  look();
+  if (probe_.is_here()) look();  // else it is for the worker that made it
 }
 
 // The one upstream socket that the observer is not told of: it would have to be told of its end
@@ -53,7 +53,6 @@ void Pipelining::start(const ProxyServer& server, const Endpoint& address, Metho
 }
 
 void Pipelining::look() {
-  if (!probe_.valid()) return;
   if (!send_all()) return conclude(Verdict::fails);
   char buffer[512];
   const auto count = ::recv(probe_.get(), buffer, sizeof buffer, 0);

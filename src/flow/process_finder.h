@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "flow/facts.h"
 #include "flow/flow.h"
@@ -19,6 +20,8 @@ class ProcessFinder {
   virtual ~ProcessFinder() = default;
   /// Its state is never unknown: a flow that is not this machine's has no process.
   virtual ProcessFact find(const Flow& flow, Wanted wanted) = 0;
+  /// What find() needs to be open in the caller's table (base/descriptor_table.h).
+  [[nodiscard]] virtual std::vector<int> descriptors() const { return {}; }
 };
 
 }  // namespace shunt

@@ -188,6 +188,11 @@ class LoadedProgram final : public CaptureProgram {
     return Failure(errno_error("store who is captured"));
   }
 
+  [[nodiscard]] std::vector<int> maps() const override {
+    return {bpf_map__fd(skeleton_->maps.connections), bpf_map__fd(skeleton_->maps.connected_peers),
+            bpf_map__fd(skeleton_->maps.peers), bpf_map__fd(skeleton_->maps.closed_peers)};
+  }
+
   [[nodiscard]] int selectors() const override { return bpf_map__fd(skeleton_->maps.selectors); }
 
   void capture_no_more() override {

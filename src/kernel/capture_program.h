@@ -82,6 +82,8 @@ class CaptureProgram {
   /// Of a datagram by the address that it was sent to, also when its socket was closed in the
   /// meantime. Any thread.
   virtual std::optional<Remembered> datagram_to(const Address& address) = 0;
+  /// What these two need to be open in the caller's table (base/descriptor_table.h).
+  [[nodiscard]] virtual std::vector<int> maps() const = 0;
 
   enum class SelectBy : std::uint8_t {
     process = 1,

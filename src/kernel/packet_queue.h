@@ -48,6 +48,8 @@ class PacketQueue {
   /// blocks.
   Received receive();
 
+  /// UniqueFd::adopt() of fd().
+  void adopt() { socket_.adopt(); }
   /// Gives the queue up: what waits is dropped, what comes later passes (bypass).
   void close() { socket_.reset(); }
 

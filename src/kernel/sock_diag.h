@@ -28,6 +28,7 @@ class SockDiag {
   /// TCP also the one that listens at `local`, whatever `remote` is. Empty when there is none, or
   /// none that belongs to a process any more.
   std::optional<SocketOwner> find(Protocol protocol, const Endpoint& local, const Endpoint& remote);
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
   UniqueFd fd_;

@@ -51,12 +51,20 @@ Result<void> add(int epoll, int fd, std::uint32_t events, std::uint64_t data) {
 
 }  // namespace
 
-Result<std::unique_ptr<EventLoop>> EventLoop::create() {
+Result<UniqueFd> EventLoop::make_waker() {
+  UniqueFd fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.valid()) return Failure(errno_error("eventfd"));
+  return fd;
+}
+
+Result<std::unique_ptr<EventLoop>> EventLoop::create() { return create(SHUNT_TRY(make_waker())); }
+
+Result<std::unique_ptr<EventLoop>> EventLoop::create(UniqueFd waker) {
   std::unique_ptr<EventLoop> loop(new EventLoop);
   loop->epoll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
   loop->timerfd_ = UniqueFd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  loop->eventfd_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!loop->epoll_.valid() || !loop->timerfd_.valid() || !loop->eventfd_.valid()) {
+  loop->eventfd_ = std::move(waker);
+  if (!loop->epoll_.valid() || !loop->timerfd_.valid()) {
     return Failure(errno_error("cannot make an event loop"));
   }
   SHUNT_CHECK(add(loop->epoll_.get(), loop->timerfd_.get(), EPOLLIN, kTimerEvent));

@@ -63,6 +63,10 @@ class EventLoop {
  public:
   /// Fails only when the process is out of descriptors or memory.
   static Result<std::unique_ptr<EventLoop>> create();
+  /// For a loop of a thread with a descriptor table of its own (base/descriptor_table.h): what
+  /// stop() and post() wake it by must be open in the tables of those who call them.
+  static Result<std::unique_ptr<EventLoop>> create(UniqueFd waker);
+  static Result<UniqueFd> make_waker();
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;

@@ -12,7 +12,7 @@ namespace shunt {
 namespace {
 
 int open_descriptors() {
-  DIR* directory = ::opendir("/proc/self/fd");
+  DIR* directory = ::opendir("/proc/thread-self/fd");
   if (directory == nullptr) return 0;
   int count = 0;
   while (::readdir(directory) != nullptr) ++count;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The process's file descriptors, shared out so that running short of them is a planned state:
-// new flows wait in the listen backlog, bulk flows copy instead of splicing, UDP gives up its
-// oldest sessions, and nothing ever spins on EMFILE.
+// The file descriptors of a table (base/descriptor_table.h), shared out so that running short of
+// them is a planned state: new flows wait in the listen backlog, bulk flows copy instead of
+// splicing, UDP gives up its oldest sessions, and nothing ever spins on EMFILE.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,8 @@
 
 namespace shunt {
 
-/// What RLIMIT_NOFILE leaves beside the descriptors that are open now, `about_to_open` and a small
-/// reserve. Never less than two flows need.
+/// What RLIMIT_NOFILE leaves beside the descriptors that are open now in the calling thread's
+/// table, `about_to_open` and a small reserve. Never less than two flows need.
 int spare_descriptors(int about_to_open);
 
 class FdBudget final : public FdAllowance {
@@ -24,7 +24,7 @@ class FdBudget final : public FdAllowance {
   void give_back(int count) override;
   /// Pipes are a luxury: they leave at least a tenth of the budget to flows.
   bool take_for_pipe(int count) override;
-  /// UDP sessions of all workers may hold at most a quarter.
+  /// UDP sessions may hold at most a quarter.
   bool take_for_udp(int count);
   void give_back_udp(int count);
 

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <set>
 
 #include "base/counters.h"
 #include "proxy/fd_budget.h"
@@ -35,6 +36,7 @@ class RunningProxy final : public Proxy {
                 .loop_guard = *options_.loop_guard,
                 .log = options_.log != nullptr ? *options_.log : silent_,
                 .budget = budget_,
+                .needed = {},
                 .idle_changed = [this] { note_idle(); }} {}
 
   ~RunningProxy() override { stop(); }
@@ -43,9 +45,18 @@ class RunningProxy final : public Proxy {
     unsigned index = 0;
     for (ListenerSet& listeners : options_.workers) {
       workers_.push_back(SHUNT_TRY(Worker::create(shared_, std::move(listeners), index++)));
+      shared_.needed.push_back(workers_.back()->waker());
     }
-    for (auto& worker : workers_) worker->start();
+    keep_for_workers(options_.origins.get());
+    keep_for_workers(options_.reply_sockets.get());
+    keep_for_workers(options_.processes);
     started_ = true;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      auto begun = workers_[i]->start();
+      if (begun) continue;
+      workers_.resize(i);
+      return begun;  // the others end with this object
+    }
     return {};
   }
 
@@ -77,10 +88,23 @@ class RunningProxy final : public Proxy {
   }
 
   [[nodiscard]] std::size_t flow_capacity() const override {
-    return static_cast<std::size_t>(budget_.flow_capacity());
+    std::set<const FdBudget*> budgets;
+    for (const auto& worker : workers_) budgets.insert(&worker->budget());
+    std::size_t capacity = 0;
+    for (const FdBudget* budget : budgets) {
+      capacity += static_cast<std::size_t>(budget->flow_capacity());
+    }
+    return capacity;
   }
 
  private:
+  template <class Shared>
+  void keep_for_workers(const Shared* shared) {
+    if (shared == nullptr) return;
+    const std::vector<int> needed = shared->descriptors();
+    shared_.needed.insert(shared_.needed.end(), needed.begin(), needed.end());
+  }
+
   void note_idle() {
     const std::scoped_lock lock(mutex_);
     changed_.notify_all();

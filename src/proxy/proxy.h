@@ -41,7 +41,11 @@ struct ProxyOptions {
   std::vector<Address> trusted_resolvers;  ///< whose answers tie names to addresses (dns/memory.h)
   UdpNat udp;
   std::uint32_t idle_timeout_ms = limits::kIdleTimeoutMs;
-  int other_descriptors = 0;  ///< that others in the process will open: not for flows
+  /// Each worker has a descriptor table of its own (base/descriptor_table.h), and what one process
+  /// may hold. Not where a ListenerSet has a source. Tools that list a process's sockets (ss -p,
+  /// lsof) do not see those of the workers then.
+  bool own_tables = false;
+  int other_descriptors = 0;  ///< that others will open, in each worker's table: not for flows
 };
 
 class Proxy {

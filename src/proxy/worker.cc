@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "proxy/worker.h"
 
-#include <pthread.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <utility>
 
 #include "base/counters.h"
+#include "base/descriptor_table.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/thread_signals.h"
 #include "capture/plain_listeners.h"
 #include "net/frame_pool.h"
 #include "net/socket.h"
 
 namespace shunt {
 namespace {
+
+constexpr int kFdsOfLoop = 2;  // epoll, timerfd
+constexpr int kFdsForDns = 2;  // to a server, old and new
 
 RateLimitedLog accept_trouble;
 
@@ -31,46 +33,92 @@ bool out_of_resources(int error) {
 Result<std::unique_ptr<Worker>> Worker::create(WorkerShared& shared, ListenerSet listeners,
                                                unsigned index) {
   std::unique_ptr<Worker> worker(new Worker(shared, index));
-  worker->loop_ = SHUNT_TRY(EventLoop::create());
-  worker->relay_ = std::make_unique<RelayResources>(*worker->loop_, shared.budget,
-                                                    shared.options.idle_timeout_ms);
-  if (shared.options.dns != nullptr) {
-    const auto start = [raw = worker.get()](Task<> task) {
-      raw->started_task();
-      spawn(raw->counted(std::move(task)));
-    };
-    const DnsSurroundings around{.start = start,
-                                 .own_listeners = shared.options.own_listeners,
-                                 .memory = shared.names.memory};
-    worker->dns_ = std::make_unique<DnsService>(*worker->loop_, *shared.options.dns, shared.policy,
-                                                shared.log, around);
+  worker->listener_set_ = std::move(listeners);
+  worker->waker_ = SHUNT_TRY(EventLoop::make_waker());
+  worker->waker_number_ = worker->waker_.get();
+  return worker;
+}
+
+Result<void> Worker::start() {
+  const std::vector<int> handed_over = listener_set_.descriptors();
+  std::latch ready(1);
+  thread_ = SHUNT_TRY(start_thread([this, &ready] { run(ready); }));
+  ready.wait();
+  // The thread's table has them; while this one has copies, what the worker closes stays open.
+  if (own_budget_) {
+    for (const int fd : handed_over) ::close(fd);
   }
-  worker->dropped_ = std::make_unique<DroppedClients>(*worker->loop_, shared.budget);
-  worker->flows_ = std::make_unique<FlowSet>(worker->serve_context(), shared.budget);
-  worker->flows_->on_end = [raw = worker.get()] {
-    if (raw->idle()) raw->shared_.idle_changed();
-  };
-  if (listeners.hold) worker->hold(*std::move(listeners.hold));
-  worker->source_ = std::move(listeners.source);
-  if (worker->source_ != nullptr) ++worker->tasks_;
+  if (!begun_) thread_.join();
+  return begun_;
+}
+
+// SIGPIPE, which splice() can raise and cannot be told not to, stays pending on this thread for
+// ever.
+void Worker::run(std::latch& ready) {
+  leave_descriptor_table();
+  begun_ = set_up();
+  const bool serves = begun_.has_value();
+  ready.count_down();
+  if (serves) serve();
+  give_up_sockets();
+  release_idle_frames();
+}
+
+void Worker::leave_descriptor_table() {
+  if (!shared_.options.own_tables || listener_set_.source != nullptr) return;
+  std::vector<int> kept = shared_.needed;
+  for (const int fd : listener_set_.descriptors()) kept.push_back(fd);
+  if (!DescriptorTable::leave(std::move(kept))) return;
+  listener_set_.adopt();
+  own_budget_.emplace(
+      spare_descriptors(kFdsOfLoop + kFdsForDns + shared_.options.other_descriptors));
+  budget_ = &*own_budget_;
+}
+
+Result<void> Worker::set_up() {
+  ListenerSet listeners = std::move(listener_set_);
+  loop_ = SHUNT_TRY(EventLoop::create(std::move(waker_)));
+  relay_ = std::make_unique<RelayResources>(*loop_, *budget_, shared_.options.idle_timeout_ms);
+  set_up_flows();
+  if (listeners.hold) hold(*std::move(listeners.hold));
+  source_ = std::move(listeners.source);
+  if (source_ != nullptr) ++tasks_;
   for (const UniqueFd& fd : listeners.tcp) tune_relayed_tcp(fd.get());  // accepted ones inherit it
   for (const PlainSocket& plain : listeners.plain_tcp) tune_relayed_tcp(plain.fd.get());
-  worker->listeners_ = std::move(listeners.tcp);
-  worker->plain_listeners_ = std::move(listeners.plain_tcp);
-  worker->tasks_ += static_cast<int>(worker->listeners_.size() + worker->plain_listeners_.size());
-  if (shared.options.reply_sockets == nullptr) listeners.udp.clear();
+  listeners_ = std::move(listeners.tcp);
+  plain_listeners_ = std::move(listeners.plain_tcp);
+  tasks_ += static_cast<int>(listeners_.size() + plain_listeners_.size());
+  if (shared_.options.reply_sockets == nullptr) listeners.udp.clear();
   if (!listeners.udp.empty() || !listeners.plain_udp.empty()) {
-    worker->udp_ =
-        SHUNT_TRY(UdpServer::create(*worker->loop_, std::move(listeners.udp), worker->udp_options(),
-                                    std::move(listeners.plain_udp)));
-    ++worker->tasks_;
+    udp_ = SHUNT_TRY(UdpServer::create(*loop_, std::move(listeners.udp), udp_options(),
+                                       std::move(listeners.plain_udp)));
+    ++tasks_;
   }
-  return worker;
+  return {};
+}
+
+void Worker::set_up_flows() {
+  if (shared_.options.dns != nullptr) {
+    const auto start = [this](Task<> task) {
+      started_task();
+      spawn(counted(std::move(task)));
+    };
+    const DnsSurroundings around{.start = start,
+                                 .own_listeners = shared_.options.own_listeners,
+                                 .memory = shared_.names.memory};
+    dns_ = std::make_unique<DnsService>(*loop_, *shared_.options.dns, shared_.policy, shared_.log,
+                                        around);
+  }
+  dropped_ = std::make_unique<DroppedClients>(*loop_, *budget_);
+  flows_ = std::make_unique<FlowSet>(serve_context(), *budget_);
+  flows_->on_end = [this] {
+    if (idle()) shared_.idle_changed();
+  };
 }
 
 void Worker::hold(Hold hold) {
   HeldConnections::Callbacks callbacks{
-      .take_room = [this] { return shared_.budget.take(limits::kFdsPerFlow); },
+      .take_room = [this] { return budget_->take(limits::kFdsPerFlow); },
       .start =
           [this](Captured captured) {
             captured.flow.id = ++next_flow_id_;
@@ -83,7 +131,7 @@ void Worker::hold(Hold hold) {
 
 SourceWorker Worker::source_worker() {
   return {.loop = loop_.get(),
-          .take_room = [this] { return shared_.budget.take(limits::kFdsPerFlow); },
+          .take_room = [this] { return budget_->take(limits::kFdsPerFlow); },
           .start =
               [this](Captured captured) {
                 captured.flow.id = ++next_flow_id_;
@@ -125,7 +173,7 @@ UdpOptions Worker::udp_options() {
   udp.reply_sockets = shared_.options.reply_sockets;
   udp.own_listeners = shared_.options.own_listeners;
   udp.loop_guard = &shared_.loop_guard;
-  udp.fds = &shared_.budget;
+  udp.fds = budget_;
   udp.log = &shared_.log;
   udp.dns = dns_.get();
   udp.quic = &shared_.quic;
@@ -134,11 +182,10 @@ UdpOptions Worker::udp_options() {
   return udp;
 }
 
-void Worker::start() { thread_ = std::jthread(&Worker::run, this); }
-
 void Worker::join() {
+  if (!thread_.joinable()) return;
   loop_->stop();
-  if (thread_.joinable()) thread_.join();
+  thread_.join();
 }
 
 bool Worker::idle() const { return tasks_.load() == 0 && flows_->live() == 0; }
@@ -148,11 +195,7 @@ void Worker::ended_task() {
   if (idle()) shared_.idle_changed();
 }
 
-// Signals are the main thread's business; SIGPIPE, which splice() can raise and cannot be told not
-// to, stays pending on this thread for ever.
-void Worker::run() {
-  const sigset_t all = signals_for_main_thread();
-  ::pthread_sigmask(SIG_SETMASK, &all, nullptr);
+void Worker::serve() {
   for (UniqueFd& fd : listeners_) begin_accepting(std::move(fd), nullptr);
   for (PlainSocket& plain : plain_listeners_) {
     begin_accepting(std::move(plain.fd), std::move(plain.listener));
@@ -161,7 +204,17 @@ void Worker::run() {
   if (source_ != nullptr) spawn(counted(source_->run(source_worker())));
   if (udp_ != nullptr) spawn(serve_udp());
   if (const auto ran = loop_->run(); !ran) log(LogLevel::error, ran.error().text());
-  release_idle_frames();
+}
+
+/// What holds descriptors goes on the thread in whose table they are.
+void Worker::give_up_sockets() {
+  udp_.reset();
+  source_.reset();
+  held_.reset();
+  dropped_.reset();
+  dns_.reset();
+  listeners_.clear();
+  plain_listeners_.clear();
 }
 
 void Worker::begin_accepting(UniqueFd fd, std::shared_ptr<const PlainListener> plain) {
@@ -206,7 +259,7 @@ void Worker::cancel() {
 
 Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
   // A flow that waits for its client has room for it already.
-  const bool has_room = shared_.budget.take(limits::kFdsPerFlow);
+  const bool has_room = budget_->take(limits::kFdsPerFlow);
   if (!has_room && (held_ == nullptr || held_->awaited() == 0)) {
     relay_->pipes.shrink();
     count(Counter::accepts_paused);
@@ -219,7 +272,7 @@ Worker::Accepted Worker::accept_one(const Acceptor& acceptor) {
                         SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd.valid()) {
     const int error = errno;
-    if (has_room) shared_.budget.give_back(limits::kFdsPerFlow);
+    if (has_room) budget_->give_back(limits::kFdsPerFlow);
     if (error == EAGAIN) return Accepted::none;
     if (!out_of_resources(error)) return Accepted::one;  // ECONNABORTED and such: the next one
     count(Counter::accepts_paused);
@@ -250,7 +303,7 @@ void Worker::take_accepted(const Acceptor& acceptor, UniqueFd fd, const Endpoint
   } else if (auto destination = original_destination(fd.get(), shared_.options.method)) {
     captured.flow.original_destination = *destination;
     if (held_ != nullptr && held_->claim(source, *destination, fd)) {
-      if (has_room) shared_.budget.give_back(limits::kFdsPerFlow);
+      if (has_room) budget_->give_back(limits::kFdsPerFlow);
       return;
     }
   }  // Without one the flow is refused: port 0 is no place to connect to.

@@ -3,15 +3,18 @@
 
 #include <atomic>
 #include <functional>
+#include <latch>
 #include <memory>
-#include <thread>
+#include <optional>
 #include <vector>
 
+#include "base/thread.h"
 #include "capture/capture.h"
 #include "capture/flow_source.h"
 #include "capture/held_connections.h"
 #include "net/event_loop.h"
 #include "proxy/dns_service.h"
+#include "proxy/fd_budget.h"
 #include "proxy/flow_set.h"
 #include "proxy/proxy.h"
 #include "proxy/quic_connections.h"
@@ -27,20 +30,27 @@ struct WorkerShared {
   QuicConnections& quic;
   const LoopGuard& loop_guard;
   FlowLog& log;
-  FdBudget& budget;
+  FdBudget& budget;                    ///< of workers that have no descriptor table of their own
+  std::vector<int> needed;             ///< descriptors that each worker's table keeps
   std::function<void()> idle_changed;  ///< called when a worker has nothing left to do; any thread
 };
 
-/// One thread, one event loop, one set of listeners, and the flows that arrive there.
+/// One thread, one event loop, one set of listeners, and the flows that arrive there. Where it was
+/// asked for (ProxyOptions::own_tables), and the kernel can do that, the thread has a descriptor
+/// table of its own.
 class Worker {
  public:
   /// `index` tells flow ids of workers apart. Takes the listeners over.
   static Result<std::unique_ptr<Worker>> create(WorkerShared& shared, ListenerSet listeners,
                                                 unsigned index);
-  /// The thread must have ended: join().
+  /// The thread must have ended, or never have begun: join().
   ~Worker() = default;
 
-  void start();
+  /// What others wake it by.
+  [[nodiscard]] int waker() const { return waker_number_; }
+  /// Begins to serve. Returns when the thread has all that it needs, which takes some milliseconds;
+  /// on failure there is no thread. Not before all wakers are in WorkerShared::needed.
+  Result<void> start();
   /// Takes what is still in the backlogs, then listens no more. Any thread.
   void close_listeners();
   /// Ends the flows that `policy` decides otherwise. Any thread.
@@ -51,13 +61,22 @@ class Worker {
   /// No listener open and no flow alive. Any thread.
   [[nodiscard]] bool idle() const;
   [[nodiscard]] std::size_t live_flows() const { return flows_->live(); }
+  /// Its own, or the one that all share.
+  [[nodiscard]] const FdBudget& budget() const { return *budget_; }
 
  private:
   explicit Worker(WorkerShared& shared, unsigned index)
-      : shared_(shared), next_flow_id_(static_cast<std::uint64_t>(index) << 40) {}
+      : shared_(shared),
+        budget_(&shared.budget),
+        next_flow_id_(static_cast<std::uint64_t>(index) << 40) {}
   ServeContext serve_context();
   UdpOptions udp_options();
-  void run();
+  void run(std::latch& ready);
+  void leave_descriptor_table();
+  Result<void> set_up();
+  void set_up_flows();
+  void serve();
+  void give_up_sockets();
   /// What is accepted from: captured connections, or where `plain` is set a plain listener's.
   struct Acceptor {
     WatchedFd fd;
@@ -81,6 +100,12 @@ class Worker {
   void ended_task();
 
   WorkerShared& shared_;
+  std::optional<FdBudget> own_budget_;  ///< with a table of its own
+  FdBudget* budget_;
+  ListenerSet listener_set_;  ///< until set_up()
+  UniqueFd waker_;            ///< the same
+  int waker_number_ = -1;
+  Result<void> begun_;  ///< of set_up(), for start()
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<RelayResources> relay_;
   LiveFlows live_;
@@ -96,7 +121,7 @@ class Worker {
   std::uint64_t next_flow_id_;
   std::atomic<int> tasks_ = 0;  ///< acceptors and the UDP server
   bool closing_ = false;
-  std::jthread thread_;
+  Thread thread_;
 };
 
 }  // namespace shunt

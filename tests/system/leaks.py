@@ -15,6 +15,7 @@ the first look of a test begins and its end (conftest.py) closes.
 """
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -172,14 +173,22 @@ def _may_stay(line: str) -> bool:
                           r"|route_localnet|accept_ra|accept_redirects", line))
 
 
+def open_descriptors(pid: int) -> set[tuple[str, str]]:
+    """(number, what it is) of all threads: workers have descriptor tables of their own."""
+    found = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        directory = f"/proc/{pid}/task/{task}/fd"
+        with contextlib.suppress(FileNotFoundError):  # the thread ends meanwhile
+            for fd in os.listdir(directory):
+                with contextlib.suppress(FileNotFoundError):
+                    found.add((fd, os.readlink(f"{directory}/{fd}")))
+    return found
+
+
 def descriptors(pid: int) -> dict[str, int]:
     """How many descriptors of each kind a process holds: socket, pipe, anon_inode:[eventpoll], …"""
     counts: dict[str, int] = {}
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except FileNotFoundError:
-            continue
+    for _, target in open_descriptors(pid):
         kind = target.split(":")[0] if target.startswith(("socket:", "pipe:")) else target
         counts[kind] = counts.get(kind, 0) + 1
     return counts

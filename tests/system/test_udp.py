@@ -13,6 +13,7 @@ import time
 import pytest
 
 from daemons import Dnsmasq
+from leaks import open_descriptors
 from netlab import DEADLINE, Host, Lab, needs, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes, free_port
 from shunt import Gateway, shunt
@@ -284,8 +285,8 @@ def test_way_out_without_udp_refuses_instead_of_leaking(lab, version):
     assert gateway.stop() == 0
 
 
-def open_descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+def descriptor_count(pid: int) -> int:
+    return len(open_descriptors(pid))
 
 
 @pytest.mark.parametrize("ports, rounds, to_the_end", [
@@ -296,7 +297,7 @@ def test_tuples_without_end_cost_bounded_memory_and_no_descriptor(lab, ports, ro
     # Lines that wait for a slow reader of the log have a bound of their own.
     gateway = Gateway(lab.gateway, "-i", "lan0", "--log-to", "/dev/null", json_log=False)
     echo, web = UdpEcho(lab.server), TcpServer(lab.server, echo_bytes)
-    descriptors, before = open_descriptors(gateway.pid), resident_bytes(gateway.pid)
+    descriptors, before = descriptor_count(gateway.pid), resident_bytes(gateway.pid)
     socks = [client_socket(lab.client, 4) for _ in range(50)]
     grown = []
     for _ in range(rounds):
@@ -311,14 +312,14 @@ def test_tuples_without_end_cost_bounded_memory_and_no_descriptor(lab, ports, ro
             sock.send(b"still there")
             assert sock.recv(100) == b"still there"
         grown.append(resident_bytes(gateway.pid) - before)
-        assert open_descriptors(gateway.pid) - descriptors < len(socks) + rounds + 10
+        assert descriptor_count(gateway.pid) - descriptors < len(socks) + rounds + 10
     assert grown[-1] < 64 << 20
     assert grown[-1] - grown[0] < 4 << 20, f"not flat: {grown}"
     for sock in socks:
         sock.close()
     if to_the_end:
         # What workers keep once they have it: raw sockets for replies, pipes.
-        wait_until(lambda: open_descriptors(gateway.pid) - descriptors <= 10,
+        wait_until(lambda: descriptor_count(gateway.pid) - descriptors <= 10,
                    "everything times out", timeout=400)
     assert gateway.stop() == 0
 
@@ -331,20 +332,20 @@ def test_every_descriptor_comes_back_after_the_timeouts(lab):
 
     def descriptors_after_load() -> int:
         socks = [client_socket(lab.client, 4) for _ in range(50)]
-        before = open_descriptors(serve.pid)
+        before = descriptor_count(serve.pid)
         for sock in socks:
             sock.sendto(b"whole", (Lab.FAR[4], echo.port))
             assert sock.recv(100) == b"whole"
             for port in range(30_000, 30_010):
                 with contextlib.suppress(OSError):  # ICMP's port unreachable
                     sock.sendto(b"f", (Lab.FAR[4], port))
-        assert open_descriptors(serve.pid) > before
+        assert descriptor_count(serve.pid) > before
         for sock in socks:
             sock.close()
         steady = [0] * 8
 
         def settled() -> bool:
-            steady.append(open_descriptors(serve.pid))
+            steady.append(descriptor_count(serve.pid))
             time.sleep(0.1)
             return len(set(steady[-8:])) == 1 and steady[-1] < before + 50
         wait_until(settled, "the mappings end", timeout=20)
