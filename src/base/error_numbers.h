@@ -60,6 +60,7 @@ inline constexpr int kCannotListen = 56;
 inline constexpr int kNoToa = 57;
 inline constexpr int kQueueTaken = 60;
 inline constexpr int kNotHonest = 61;
+inline constexpr int kNoNotrack = 62;
 inline constexpr int kNoRunMethod = 80;
 inline constexpr int kNoCgroup = 81;
 inline constexpr int kNoCgroupBpf = 82;
@@ -128,6 +129,7 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kNoToa, "clients' addresses cannot be put into TCP options here"},
     {error_number::kQueueTaken, "a queue for held packets is somebody else's"},
     {error_number::kNotHonest, "clients cannot be held until their server has answered"},
+    {error_number::kNoNotrack, "captured connections cannot go untracked here"},
     {error_number::kNoRunMethod, "a command cannot be captured in this way here"},
     {error_number::kNoCgroup, "a cgroup is not there, or cannot be made or entered"},
     {error_number::kNoCgroupBpf, "eBPF programs cannot be loaded or attached to a cgroup here"},

@@ -21,6 +21,7 @@ struct CaptureSpec {
   bool loopback = false;                ///< and its connections to its own addresses
   bool own_dns = false;                 ///< and its queries of DNS to loopback addresses
   bool masquerade = false;              ///< what leaves uncaptured with a private address
+  bool notrack = false;                 ///< captured TCP of the LAN's is not tracked; never held
   bool keep_source = false;             ///< upstream sockets may bear clients' addresses
   std::vector<Exclusion> exclusions;
   std::vector<KernelDecision> kernel_rules;  ///< behind the exclusions

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "capture/bridge_netfilter.h"
+#include "capture/notrack.h"
 #include "capture/reply_sockets.h"
 #include "capture/ruleset_text.h"
 #include "kernel/capabilities.h"
@@ -84,6 +85,7 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
   const Allotment& allotment = state->instance.allotment();
   SHUNT_CHECK(
       check_leaving(options.leaving, state->method.method, state->features, allotment.marks));
+  SHUNT_CHECK(check_notrack(options, state->method.method));
   state->table_marks = TableMarks(allotment.table_mask);
   SHUNT_CHECK(state->table_marks.assign(options.leaving.tables));
   state->hold =
@@ -284,6 +286,7 @@ Result<void> GatewayCapture::let_new_flows_pass() {
   const bool datagrams = state_->method.method == CaptureMethod::tproxy;
   if (!state_->plan.spec.interfaces.empty()) {
     flush(kNewForwarded);
+    if (state_->plan.spec.notrack) flush(kTakeUntracked);
     if (datagrams) flush(kDatagramForwarded);
   }
   if (state_->plan.spec.host) {
@@ -331,6 +334,7 @@ Result<void> GatewayCapture::State::install_change(const GatewayPlan& wanted) {
 
 Result<void> GatewayCapture::State::change_to(const GatewayOptions& wanted) {
   SHUNT_CHECK(check_leaving(wanted.leaving, method.method, features, plan.spec.marks));
+  SHUNT_CHECK(check_notrack(wanted, method.method));
   TableMarks next_marks = table_marks;
   SHUNT_CHECK(next_marks.assign(wanted.leaving.tables));
   GatewayPlan next = plan_gateway(wanted, method.method, instance.allotment(), plan.spec.port,

@@ -106,6 +106,7 @@ CaptureSpec capture_spec(const GatewayOptions& options, const Marks& marks, std:
           .loopback = options.loopback,
           .own_dns = options.own_dns,
           .masquerade = options.masquerade,
+          .notrack = options.notrack && !options.interfaces.empty(),
           .keep_source = options.leaving.keep_source,
           .exclusions = options.exclusions,
           .kernel_rules = options.kernel_rules,

@@ -42,7 +42,8 @@ struct GatewayOptions {
   bool loopback = false;  ///< only with host
   bool own_dns = false;   ///< the same; see CaptureSpec
   bool masquerade = false;
-  bool closed = false;  ///< on-exit
+  bool closed = false;   ///< on-exit
+  bool notrack = false;  ///< forwarded TCP that is captured is not tracked (capture/notrack.h)
   MethodChoice method = MethodChoice::automatic;
   ConnectMode connect = ConnectMode::automatic;  ///< honest: an error where that cannot be had
   std::vector<Exclusion> exclusions;

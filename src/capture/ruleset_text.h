@@ -18,6 +18,7 @@ inline constexpr std::string_view kTcpSyn = "tcp flags & (fin | syn | rst | ack)
 /// lets new flows and datagrams pass by while captured connections go on: how an orderly stop
 /// begins.
 inline constexpr std::string_view kNewForwarded = "new_forwarded";
+inline constexpr std::string_view kTakeUntracked = "take_untracked";  ///< with notrack
 inline constexpr std::string_view kNewOwn = "new_own";
 inline constexpr std::string_view kDatagramForwarded = "datagram_forwarded";
 inline constexpr std::string_view kDatagramOwn = "datagram_own";

@@ -67,19 +67,26 @@ std::vector<std::string> to_socket_or_again(const CaptureSpec& spec, std::uint32
   return out;
 }
 
+/// How later packets of captured connections are known: by the connection's mark, and where that
+/// is lost by their socket. The mark is set in a rule of its own, which a packet that somebody else
+/// does not let be tracked leaves at that point.
+std::vector<std::string> known_forwarded(const CaptureSpec& spec, std::string_view then) {
+  const Marks& marks = spec.marks;
+  return {fmt::format("{} {} {}", kTcpAndErrors, captured(spec, marks.forwarded), then),
+          fmt::format("meta l4proto tcp socket transparent 1 {}", marks.set(marks.forwarded, "ct")),
+          fmt::format("{} socket transparent 1 {}", kTcpAndErrors, then)};
+}
+
 std::string held_forwarded_chains(const CaptureSpec& spec) {
   const Marks& marks = spec.marks;
   const HoldMarks& hold = spec.hold->marks;
   std::string text = nft_chain("hold_forwarded", kHoldForwarded,
                                {fmt::format("iifname {} {} goto {}", interface_set(spec.interfaces),
                                             kTcpSyn, kNewForwarded)});
-  text += nft_chain(
-      "forwarded", "",
-      {fmt::format("{} goto arrived_forwarded", kTcpSyn),
-       fmt::format("meta l4proto udp goto {}", kDatagramForwarded),
-       fmt::format("{} {} goto later_forwarded", kTcpAndErrors, captured(spec, marks.forwarded)),
-       fmt::format("meta l4proto tcp socket transparent 1 {} goto later_forwarded",
-                   marks.set(marks.forwarded, "ct"))});
+  std::vector<std::string> forwarded{fmt::format("{} goto arrived_forwarded", kTcpSyn),
+                                     fmt::format("meta l4proto udp goto {}", kDatagramForwarded)};
+  std::ranges::move(known_forwarded(spec, "goto later_forwarded"), std::back_inserter(forwarded));
+  text += nft_chain("forwarded", "", forwarded);
   auto arrived = hold::refusals(hold);
   arrived.push_back(fmt::format("{} goto take_forwarded", hold.match(hold.held)));
   text += nft_chain("arrived_forwarded", "", arrived);
@@ -88,6 +95,31 @@ std::string held_forwarded_chains(const CaptureSpec& spec) {
   auto again = hold::to_socket(spec.ipv6, marks.set(marks.forwarded) + " ");
   again.emplace_back("goto take_forwarded");
   return text + nft_chain("again_forwarded", "", again);
+}
+
+/// Of TCP, before conntrack sees it: clients' connections, and those of shunt itself beyond. A SYN
+/// is judged first (forwarded_chains()); nobody remembers what was captured whose socket is gone,
+/// so all that may be captured goes to the listener then.
+std::string untracked_chains(const CaptureSpec& spec) {
+  const Marks& marks = spec.marks;
+  const std::string lan = interface_set(spec.interfaces);
+  std::string text =
+      nft_chain("untracked", "filter hook prerouting priority raw",
+                {fmt::format("iifname {} meta l4proto tcp goto untracked_forwarded", lan),
+                 fmt::format("meta l4proto tcp {} notrack", marks.match(marks.egress, "socket"))});
+  text +=
+      nft_chain("untracked_forwarded", "",
+                {fmt::format("{} goto {}", kTcpSyn, kTakeUntracked),
+                 fmt::format("socket transparent 1 {} notrack accept", marks.set(marks.forwarded)),
+                 fmt::format("goto {}", kTakeUntracked)});
+  auto decide = forwarded_let_go(spec);
+  decide.emplace_back("notrack");
+  decide.emplace_back("goto take_forwarded");
+  text += nft_chain(kTakeUntracked, "", decide);
+  return text +
+         nft_chain("untracked_out", "filter hook output priority raw",
+                   {fmt::format("meta l4proto tcp {} notrack", marks.match(marks.egress)),
+                    fmt::format("oifname {} meta l4proto tcp socket transparent 1 notrack", lan)});
 }
 
 std::string forwarded_chains(const CaptureSpec& spec) {
@@ -115,17 +147,18 @@ std::string forwarded_chains(const CaptureSpec& spec) {
   }
   // A SYN is judged first: where its connection's last life is still in TIME_WAIT, only tproxy
   // hands it to the listener (nf_tproxy_handle_time_wait4()).
-  std::string text = nft_chain(
-      "forwarded", "",
-      {fmt::format("{} goto {}", kTcpSyn, kNewForwarded),
-       fmt::format("meta l4proto udp goto {}", kDatagramForwarded),
-       fmt::format("{} {} goto take_forwarded", kTcpAndErrors, captured(spec, marks.forwarded)),
-       fmt::format("meta l4proto tcp socket transparent 1 {} goto take_forwarded",
-                   marks.set(marks.forwarded, "ct"))});
-  text += datagrams;
+  std::vector<std::string> forwarded;
+  if (spec.notrack) {
+    forwarded.push_back(fmt::format("meta l4proto tcp {} accept", marks.match(marks.forwarded)));
+  }
+  forwarded.push_back(fmt::format("{} goto {}", kTcpSyn, kNewForwarded));
+  forwarded.push_back(fmt::format("meta l4proto udp goto {}", kDatagramForwarded));
+  std::ranges::move(known_forwarded(spec, "goto take_forwarded"), std::back_inserter(forwarded));
+  std::string text = nft_chain("forwarded", "", forwarded) + datagrams;
   decide.emplace_back("goto take_forwarded");
   text += nft_chain(kNewForwarded, "", decide);
-  return text + nft_chain("take_forwarded", "", take);
+  text += nft_chain("take_forwarded", "", take);
+  return spec.notrack ? text + untracked_chains(spec) : text;
 }
 
 std::string held_own_chains(const CaptureSpec& spec) {

@@ -60,6 +60,9 @@ constexpr Option kOptions[] = {
      .fallback = "open",
      .choices = kOnExit},
     {.name = "masquerade", .help = "masquerade what leaves uncaptured with a private address"},
+    {.name = "notrack",
+     .help = "captured TCP of the LAN is not tracked in the kernel, which is cheaper; needs "
+             "--connect early"},
     {.name = "workers",
      .type = ValueType::count,
      .value = "N",
@@ -110,6 +113,7 @@ Result<std::unique_ptr<Proxy>> start_proxy(const Options& options, const Traffic
   proxy.processes = processes;
   proxy.dns = std::move(dns);
   proxy.workers = capture.take_listeners();
+  proxy.own_tables = parts_descriptor_tables(options.count("workers"));
   proxy.method = capture.method().method;
   proxy.own_listeners = capture.own_listeners();
   proxy.reply_sockets = capture.reply_sockets();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "capture/notrack.h"
 #include "cli/dns_setup.h"
 #include "cli/kernel_decisions.h"
 #include "cli/options.h"
@@ -46,6 +47,13 @@ Result<void> check_consistent(const Options& options) {
   return Failure(make_error(Kind::usage, error_number::kOptionConflict,
                             "--loopback is about this machine's own traffic and needs --host",
                             "shunt gateway --host --loopback …"));
+}
+
+Result<void> check_notrack_flags(const GatewayOptions& asked) {
+  const std::string conflict = asked.notrack ? notrack_conflict(asked) : "";
+  if (conflict.empty()) return {};
+  return Failure(make_error(Kind::usage, error_number::kOptionConflict, conflict,
+                            "shunt gateway --notrack --connect early …"));
 }
 
 /// A mistake in what is to be captured, where the file says it and with a fix in the file's words.
@@ -135,12 +143,14 @@ Result<GatewayRequest> gateway_request(const Options& options) {
                                    .loopback = options.has("loopback"),
                                    .masquerade = options.has("masquerade"),
                                    .closed = options.value("on-exit") == "closed",
+                                   .notrack = options.has("notrack"),
                                    .method = method_choice(options.value("method")),
                                    .connect = connect_mode_of(options.value("connect")),
                                    .exclusions = SHUNT_TRY(exclusions(options)),
                                    .kernel_rules = kernel_decisions(*request.rules),
                                    .workers = worker_count(options.count("workers")),
                                    .mark_upstreams = !options.has("debug-unmarked")};
+  SHUNT_CHECK(check_notrack_flags(request.capture));
   const DnsConfig dns = SHUNT_TRY(dns_config(options));
   SHUNT_CHECK(check_own_lookups(options, dns));
   decide_all_in_proxy(dns, request);

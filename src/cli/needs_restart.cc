@@ -21,6 +21,7 @@ std::vector<std::string> needs_restart(const Config& before, const Config& after
   differs(old_capture.connect != capture.connect, "capture.connect");
   differs(old_capture.closed != capture.closed, "capture.on-exit");
   differs(old_capture.masquerade != capture.masquerade, "capture.masquerade");
+  differs(old_capture.notrack != capture.notrack, "capture.notrack");
   differs(!std::ranges::equal(before.listeners, after.listeners, &PlainListener::same), "listen");
   differs(before.udp != after.udp, "udp");
   differs(before.limits.workers != after.limits.workers, "limits.workers");

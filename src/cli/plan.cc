@@ -10,6 +10,7 @@
 #include "base/suggest.h"
 #include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
+#include "capture/notrack.h"
 #include "cli/commands.h"
 #include "cli/config_report.h"
 #include "cli/gateway_request.h"
@@ -62,6 +63,7 @@ Result<int> print_plan(const GatewayRequest& request) {
   const LeavingOptions& leaving = request.capture.leaving;
   if (privileged) {
     SHUNT_CHECK(check_leaving(leaving, decision.method, features, allotment.marks));
+    SHUNT_CHECK(check_notrack(request.capture, decision.method));
   }
   TableMarks table_marks(allotment.table_mask);
   SHUNT_CHECK(table_marks.assign(leaving.tables));

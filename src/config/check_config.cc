@@ -12,6 +12,7 @@
 
 #include "base/error_numbers.h"
 #include "base/limits.h"
+#include "capture/notrack.h"
 #include "config/config.h"
 #include "config/mistake_order.h"
 #include "config/source_text.h"
@@ -81,6 +82,18 @@ void check_dns_way(const Config& config, const Ruleset* rules, Mistakes& mistake
   mistakes.push_back(dns_error(dns, "server",
                                "the default of the rules denies, so no way leads to the server",
                                "via = \"direct\", or another way out"));
+}
+
+void check_notrack(const Config& config, Mistakes& mistakes) {
+  GatewayOptions asked = config.capture.options;
+  if (!asked.notrack) return;
+  asked.leaving.keep_source = std::ranges::any_of(
+      config.ways_out, [](const WayOutSpec& spec) { return spec.keep_source != KeptEnd::none; });
+  const std::string conflict = notrack_conflict(asked);
+  if (conflict.empty()) return;
+  mistakes.push_back(config.source->error_at(config.capture.notrack_place,
+                                             error_number::kOptionConflict, conflict,
+                                             "leave notrack away, or change the other"));
 }
 
 /// What the rules lead to, and what those ways out lead through.
@@ -191,6 +204,7 @@ std::expected<CheckedConfig, Mistakes> check_config(Config config, std::uint32_t
   auto rules = Ruleset::compile(config.policy);
   if (!rules) std::ranges::move(rules.error(), std::back_inserter(mistakes));
   check_dns_way(config, rules ? rules->get() : nullptr, mistakes);
+  check_notrack(config, mistakes);
   if (config.source != nullptr) order_by_place(mistakes, config.source->file());
   if (mistakes.size() > limits::kConfigMistakes) mistakes.resize(limits::kConfigMistakes);
   if (!mistakes.empty()) return std::unexpected(std::move(mistakes));

@@ -127,7 +127,9 @@ class ConfigReader {
     options.closed = section.text("on-exit") == "closed";
     options.method = method_choice(section.text("method"));
     options.connect = connect_mode_of(section.text("connect"));
+    options.notrack = section.boolean("notrack");
     capture.method_place = section.place("method");
+    capture.notrack_place = section.place("notrack");
     if (options.loopback && !options.host) {
       add(source().error_at(section.place("loopback"), error_number::kOptionConflict,
                             "loopback is about this machine's own traffic and needs host = true"));

@@ -37,6 +37,7 @@ struct CaptureConfig {
   GatewayOptions options;  ///< interfaces: what `lan` names
   TextPlace lan_place = {};
   TextPlace method_place = {};
+  TextPlace notrack_place = {};
 };
 
 struct LimitsConfig {

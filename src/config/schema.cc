@@ -54,6 +54,7 @@ constexpr std::array kSchema = std::to_array<KeySpec>({
      .fallback = "\"open\"",
      .choices = kOnExit},
     {.table = "capture", .name = "masquerade", .type = KeyType::boolean, .fallback = "false"},
+    {.table = "capture", .name = "notrack", .type = KeyType::boolean, .fallback = "false"},
 
     {.table = "listen.*", .name = "address", .type = KeyType::endpoints},
     {.table = "listen.*", .name = "to", .type = KeyType::endpoint},

@@ -55,7 +55,7 @@ def start_shunt(site: Site, *options: str, binary: Path | str = BINARY) -> None:
 
 
 def start_early(site: Site) -> None:
-    start_shunt(site, "--connect", "early")
+    start_shunt(site, "--connect", "early", "--notrack")
 
 
 def start_before(site: Site) -> None:
@@ -67,7 +67,8 @@ def start_honest(site: Site) -> None:
 
 
 def start_shunt_chain(site: Site) -> None:
-    start_shunt(site, "--connect", "early", "--via", f"socks5://{site.upstream}:{SOCKS_PORT}")
+    start_shunt(site, "--connect", "early", "--notrack", "--via",
+                f"socks5://{site.upstream}:{SOCKS_PORT}")
 
 
 def capture_by_tproxy(site: Site, port: int) -> None:
@@ -156,15 +157,15 @@ def start_ss_redir(site: Site) -> None:
 
 VARIANTS = [
     Variant("direct", start_direct, "routed by a gateway without any rule"),
-    Variant("shunt", start_early, "TPROXY, `--connect early`, one worker"),
+    Variant("shunt", start_early, "TPROXY, `--connect early --notrack`, one worker"),
     Variant("shunt-honest", start_honest, "TPROXY, `--connect honest`, one worker"),
     Variant("haproxy", start_haproxy, "TPROXY, `bind … transparent`, `option splice-request` and "
             "`splice-response`, one thread, 64 KiB buffers", "haproxy"),
     Variant("nginx", start_nginx, "stream; it cannot recover the original destination, so the "
             "client connects to it, which spares it the capture; one worker, 64 KiB buffers, "
             "`proxy_half_close on` (off by default)", "nginx"),
-    Variant("shunt-socks5", start_shunt_chain, "TPROXY, early, `--via socks5://…` to microsocks",
-            "microsocks", chain=True, capacity=1000),
+    Variant("shunt-socks5", start_shunt_chain, "TPROXY, early, `--notrack`, `--via "
+            "socks5://…` to microsocks", "microsocks", chain=True, capacity=1000),
     Variant("redsocks", start_redsocks, "REDIRECT, splice, SOCKS5 to the same microsocks",
             "redsocks", chain=True, capacity=1000),
     Variant("ss-redir", start_ss_redir, "REDIRECT, encrypts (aes-128-gcm) to ss-server beside the "

@@ -57,6 +57,14 @@ TEST(RedirectClosedRuleset, reads_word_for_word) {
   EXPECT_EQ(redirect::closed_ruleset(full_spec()), golden("redirect_closed"));
 }
 
+TEST(TproxyRuleset, without_tracking_reads_word_for_word) {
+  CaptureSpec spec = full_spec();
+  spec.host = false;
+  spec.masquerade = false;
+  spec.notrack = true;
+  EXPECT_EQ(tproxy::ruleset(spec), golden("tproxy_notrack"));
+}
+
 TEST(Rulesets, of_own_traffic_alone_have_nothing_for_a_lan) {
   CaptureSpec spec = full_spec();
   spec.interfaces.clear();
@@ -155,6 +163,7 @@ TEST(Rulesets, of_every_kind_are_taken_by_the_kernel) {
       spec.loopback = (bits & 4U) != 0;
       spec.masquerade = (bits & 8U) != 0;
       if ((bits & 16U) != 0) spec.kernel_rules = some_kernel_rules();
+      spec.notrack = !spec.interfaces.empty() && (bits & 8U) != 0;
       for (const auto& body : {tproxy::ruleset(spec), redirect::ruleset(spec),
                                tproxy::closed_ruleset(spec), redirect::closed_ruleset(spec)}) {
         check.ok(nft_check(nft_table_text("t", body, TableLifetime::persistent)), body);

@@ -51,6 +51,12 @@ TEST(Reload, names_every_key_that_needs_a_restart) {
   }
 }
 
+TEST(Reload, does_not_begin_to_track_connections) {
+  const Config before = config("capture.connect = 'early'\n");
+  const Config after = config("capture.connect = 'early'\ncapture.notrack = true\n");
+  EXPECT_THAT(needs_restart(before, after), ElementsAre("capture.notrack"));
+}
+
 TEST(Reload, takes_no_other_listeners) {
   const auto listening = [](const std::string& more) {
     return config("capture.lan = ['a']\nlisten.a.address = '192.0.2.1:80'\n" + more);
