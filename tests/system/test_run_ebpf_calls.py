@@ -15,13 +15,13 @@ import pytest
 
 from cgroups import needs_ebpf
 from leaks import MACHINE, KernelState
+from methods import EVERY_ROW_OK, FAMILIES, MANY, Targets, every_row
 from netlab import UNPRIVILEGED, Lab, bracketed, needs_users, wait_until
 from peers import TcpServer, UdpEcho, digest_after_eof, echo_bytes
 from runners import AS_ROOT, Runner
 from shunt import BINARY, native, read_log
 from test_conformance import go_client  # noqa: F401  a fixture
 from test_run_ebpf import EBPF, PYTHON, attached_programs, carrier_of, cgroups_of_runs
-from test_run_seccomp import EVERY_ROW_OK, FAMILIES, MANY, Targets, every_row
 
 KILLS = 25
 
@@ -88,37 +88,6 @@ def test_many_at_once_get_each_its_own(runner, lab):
                (lab.server.v4, server.port, "ok"), (lab.server.v6, server.port, "ok")]
     done = runner.python(f"TARGETS, COUNT = {targets}, 600\n{MANY}", *EBPF, timeout=60)
     assert done.out == "600\n", done
-
-
-BUSY = """
-import collections, socket, time
-live, wrong = collections.deque(), 0
-def finish():
-    global wrong
-    s, text = live.popleft()
-    if s.recv(6, socket.MSG_WAITALL) != text: wrong += 1
-    s.close()
-start = time.monotonic()
-for number in range(5000):
-    time.sleep(max(0, start + number / 200 - time.monotonic()))
-    s = socket.create_connection((FAR[number % 2], PORT), 20)
-    text = b"%06d" % number
-    s.sendall(text); live.append((s, text))
-    if len(live) > 100: finish()
-while live: finish()
-print(wrong)
-"""
-
-
-@pytest.mark.long
-def test_a_busy_program_gets_every_byte_and_leaves_nothing(runner, lab):
-    server = TcpServer(lab.server, echo_bytes)
-    before = KernelState.of(lab.client)
-    script = f"FAR, PORT = {list(Lab.FAR.values())}, {server.port}\n{BUSY}"
-    assert runner.python(script, *EBPF, timeout=90).out == "0\n"
-    assert len(server.accepted) == 5000
-    wait_until(lambda: KernelState.of(lab.client).added_and_removed(before) == [],
-               "everything is as before", 30)
 
 
 def children(pid: int) -> list[int]:

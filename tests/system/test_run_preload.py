@@ -1,30 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`shunt run --method preload`: a library in the command's programs, one kind of call at a time."""
+"""`shunt run --method preload`: what is of a library alone; the rest is in test_run_calls.py."""
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from daemons import Dnsmasq
+from methods import PRELOAD as LIBRARY
+from methods import Started, writable_file
 from netlab import Host, Lab, needs, needs_users, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import NATIVE, install_shunt, native, read_log
 from test_run_capture import ask, ask_udp
-from test_run_seccomp import (EVERY_ROW_OK, FAMILIES, MANY, WHO, Targets, blocked, every_row,
-                              writable_file)
 
 pytestmark = pytest.mark.usefixtures("binary")
 
-PRELOAD = ("--method", "preload")
+PRELOAD = LIBRARY.options
 EXECUTORS = ["execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe", "fexecve",
              "execveat", "posix_spawn", "posix_spawnp", "system", "popen"]
 
@@ -32,55 +30,6 @@ EXECUTORS = ["execl", "execlp", "execle", "execv", "execve", "execvp", "execvpe"
 @pytest.fixture(params=[AS_ROOT, AS_USER], ids=["root", "user"])
 def runner(module_lab, request) -> Runner:
     return Runner(module_lab.client, request.param)
-
-
-@FAMILIES
-def test_every_kind_of_call_in_every_kind_of_process(runner, module_lab, family):
-    targets = Targets(module_lab, family)
-    tool = module_lab.client.install(native("calls_dynamic"))
-    done = runner.sh(every_row(tool, targets, family), *PRELOAD, timeout=60)
-    assert done.out.splitlines() == EVERY_ROW_OK, done
-
-
-@pytest.mark.parametrize("version", [4, 6])
-def test_the_log_says_whose_each_flow_is(runner, module_lab, version):
-    server = TcpServer(module_lab.server, echo_bytes)
-    kind = socket.AF_INET6 if version == 6 else socket.AF_INET
-    echo = UdpEcho(module_lab.server, family=kind)
-    far = Lab.FAR[version]
-    log = f"/run/preload-{runner.who}-{version}.log"
-    lines = writable_file(module_lab.client, log)
-    script = ask(far, server.port) + ask_udp(far, echo.port)
-    done = runner.python(script, *PRELOAD, "--json", "--log-to", log)
-    assert done.out == (f"hello ('{far}', {server.port})\n" f"hello ('{far}', {echo.port})\n"), done
-    ends = [line for line in read_log(lines) if line["event"] == "end"]
-    found = {(end["protocol"], end["capture"], end["destination"], end["destination_port"],
-              end["process"], end["reason"]) for end in ends}
-    assert found == {("tcp", "preload", far, server.port, "python3", "closed"),
-                     ("udp", "preload", far, echo.port, "python3", "shutdown")}
-    assert all(end["bytes_up"] == end["bytes_down"] == 5 for end in ends)
-
-
-def test_rules_of_processes_decide(runner, module_lab):
-    server = TcpServer(module_lab.server, echo_bytes)
-    script = ask(Lab.FAR[4], server.port)
-    done = runner.python(script, *PRELOAD, "--rule", "process python3 -> reject")
-    assert done.out == "ECONNREFUSED\n"
-    done = runner.python(script, *PRELOAD, "--rule", "process wget -> reject")
-    assert done.out.startswith("hello")
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "own"])
-def test_this_machine_is_reached_as_without_shunt(runner, module_lab, address):
-    address = module_lab.client.v4 if address == "own" else address
-    server = TcpServer(module_lab.client, echo_bytes)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    echo = UdpEcho(module_lab.client, family=family)
-    assert runner.python(ask(address, server.port), *PRELOAD).out == \
-        f"hello ('{address}', {server.port})\n"
-    assert runner.python(ask_udp(address, echo.port), *PRELOAD).out == \
-        f"hello ('{address}', {echo.port})\n"
-    assert runner.python(ask(address, 9), *PRELOAD).out == "ECONNREFUSED\n"
 
 
 def test_copies_of_descriptors_and_their_numbers_are_kept_straight(runner, module_lab):
@@ -236,43 +185,21 @@ def test_long_answers_come_over_tcp(runner, module_lab):
         assert flows == {("udp", lab.server.v4, "python3"), ("tcp", lab.server.v4, "python3")}
 
 
-def test_others_cannot_use_a_commands_capture(lab):
-    """Whoever is on this machine can send to its loopback addresses and abstract sockets."""
-    echo = UdpEcho(lab.server)
-    script = ("import os, socket\n"
-              "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-              f"s.connect(('{Lab.FAR[4]}', {echo.port})); s.send(b'mine'); s.recv(9)\n"
-              "print(s.getsockname()[1], os.environ['SHUNT_PRELOAD'], flush=True)\n"
-              "input()\n"
-              "s.send(b'again'); print(s.recv(9))\n")
-    child = subprocess.Popen(
-        Runner(lab.client, AS_USER).command(
-            [Runner(lab.client, AS_USER).shunt, "run", *PRELOAD, "/usr/bin/python3", "-c", script]),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    port, variable = child.stdout.readline().split()
-    line = next(line for line in lab.client.run(["ss", "-Hun"]).out.splitlines()
-                if f":{port} " in line)
-    host, _, at = next(word for word in line.split() if word.startswith("127.64.")).rpartition(":")
-    stranger = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    stranger.sendto(b"stranger", (host, int(at)))
-    name = variable.split(":")[1]
+def test_requests_without_the_token_are_not_answered(lab):
+    """Whoever is on this machine can connect to its abstract sockets."""
+    script = ("import os; print('ready', os.getpid(), os.environ['SHUNT_PRELOAD'].split(':')[1],"
+              " flush=True); input()")
+    started = Started(Runner(lab.client, AS_USER), LIBRARY, script)
     guess = ("import array, socket, struct\n"
              "s = socket.socket(); a = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
-             f"a.connect('\\0{name}')\n"
+             f"a.connect('\\0{started.words[2]}')\n"
              f"to = struct.pack('=HH4s', 2, socket.htons(80), socket.inet_aton('{Lab.FAR[4]}'))\n"
              "r = struct.pack('=II16sII', 1, 2, bytes(16), 16, 0) + to.ljust(128, b'\\0')\n"
              "a.sendmsg([r], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,"
              " array.array('i', [s.fileno()]))])\n"
              "a.settimeout(5); print(a.recv(999))\n")
     assert lab.client.run(["/usr/bin/python3", "-c", guess]).out == "b''\n"
-    out, _ = child.communicate("\n", timeout=20)
-    assert out == "b'again'\n"
-    assert [data for data, _ in echo.received] == [b"mine", b"again"]
-
-
-def test_what_cannot_be_carried_is_refused_at_once(runner):
-    assert runner.python(ask_udp("224.0.0.251", 5353), *PRELOAD).out == "EPERM\n"
-    assert runner.python(ask_udp("ff02::fb", 5353), *PRELOAD).out == "EPERM\n"
+    started.child.communicate("\n", timeout=20)
 
 
 DIAL_SHUNT = """
@@ -298,15 +225,9 @@ def test_who_dials_shunt_itself_starts_no_loop(lab):
     """Its listeners for what stands for others, at any address of this machine."""
     hosts = ["127.0.0.1", "127.64.0.1", "127.127.255.254", "::1", "::ffff:127.64.0.9",
              lab.client.v4]
-    child = subprocess.Popen(
-        Runner(lab.client, AS_USER).command(
-            [Runner(lab.client, AS_USER).shunt, "run", *PRELOAD, "/usr/bin/python3", "-c",
-             f"HOSTS = {hosts}\n{DIAL_SHUNT}"]),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    child.stdout.readline()
-    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    carrier = next(pid for pid in children
-                   if "carrier" in Path(f"/proc/{pid}/comm").read_text())
+    started = Started(Runner(lab.client, AS_USER), LIBRARY,
+                      f"HOSTS = {hosts}\n{DIAL_SHUNT}")
+    child, carrier = started.child, started.carrier()
     before = len(os.listdir(f"/proc/{carrier}/fd"))
     child.stdin.write("\n")
     child.stdin.flush()
@@ -335,143 +256,6 @@ def test_nothing_leaves_that_a_rule_rejects(runner):
         assert "counter packets 0 bytes 0" in lab.client.run(["nft", "list", "ruleset"]).out
         who.plain(["/usr/bin/python3", "-c", sends])  # what would be counted
         assert "counter packets 0 bytes 0" not in lab.client.run(["nft", "list", "ruleset"]).out
-
-
-class Started:
-    """A python script under shunt, and shunt's processes."""
-
-    def __init__(self, runner: Runner, script: str, *options: str) -> None:
-        self.child = subprocess.Popen(
-            runner.command([runner.shunt, "run", *PRELOAD, *options, "/usr/bin/python3", "-c",
-                            script]), stdout=subprocess.PIPE, text=True)
-        self.pid = int(self.child.stdout.readline().split()[1])
-
-    def carrier(self) -> int:
-        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text()
-        return next(int(pid) for pid in children.split()
-                    if "carrier" in Path(f"/proc/{pid}/comm").read_text())
-
-    def waits(self) -> bool:
-        """Its main thread waits for shunt's answer: in recvmsg(), and in that for nothing else."""
-        try:
-            return Path(f"/proc/{self.pid}/syscall").read_text().split()[0] == "47"
-        except OSError:
-            return False
-
-    def end(self, timeout: float = 20) -> list[str]:
-        out, _ = self.child.communicate(timeout=timeout)
-        return out.split()
-
-
-@WHO
-@pytest.mark.parametrize("interrupt", [False, True], ids=["restarted", "interrupted"])
-def test_signals_arrive_during_a_connect_and_it_goes_on(lab, who, interrupt):
-    lab.client.sysctl(net__ipv4__tcp_syn_retries=2)  # seven seconds
-    script = blocked(Lab.BLACKHOLE[4], 80, interrupt=interrupt)
-    started = Started(Runner(lab.client, who), script, "--connect-timeout", "2s")
-    wait_until(started.waits, "it connects")
-    for _ in range(3):
-        assert started.child.poll() is None, started.end()
-        os.kill(started.pid, signal.SIGUSR1)
-        time.sleep(0.2)  # apart, or they would be one
-    said, handled, seconds = started.end()
-    assert said == "ETIMEDOUT" and 6 < float(seconds) < 12
-    assert 1 <= int(handled) <= 3, "two that come close together are one"
-
-
-@WHO
-def test_a_timeout_of_the_program_is_kept(lab, who):
-    timeval = (1).to_bytes(8, "little") + (0).to_bytes(8, "little")
-    script = blocked(Lab.BLACKHOLE[4], 80, [(socket.SO_SNDTIMEO, timeval)])
-    said, _, seconds = Started(Runner(lab.client, who), script).end()
-    assert said == "EINPROGRESS" and 0.9 <= float(seconds) < 2.5
-
-
-NO_SHUNT = """
-import errno, socket
-for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-    s = socket.socket(socket.AF_INET, kind); s.settimeout(5)
-    try:
-        if kind == socket.SOCK_STREAM: s.connect((ADDRESS, 80))
-        else: s.sendto(b'x', (ADDRESS, 80))
-        print('sent')
-    except OSError as e: print(errno.errorcode[e.errno])
-try: socket.getaddrinfo('www.shunt.example', 80); print('found')
-except OSError: print('unknown')
-"""
-
-
-@WHO
-def test_killed_shunt_leaves_nobody_waiting(lab, who):
-    """The command dies with its supervisor; with the carrier alone, its calls fail."""
-    echo = UdpEcho(lab.server, port=80)
-    lab.client.file("/etc/resolv.conf", f"nameserver {lab.server.v4}\noptions timeout:1\n")
-    runner = Runner(lab.client, who)
-    after = f"ADDRESS = {Lab.FAR[4]!r}\n{NO_SHUNT}"
-    started = Started(runner, blocked(Lab.BLACKHOLE[4], 80) + "\n" + after)
-    wait_until(started.waits, "it connects")
-    os.kill(started.carrier(), signal.SIGKILL)
-    words = started.end()
-    assert words[0] == "ECONNREFUSED"
-    assert words[-3:] == ["ECONNREFUSED", "ECONNREFUSED", "unknown"]
-    assert not echo.received
-    started = Started(runner, blocked(Lab.BLACKHOLE[4], 80))
-    wait_until(started.waits, "it connects")
-    started.child.kill()
-    wait_until(lambda: not Path(f"/proc/{started.pid}").exists(), "the command is gone")
-    started.child.communicate()
-    left = ["sh", "-c", "ss -Hltu; grep shunt-preload /proc/net/unix; true"]
-    wait_until(lambda: not lab.client.run(left).out, "shunt's sockets are gone", 60)
-
-
-@WHO
-def test_a_child_left_behind_keeps_its_network(lab, who):
-    server = TcpServer(lab.server, echo_bytes)
-    runner = Runner(lab.client, who)
-    tool = lab.client.install(native("calls_dynamic"))
-    mark = writable_file(lab.client, "/run/left-behind")
-    row = f"{tool} tcp-blocking {Lab.FAR[4]} {server.port}"
-    done = runner.sh(f"(sleep 2; {row} > /run/left-behind) > /dev/null 2>&1 &", *PRELOAD)
-    assert done.ok and not server.accepted
-    wait_until(lambda: mark.read_text() == "ok\n", "the child's connection", 20)
-
-
-@WHO
-def test_many_at_once_get_each_its_own(lab, who):
-    server = TcpServer(lab.server, echo_bytes)
-    targets = [(Lab.FAR[4], server.port, "ok"), (Lab.FAR[6], server.port, "ok"),
-               (Lab.FAR[4], 9, "ECONNREFUSED"), (Lab.FAR[6], 9, "ECONNREFUSED"),
-               (lab.server.v4, server.port, "ok")]
-    script = f"TARGETS, COUNT = {targets}, 600\n{MANY}"
-    done = Runner(lab.client, who).python(script, *PRELOAD, timeout=60)
-    assert done.out == "600\n", done
-
-
-BUSY = """
-import socket, time
-began, wrong = time.monotonic(), 0
-for number in range(COUNT):
-    time.sleep(max(0, began + number / RATE - time.monotonic()))
-    with socket.create_connection((ADDRESS, PORT), 10) as s:
-        text = b'%06d' % number
-        s.sendall(text); wrong += s.recv(6, socket.MSG_WAITALL) != text
-print(wrong, round(COUNT / (time.monotonic() - began)))
-"""
-
-
-@pytest.mark.long
-def test_a_busy_program_loses_nothing(lab):
-    server = TcpServer(lab.server, echo_bytes)
-    runner = Runner(lab.client, AS_USER)
-    before = lab.client.run(["ss", "-Htan"]).out
-    script = (f"ADDRESS, PORT, COUNT, RATE = {Lab.FAR[4]!r}, {server.port}, 5000, 200\n{BUSY}")
-    done = runner.python(script, *PRELOAD, timeout=90)
-    wrong, rate = map(int, done.out.split())
-    assert wrong == 0 and rate > 150, done
-    assert len(server.accepted) == 5000
-    left = [line for line in lab.client.run(["ss", "-Htan"]).out.splitlines()
-            if line not in before and "TIME-WAIT" not in line]
-    assert not left
 
 
 def test_it_says_where_its_library_has_to_be(module_lab, tmp_path):
@@ -531,11 +315,6 @@ def test_a_socket_that_cannot_be_marked_is_none(module_lab):
         done = user.plain(["env", f"LD_PRELOAD={library}", variable, "/usr/bin/python3", "-c",
                            script])
         assert done.out == f"{says}\n", done
-
-
-def test_doctor_tries_it(module_lab):
-    done = module_lab.client.run([Runner(module_lab.client, AS_ROOT).shunt, "doctor"], check=False)
-    assert any(line.startswith("ok    run-preload") for line in done.out.splitlines()), done
 
 
 FORBID = """
