@@ -14,6 +14,10 @@
 #include <cerrno>
 #include <vector>
 
+#include "base/error_numbers.h"
+#include "kernel/call_tracer.h"
+#include "kernel/foreign_process.h"
+#include "kernel/traced_threads.h"
 #include "kernel/trap_filter.h"
 
 #ifndef IPPROTO_MPTCP
@@ -45,6 +49,24 @@ Result<void> refuse_others(const std::vector<CallRule>& calls) {
   return filter.load();
 }
 
+/// Loaded. `action` is for the calls that are trapped.
+Result<TrapFilter> filter_network_calls(std::uint32_t action) {
+  SHUNT_CHECK(refuse_others({{"connect"}, {"sendto"}, {"sendmsg"}, {"sendmmsg"}}));
+  TrapFilter filter;
+  for (const char* name :
+       {"connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "getpeername"}) {
+    filter.rule(action, name);
+  }
+  filter.rule(action, "sendto", {{4, SCMP_CMP_NE, 0, 0}});
+  filter.rule(action, "sendto", {{3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, MSG_FASTOPEN}});
+  filter.rule(action, "recvfrom", {{4, SCMP_CMP_NE, 0, 0}});
+  filter.rule(action, "getsockopt", {int_argument(1, SOL_SOCKET), int_argument(2, SO_ERROR)});
+  filter.rule(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
+  filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", {int_argument(2, IPPROTO_MPTCP)});
+  SHUNT_CHECK(filter.load());
+  return filter;
+}
+
 bool answer(int listener, const seccomp_notif_resp& response) {
   seccomp_notif_resp copy = response;
   int done = 0;
@@ -60,6 +82,18 @@ bool polls(int fd, short events, short wanted) {
 }
 
 }  // namespace
+
+Result<void> CallTrap::take_over(pid_t process, int listener) {
+  auto taken = ForeignProcesses().descriptor(process, listener);
+  if (taken) {
+    listener_ = *std::move(taken);
+    return {};
+  }
+  Error error = errno_error("take over the command's system calls", taken.error());
+  error.kind = Kind::unsupported;
+  error.number = error_number::kNoCallTrap;
+  return Failure(std::move(error));
+}
 
 std::optional<TrappedCall> CallTrap::receive() const {
   // NOTIF_RECV blocks where nothing waits, whatever the descriptor's flags are.
@@ -125,21 +159,13 @@ Result<UniqueFd> trap_socket_calls(bool bind) {
 }
 
 Result<UniqueFd> trap_network_calls() {
-  SHUNT_CHECK(refuse_others({{"connect"}, {"sendto"}, {"sendmsg"}, {"sendmmsg"}}));
-  TrapFilter filter;
-  for (const char* name :
-       {"connect", "sendmsg", "sendmmsg", "recvmsg", "recvmmsg", "getpeername"}) {
-    filter.rule(SCMP_ACT_NOTIFY, name);
-  }
-  filter.rule(SCMP_ACT_NOTIFY, "sendto", {{4, SCMP_CMP_NE, 0, 0}});
-  filter.rule(SCMP_ACT_NOTIFY, "sendto", {{3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, MSG_FASTOPEN}});
-  filter.rule(SCMP_ACT_NOTIFY, "recvfrom", {{4, SCMP_CMP_NE, 0, 0}});
-  filter.rule(SCMP_ACT_NOTIFY, "getsockopt",
-              {int_argument(1, SOL_SOCKET), int_argument(2, SO_ERROR)});
-  filter.rule(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
-  filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", {int_argument(2, IPPROTO_MPTCP)});
-  SHUNT_CHECK(filter.load());
+  TrapFilter filter = SHUNT_TRY(filter_network_calls(SCMP_ACT_NOTIFY));
   return filter.listener();
+}
+
+Result<void> trace_network_calls() {
+  SHUNT_CHECK(filter_network_calls(SCMP_ACT_TRACE(kTraceCookie)));
+  return {};
 }
 
 }  // namespace shunt

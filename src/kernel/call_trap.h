@@ -21,33 +21,26 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <cstdint>
 #include <optional>
 
 #include "base/result.h"
-#include "kernel/waiting_calls.h"
+#include "kernel/call_source.h"
 #include "net/unique_fd.h"
 
 namespace shunt {
 
-struct TrappedCall {
-  std::uint64_t id = 0;
-  pid_t thread = 0;  ///< as this process's pid namespace numbers it
-  int number = 0;    ///< __NR_…
-  std::array<std::uint64_t, 6> arguments{};
-};
-
 /// The listener. Its calls may be used from any thread.
-class CallTrap final : public WaitingCalls {
+class CallTrap final : public CallSource {
  public:
   CallTrap() = default;
   explicit CallTrap(UniqueFd listener) : listener_(std::move(listener)) {}
 
-  /// Readable while calls wait to be received.
-  [[nodiscard]] int fd() const { return listener_.get(); }
-  /// The next one, or nothing. Does not block, provided that one thread receives.
-  [[nodiscard]] std::optional<TrappedCall> receive() const;
+  /// Copies the listener, which `process` has.
+  Result<void> take_over(pid_t process, int listener) override;
+  [[nodiscard]] int fd() const override { return listener_.get(); }
+  /// Does not block, provided that one thread receives.
+  [[nodiscard]] std::optional<TrappedCall> receive() const override;
   /// To be asked after something was read by the thread's number, and before it is acted on: the
   /// number may have gone to another process.
   [[nodiscard]] bool waits(std::uint64_t id) const override;
@@ -59,7 +52,7 @@ class CallTrap final : public WaitingCalls {
   /// yields (Linux 5.14).
   bool hand_over(std::uint64_t id, int descriptor, bool close_on_exec) const;
   /// No process is left that has the filter.
-  [[nodiscard]] bool abandoned() const;
+  [[nodiscard]] bool abandoned() const override;
 
  private:
   UniqueFd listener_;

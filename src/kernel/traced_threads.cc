@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kernel/traced_threads.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/ptrace.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "kernel/traced_registers.h"
+
+namespace shunt {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// How long a signal may wait for a call to be taken back. Each look costs three system calls for
+// each call that waits.
+constexpr int kLookAgainMs = 50;
+
+constexpr unsigned long kOptions = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE |
+                                   PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC;
+
+void go_on(pid_t thread, int signal) { ::ptrace(PTRACE_CONT, thread, nullptr, signal); }
+
+unsigned long event_message(pid_t thread) {
+  unsigned long message = 0;
+  return ::ptrace(PTRACE_GETEVENTMSG, thread, nullptr, &message) == 0 ? message : 0;
+}
+
+bool stops_a_process(int signal) {
+  return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+bool of_one_process(pid_t a, pid_t b) {
+  return a == b || ::access(fmt::format("/proc/{}/task/{}", a, b).c_str(), F_OK) == 0;
+}
+
+/// One of the signals that wait for the thread (`flags` 0) or its process is not in `blocked`.
+bool any_of_them(pid_t thread, unsigned flags, std::uint64_t blocked) {
+  std::array<siginfo_t, 16> found{};
+  __ptrace_peeksiginfo_args from{.off = 0, .flags = flags, .nr = found.size()};
+  while (true) {
+    const long count = ::ptrace(PTRACE_PEEKSIGINFO, thread, &from, found.data());
+    for (long i = 0; i < count; ++i) {
+      const int signal = found[static_cast<std::size_t>(i)].si_signo;
+      if ((blocked >> (signal - 1) & 1) == 0) return true;
+    }
+    if (count < static_cast<long>(found.size())) return false;
+    from.off += static_cast<std::uint64_t>(count);
+  }
+}
+
+bool has_signal(pid_t thread) {
+  std::uint64_t blocked = 0;
+  if (::ptrace(PTRACE_GETSIGMASK, thread, sizeof blocked, &blocked) != 0) return false;
+  return any_of_them(thread, 0, blocked) || any_of_them(thread, PTRACE_PEEKSIGINFO_SHARED, blocked);
+}
+
+}  // namespace
+
+Result<void> TracedThreads::seize(pid_t process) {
+  sigset_t changes;
+  sigemptyset(&changes);
+  sigaddset(&changes, SIGCHLD);
+  changes_ = UniqueFd(::signalfd(-1, &changes, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!changes_.valid()) return Failure(errno_error("signalfd"));
+  if (::ptrace(PTRACE_SEIZE, process, nullptr, kOptions) != 0) {
+    return Failure(errno_error("trace the command (ptrace)"));
+  }
+  return {};
+}
+
+void TracedThreads::run() {
+  while (collect() && !desk_.stopped()) {
+    std::array<pollfd, 2> ready{{{.fd = changes_.get(), .events = POLLIN, .revents = 0},
+                                 {.fd = desk_.answers_fd(), .events = POLLIN, .revents = 0}}};
+    ::poll(ready.data(), ready.size(), held_.empty() ? -1 : kLookAgainMs);
+    signalfd_siginfo ignored{};  // they come merged into one: collect() asks whose they are
+    while (::read(changes_.get(), &ignored, sizeof ignored) > 0) {
+    }
+    for (const DeskAnswer& answer : desk_.take_answers()) give(answer);
+    look_for_signals();
+  }
+  desk_.close();
+}
+
+/// False: nobody is left.
+bool TracedThreads::collect() {
+  while (true) {
+    int status = 0;
+    const pid_t thread = ::waitpid(-1, &status, __WALL | __WNOTHREAD | WNOHANG);
+    if (thread > 0) {
+      handle(thread, status);
+    } else if (thread == 0 || errno != EINTR) {
+      return thread == 0;
+    }
+  }
+}
+
+void TracedThreads::handle(pid_t thread, int status) {
+  if (!WIFSTOPPED(status)) return forget(thread);
+  const int signal = WSTOPSIG(status);
+  switch (status >> 16) {
+    case PTRACE_EVENT_SECCOMP: return hold(thread);
+    case PTRACE_EVENT_EXEC: executed(thread); return go_on(thread, 0);
+    case PTRACE_EVENT_STOP:
+      finish_taking_back(thread);
+      if (!stops_a_process(signal)) return go_on(thread, 0);
+      ::ptrace(PTRACE_LISTEN, thread, nullptr, nullptr);
+      return take_back_process(thread);
+    case 0: return go_on(thread, signal);  // which it now gets
+    default: return go_on(thread, 0);      // it has a new child, which is traced
+  }
+}
+
+void TracedThreads::hold(pid_t thread) {
+  const auto call = stopped_call(thread);
+  if (!call) return;
+  skip_call(thread);
+  if (event_message(thread) != kTraceCookie) return go_on(thread, 0);
+  held_[thread] = {.id = desk_.hand_in(*call), .number = call->number};
+}
+
+/// All other threads of the process are gone, and this one has the process's number.
+void TracedThreads::executed(pid_t thread) {
+  forget(static_cast<pid_t>(event_message(thread)));
+  forget(thread);
+}
+
+void TracedThreads::forget(pid_t thread) {
+  const auto found = held_.find(thread);
+  if (found == held_.end()) return;
+  (void)desk_.withdraw(found->second.id);
+  held_.erase(found);
+}
+
+void TracedThreads::give(const DeskAnswer& answer) {
+  const auto found = held_.find(answer.thread);
+  if (found == held_.end() || found->second.id != answer.id) return;
+  if (answer.value) {
+    set_result(answer.thread, *answer.value);
+  } else {
+    do_call(answer.thread, found->second.number);
+  }
+  held_.erase(found);
+  go_on(answer.thread, 0);
+}
+
+void TracedThreads::take_back(pid_t thread, Held& held) {
+  if (held.taken_back || !desk_.withdraw(held.id)) return;
+  held.taken_back = true;
+  // It stops again before it gets a signal or runs.
+  ::ptrace(PTRACE_INTERRUPT, thread, nullptr, nullptr);
+  go_on(thread, 0);
+}
+
+void TracedThreads::finish_taking_back(pid_t thread) {
+  const auto found = held_.find(thread);
+  if (found == held_.end()) return;
+  interrupt_call(thread, found->second.number);
+  held_.erase(found);
+}
+
+/// It is not stopped before all of its threads are.
+void TracedThreads::take_back_process(pid_t thread) {
+  for (auto& [other, held] : held_) {
+    if (of_one_process(thread, other)) take_back(other, held);
+  }
+}
+
+void TracedThreads::look_for_signals() {
+  const auto now = steady_clock::now();
+  if (held_.empty() || now < look_at_) return;
+  look_at_ = now + milliseconds(kLookAgainMs);
+  for (auto& [thread, held] : held_) {
+    if (!held.taken_back && has_signal(thread)) take_back(thread, held);
+  }
+}
+
+}  // namespace shunt
