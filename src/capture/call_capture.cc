@@ -12,10 +12,11 @@
 #include <string_view>
 #include <utility>
 
-#include "base/error_numbers.h"
 #include "base/error_record.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "kernel/call_tracer.h"
+#include "kernel/call_trap.h"
 #include "kernel/foreign_process.h"
 #include "net/fd_passing.h"
 #include "net/socket.h"
@@ -31,6 +32,25 @@ struct Entrance {
   int listener = -1;  ///< its number there
 };
 
+Result<std::unique_ptr<CallSource>> make_source(CaptureMethod method) {
+  if (method != CaptureMethod::ptrace) return std::make_unique<CallTrap>();
+  auto tracer = SHUNT_TRY(CallTracer::create());
+  return tracer;
+}
+
+/// Says who enters, and returns when that was taken over.
+Result<void> knock(int door, int listener) {
+  const Entrance entrance{.process = ::getpid(), .listener = listener};
+  if (::write(door, &entrance, sizeof entrance) != sizeof entrance) {
+    return Failure(errno_error("enter the capture"));
+  }
+  std::array<char, kErrorRecordBytes + 1> answer{};
+  const ssize_t got = ::read(door, answer.data(), answer.size());
+  if (got <= 0) return Failure(errno_error("enter the capture", got < 0 ? errno : EPIPE));
+  if (got == 1 && answer.front() == kTaken) return {};
+  return Failure(error_from_record({answer.data(), static_cast<std::size_t>(got)}));
+}
+
 RateLimitedLog unreadable;
 
 /// The kernel's word for a process that forbids to be looked into (PR_SET_DUMPABLE) is EPERM.
@@ -43,20 +63,35 @@ int told(const TrappedCall& call, int os_error) {
 
 }  // namespace
 
-CallCapture::CallCapture(CallCaptureOptions options, Parking parking,
-                         std::shared_ptr<StandIns> stand_ins)
-    : own_listeners_(parking.places()),
-      handlers_(context_, std::move(options), std::move(parking), std::move(stand_ins)) {}
+struct CallCapture::Parts {
+  CaptureMethod method;
+  CallCaptureOptions options;
+  std::unique_ptr<CallSource> calls;
+  Parking parking;
+  std::shared_ptr<StandIns> stand_ins;
+};
 
-Result<std::shared_ptr<CallCapture>> CallCapture::create(CallCaptureOptions options) {
+CallCapture::CallCapture(Parts parts)
+    : calls_(std::move(parts.calls)),
+      context_{.method = parts.method, .calls = *calls_, .owners = owners_},
+      own_listeners_(parts.parking.places()),
+      handlers_(context_, std::move(parts.options), std::move(parts.parking),
+                std::move(parts.stand_ins)) {}
+
+Result<std::shared_ptr<CallCapture>> CallCapture::create(CaptureMethod method,
+                                                         CallCaptureOptions options) {
+  auto calls = SHUNT_TRY(make_source(method));
   auto parking = SHUNT_TRY(Parking::create());
-  auto stand_ins = std::make_shared<StandIns>(CaptureMethod::seccomp);
+  auto stand_ins = std::make_shared<StandIns>(method);
   auto socket = SHUNT_TRY(stand_ins->listen());
   auto ends = SHUNT_TRY(make_record_channel());
-  std::shared_ptr<CallCapture> capture(
-      new CallCapture(std::move(options), std::move(parking), stand_ins));
+  std::shared_ptr<CallCapture> capture(new CallCapture({.method = method,
+                                                        .options = std::move(options),
+                                                        .calls = std::move(calls),
+                                                        .parking = std::move(parking),
+                                                        .stand_ins = stand_ins}));
   auto listener = std::make_shared<PlainListener>();
-  listener->name = "seccomp";
+  listener->name = "calls";
   listener->tcp = false;
   listener->udp = true;
   listener->stand_ins = std::move(stand_ins);
@@ -74,11 +109,11 @@ bool CallCapture::has_members() const {
 
 Task<> CallCapture::run(SourceWorker worker) {
   context_.worker = std::move(worker);
-  co_await await_listener();
-  if (trap_.fd() >= 0) co_await serve_calls();
+  co_await await_command();
+  if (listener_ >= 0) co_await serve_calls();
 }
 
-Task<> CallCapture::await_listener() {
+Task<> CallCapture::await_command() {
   EventLoop& loop = *context_.worker.loop;
   const auto slot = loop.watch(channel_.get(), 0);
   if (!slot) co_return log(LogLevel::error, slot.error().text());
@@ -87,46 +122,38 @@ Task<> CallCapture::await_listener() {
   slot_ = nullptr;
   loop.unwatch(channel_.get());
   if (context_.closing || loop.cancelled()) co_return;
-  auto taken = take_listener();
+  const auto taken = take_over();
+  if (taken) listener_ = calls_->fd();
   const std::string answer = taken ? std::string(1, kTaken) : error_record(taken.error());
-  if (taken) {
-    trap_ = CallTrap(*std::move(taken));
-    listener_ = trap_.fd();
-  }
   (void)send_record(channel_.get(), answer);
 }
 
-Result<UniqueFd> CallCapture::take_listener() {
+Result<void> CallCapture::take_over() {
   Entrance entrance;
   if (::read(channel_.get(), &entrance, sizeof entrance) != sizeof entrance) {
     return Failure(errno_error("the command did not enter the capture", EPROTO));
   }
-  auto taken = context_.processes.descriptor(entrance.process, entrance.listener);
-  if (taken) return *std::move(taken);
-  Error error = errno_error("take over the command's system calls", taken.error());
-  error.kind = Kind::unsupported;
-  error.number = error_number::kNoCallTrap;
-  return Failure(std::move(error));
+  return calls_->take_over(entrance.process, entrance.listener);
 }
 
 Task<> CallCapture::serve_calls() {
   EventLoop& loop = *context_.worker.loop;
-  const auto slot = loop.watch(trap_.fd(), Slot::kReadable);
+  const auto slot = loop.watch(calls_->fd(), Slot::kReadable);
   if (!slot) co_return log(LogLevel::error, slot.error().text());
   slot_ = *slot;
   int in_a_row = 0;
   while (!context_.closing && !loop.cancelled()) {
-    if (const auto call = trap_.receive()) {
+    if (const auto call = calls_->receive()) {
       handle(*call);
       if (++in_a_row % limits::kAcceptBatch == 0) (void)co_await loop.yield();
       continue;
     }
     (*slot)->clear(Slot::kReadable);
     const Wake wake = co_await loop.readable(**slot);
-    if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && trap_.abandoned()) break;
+    if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && calls_->abandoned()) break;
   }
   slot_ = nullptr;
-  loop.unwatch(trap_.fd());
+  loop.unwatch(calls_->fd());
 }
 
 void CallCapture::close() {
@@ -134,7 +161,7 @@ void CallCapture::close() {
   if (slot_ != nullptr) context_.worker.loop->cancel(*slot_);
 }
 
-void CallCapture::handle(const TrappedCall& call) { give_answer(trap_, call.id, answer(call)); }
+void CallCapture::handle(const TrappedCall& call) { give_answer(*calls_, call.id, answer(call)); }
 
 CallAnswer CallCapture::answer(const TrappedCall& call) {
   switch (call.number) {
@@ -159,7 +186,7 @@ CallAnswer CallCapture::connect(const TrappedCall& call) {
   if (!socket->is_internet()) return CallAnswer::let_run();
   const auto asked = read_address(*socket, call.thread, call.arguments[1], call.arguments[2]);
   if (!asked) return CallAnswer::error(told(call, asked.error()));
-  if (!trap_.waits(call.id)) return CallAnswer::later();
+  if (!calls_->waits(call.id)) return CallAnswer::later();
   return handlers_.connect(call, *std::move(socket), *asked);
 }
 
@@ -182,7 +209,7 @@ CallAnswer CallCapture::peer_name(const TrappedCall& call) {
   const auto shown = handlers_.shown_peer(*socket);
   if (!shown) return CallAnswer::error(shown.error());
   if (!*shown) return CallAnswer::let_run();
-  if (!trap_.waits(call.id)) return CallAnswer::later();
+  if (!calls_->waits(call.id)) return CallAnswer::later();
   return CallAnswer::error(
       write_address(*socket, call.thread, **shown, call.arguments[1], call.arguments[2]));
 }
@@ -192,7 +219,7 @@ CallAnswer CallCapture::socket_error(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
   if (!socket || !socket->is_internet()) return CallAnswer::let_run();
   const auto room = read_value<std::uint32_t>(call.thread, call.arguments[4]);
-  if (!room || *room < sizeof(int) || !trap_.waits(call.id)) return CallAnswer::let_run();
+  if (!room || *room < sizeof(int) || !calls_->waits(call.id)) return CallAnswer::let_run();
   const auto failure = handlers_.connects().take_failure(*socket);
   if (!failure) return CallAnswer::let_run();
   const std::uint32_t size = sizeof *failure;
@@ -204,15 +231,19 @@ CallAnswer CallCapture::socket_error(const TrappedCall& call) {
 // By write() and read(), which are not trapped.
 Result<void> enter_call_capture(int door) {
   const auto listener = SHUNT_TRY(trap_network_calls());
-  const Entrance entrance{.process = ::getpid(), .listener = listener.get()};
-  if (::write(door, &entrance, sizeof entrance) != sizeof entrance) {
-    return Failure(errno_error("enter the capture"));
+  return knock(door, listener.get());
+}
+
+// Traced first: the calls of a process without a tracer fail.
+Result<void> enter_traced_capture(int door) {
+  ucred carrier{};
+  socklen_t size = sizeof carrier;
+  if (::getsockopt(door, SOL_SOCKET, SO_PEERCRED, &carrier, &size) != 0) {
+    return Failure(errno_error("SO_PEERCRED"));
   }
-  std::array<char, kErrorRecordBytes + 1> answer{};
-  const ssize_t got = ::read(door, answer.data(), answer.size());
-  if (got <= 0) return Failure(errno_error("enter the capture", got < 0 ? errno : EPIPE));
-  if (got == 1 && answer.front() == kTaken) return {};
-  return Failure(error_from_record({answer.data(), static_cast<std::size_t>(got)}));
+  allow_tracing(carrier.pid);
+  SHUNT_CHECK(knock(door, -1));
+  return trace_network_calls();
 }
 
 }  // namespace shunt

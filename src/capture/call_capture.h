@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Capture by the program's own system calls (kernel/call_trap.h): for `shunt run` where there is no
-// privilege and no user namespace. The program stays in the host's network, on sockets of its own.
+// Capture by the program's own system calls, which a listener (kernel/call_trap.h) or a tracer
+// (kernel/call_tracer.h) hands over: for `shunt run` where there is no privilege and no user
+// namespace. The program stays in the host's network, on sockets of its own.
 //
 //   connect()                      TCP: a held flow (capture/trapped_connects.h)
 //                                  UDP: to a stand-in    (capture/trapped_datagrams.h)
@@ -27,16 +28,18 @@
 #include "capture/parking.h"
 #include "capture/plain_listeners.h"
 #include "capture/trapped_socket.h"
-#include "kernel/call_trap.h"
+#include "kernel/call_source.h"
 
 namespace shunt {
 
 class CallCapture final : public FlowSource {
  public:
-  /// Makes the sockets that it needs, in the network namespace of the calling thread.
-  static Result<std::shared_ptr<CallCapture>> create(CallCaptureOptions options);
+  /// Makes the sockets that it needs, in the network namespace of the calling thread. `method` is
+  /// seccomp or ptrace.
+  static Result<std::shared_ptr<CallCapture>> create(CaptureMethod method,
+                                                     CallCaptureOptions options);
 
-  /// The command's end of a channel: for enter_call_capture(). Stays this object's.
+  /// The command's end of a channel, for the functions below. Stays this object's.
   [[nodiscard]] int door() const { return door_.get(); }
   /// The listener of datagrams that are sent to stand-ins; to be moved out.
   PlainSocket& datagram_listener() { return datagram_listener_; }
@@ -50,9 +53,10 @@ class CallCapture final : public FlowSource {
   void close() override;
 
  private:
-  CallCapture(CallCaptureOptions options, Parking parking, std::shared_ptr<StandIns> stand_ins);
-  Task<> await_listener();
-  Result<UniqueFd> take_listener();
+  struct Parts;
+  explicit CallCapture(Parts parts);
+  Task<> await_command();
+  Result<void> take_over();
   Task<> serve_calls();
   void handle(const TrappedCall& call);
   CallAnswer answer(const TrappedCall& call);
@@ -62,14 +66,14 @@ class CallCapture final : public FlowSource {
   CallAnswer socket_error(const TrappedCall& call);
 
   TrappedProcesses owners_;
-  CallTrap trap_;
-  CallContext context_{.method = CaptureMethod::seccomp, .calls = trap_, .owners = owners_};
+  std::unique_ptr<CallSource> calls_;
+  CallContext context_;
   std::vector<Endpoint> own_listeners_;
   CallHandlers handlers_;
   PlainSocket datagram_listener_;
   UniqueFd door_;
   UniqueFd channel_;                // the other end of the door
-  std::atomic<int> listener_ = -1;  // of trap_, for has_members()
+  std::atomic<int> listener_ = -1;  // of calls_, for has_members()
   Slot* slot_ = nullptr;            // that run() waits on
 };
 
@@ -77,5 +81,8 @@ class CallCapture final : public FlowSource {
 /// other end of `door`, and returns when that has them. Until it executes a program this process
 /// may make none of the calls that are trapped.
 Result<void> enter_call_capture(int door);
+
+/// The same, by a tracer of this process.
+Result<void> enter_traced_capture(int door);
 
 }  // namespace shunt

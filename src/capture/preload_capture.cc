@@ -193,21 +193,20 @@ void PreloadCapture::note_member(pid_t process) {
 
 Task<> PreloadCapture::run(SourceWorker worker) {
   context_.worker = std::move(worker);
-  context_.worker.run(accept_streams());
-  co_await accept_requests();
+  context_.worker.run(accept(sockets_.streams.get(), &PreloadCapture::begin_stream));
+  co_await accept(sockets_.requests.get(), &PreloadCapture::begin_request);
 }
 
-Task<> PreloadCapture::accept_requests() {
+Task<> PreloadCapture::accept(int listener, void (PreloadCapture::*begin)(UniqueFd)) {
   EventLoop& loop = *context_.worker.loop;
-  const auto slot = loop.watch(sockets_.requests.get(), Slot::kReadable);
+  const auto slot = loop.watch(listener, Slot::kReadable);
   if (!slot) co_return log(LogLevel::error, slot.error().text());
   waiting_.push_back(*slot);
   int in_a_row = 0;
   while (!context_.closing && !loop.cancelled()) {
-    UniqueFd connection(
-        ::accept4(sockets_.requests.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (connection.valid()) {
-      context_.worker.run(serve(std::move(connection)));
+    UniqueFd accepted(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (accepted.valid()) {
+      (this->*begin)(std::move(accepted));
       if (++in_a_row % limits::kAcceptBatch == 0) (void)co_await loop.yield();
     } else if (errno == EAGAIN) {
       (*slot)->clear(Slot::kReadable);
@@ -217,28 +216,11 @@ Task<> PreloadCapture::accept_requests() {
     }
   }
   std::erase(waiting_, *slot);
-  loop.unwatch(sockets_.requests.get());
+  loop.unwatch(listener);
 }
 
-Task<> PreloadCapture::accept_streams() {
-  EventLoop& loop = *context_.worker.loop;
-  const auto slot = loop.watch(sockets_.streams.get(), Slot::kReadable);
-  if (!slot) co_return log(LogLevel::error, slot.error().text());
-  waiting_.push_back(*slot);
-  while (!context_.closing && !loop.cancelled()) {
-    UniqueFd client(
-        ::accept4(sockets_.streams.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (client.valid()) {
-      begin_stream(std::move(client));
-    } else if (errno == EAGAIN) {
-      (*slot)->clear(Slot::kReadable);
-      (void)co_await loop.readable(**slot);
-    } else if (errno != EINTR && errno != ECONNABORTED) {
-      (void)co_await loop.sleep(kAcceptAgainMs);
-    }
-  }
-  std::erase(waiting_, *slot);
-  loop.unwatch(sockets_.streams.get());
+void PreloadCapture::begin_request(UniqueFd connection) {
+  context_.worker.run(serve(std::move(connection)));
 }
 
 /// Of a resolver whose question, or its answer, was too long for a datagram.

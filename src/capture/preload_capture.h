@@ -67,8 +67,8 @@ class PreloadCapture final : public FlowSource {
   PreloadCapture(CallCaptureOptions options, Parking parking, std::shared_ptr<StandIns> stand_ins,
                  ResolverSockets resolvers);
 
-  Task<> accept_requests();
-  Task<> accept_streams();
+  Task<> accept(int listener, void (PreloadCapture::*begin)(UniqueFd));
+  void begin_request(UniqueFd connection);
   Task<> serve(UniqueFd connection);
   void begin_stream(UniqueFd client);
   void handle(UniqueFd connection, Record record);

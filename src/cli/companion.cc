@@ -39,6 +39,7 @@ bool is_stopped(pid_t pid) {
 Result<void> SignalMemory::open() {
   sigset_t all;
   sigfillset(&all);
+  sigdelset(&all, SIGCHLD);  // a tracer's (kernel/traced_threads.h); no group is sent it
   fd_ = UniqueFd(::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd_.valid()) return Failure(errno_error("signalfd"));
   return {};

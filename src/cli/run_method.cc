@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
-#include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error_numbers.h"
 #include "base/log.h"
@@ -37,7 +38,11 @@ constexpr std::array kMethods = std::to_array<RunMethodRow>({
      .probe = probe_run_seccomp,
      .make = make_run_seccomp,
      .enter = enter_run_seccomp},
-    {.method = RunMethod::ptrace, .summary = "its system calls are traced and rewritten"},
+    {.method = RunMethod::ptrace,
+     .summary = "its system calls are answered by shunt, which traces it (ptrace)",
+     .probe = probe_run_ptrace,
+     .make = make_run_ptrace,
+     .enter = enter_run_ptrace},
     {.method = RunMethod::preload,
      .summary = "a library in each of its programs (LD_PRELOAD); dynamically linked ones only",
      .probe = probe_run_preload,
@@ -57,27 +62,44 @@ bool is_about_the_machine(const Error& error) {
   return error.kind != Kind::usage && error.kind != Kind::configuration;
 }
 
+/// A method that was tried, and why it does not work here.
+struct PassedOver {
+  RunMethod method;
+  Error error;
+};
+
+std::string reasons(std::span<const PassedOver> passed_over) {
+  std::string text;
+  for (const auto& [method, error] : passed_over) {
+    text += fmt::format("{}{} does not work here: {}", text.empty() ? "" : "; ", word_of(method),
+                        error.text());
+  }
+  return text;
+}
+
+/// Each with the reason and, where one is known, the remedy: any of them would do.
+Error none_works(std::span<const PassedOver> passed_over) {
+  std::string text = "no way to capture a command works here";
+  for (const auto& [method, error] : passed_over) {
+    text += fmt::format("\n{}: {}", word_of(method), error.text());
+    if (!error.help.empty()) text += fmt::format("\n    help: {}", error.help);
+  }
+  return make_error(Kind::unsupported, error_number::kNoRunMethod, std::move(text));
+}
+
 Result<std::unique_ptr<RunCapture>> make_first(const Options& options) {
-  std::string passed_over;
-  std::optional<Error> first;
+  std::vector<PassedOver> passed_over;
   for (const RunMethodRow& row : kMethods) {
     if (row.make == nullptr) continue;
     auto made = row.make(options);
-    if (made && !first) return made;
-    if (made) {
+    if (made && !passed_over.empty()) {
       log(LogLevel::warning,
-          fmt::format("captured by {}, since {}", word_of(row.method), passed_over));
-      return made;
+          fmt::format("captured by {}, since {}", word_of(row.method), reasons(passed_over)));
     }
-    if (!is_about_the_machine(made.error())) return made;
-    passed_over += fmt::format("{}{} does not work here: {}", first ? "; " : "",
-                               word_of(row.method), made.error().text());
-    if (!first) first = std::move(made).error();
+    if (made || !is_about_the_machine(made.error())) return made;
+    passed_over.push_back({row.method, std::move(made).error()});
   }
-  if (!first) return not_built_in(kMethods.front());
-  Error none = *std::move(first);
-  if (none.number == 0) none.number = error_number::kNoRunMethod;
-  return Failure(std::move(none));
+  return Failure(none_works(passed_over));
 }
 
 }  // namespace

@@ -24,6 +24,11 @@ Result<void> probe_run_ebpf();
 Result<std::unique_ptr<RunCapture>> make_run_ebpf(const Options& options);
 Result<void> enter_run_ebpf(const RunDoor& door);
 
+// run_ptrace.cc
+Result<void> probe_run_ptrace();
+Result<std::unique_ptr<RunCapture>> make_run_ptrace(const Options& options);
+Result<void> enter_run_ptrace(const RunDoor& door);
+
 // run_preload.cc
 Result<void> probe_run_preload();
 Result<std::unique_ptr<RunCapture>> make_run_preload(const Options& options);

@@ -17,15 +17,14 @@
 #include <vector>
 
 #include "base/log.h"
-#include "capture/host_network.h"
 #include "capture/preload_capture.h"
 #include "capture/preload_probe.h"
 #include "capture/preload_target.h"
 #include "cli/options.h"
+#include "cli/run_calls.h"
 #include "cli/run_capture.h"
 #include "cli/run_methods.h"
 #include "flow/clock.h"
-#include "proxy/loop_guard.h"
 
 namespace shunt::cli {
 namespace {
@@ -42,17 +41,12 @@ class RunPreload final : public RunCapture {
   [[nodiscard]] std::vector<int> door() const override { return {told_.get()}; }
 
   void hand_over(ProxyOptions& proxy) override {
-    // One worker: requests are received by one thread.
-    ListenerSet worker;
-    worker.plain_udp.push_back(std::move(capture_->datagram_listener()));
-    worker.source = capture_;
-    proxy.workers.clear();
-    proxy.workers.push_back(std::move(worker));
-    proxy.method = CaptureMethod::preload;
-    proxy.processes = &capture_->owners();
-    proxy.own_listeners = capture_->own_listeners();
-    // As in run_seccomp.cc: shunt itself does not load the library.
-    proxy.loop_guard = std::make_shared<LoopGuard>();
+    hand_over_calls({.method = CaptureMethod::preload,
+                     .source = capture_,
+                     .datagrams = std::move(capture_->datagram_listener()),
+                     .own_listeners = capture_->own_listeners(),
+                     .owners = capture_->owners()},
+                    proxy);
   }
 
   ProcessNames* names() override { return &capture_->owners(); }
@@ -106,9 +100,7 @@ Result<void> probe_run_preload() { return probe_preload(); }
 Result<std::unique_ptr<RunCapture>> make_run_preload(const Options& options) {
   const std::string library = SHUNT_TRY(find_preload_library());
   SHUNT_CHECK(check_preload_target(options.words().front()));
-  auto capture = SHUNT_TRY(PreloadCapture::create({.name_servers = loopback_name_servers(),
-                                                   .through_proxy = options.has("via"),
-                                                   .early = options.value("connect") == "early"}));
+  auto capture = SHUNT_TRY(PreloadCapture::create(call_capture_options(options)));
   auto told = SHUNT_TRY(tell(library, capture->variable()));
   return std::make_unique<RunPreload>(std::move(capture), std::move(told));
 }

@@ -25,6 +25,7 @@ enum class CaptureMethod : std::uint8_t {
   seccomp,   ///< the program's own connect() said so (capture/call_capture.h)
   ebpf,      ///< programs on a cgroup remember it (Origins, capture/capture.h)
   preload,   ///< the same call, by a library in the program (capture/preload_capture.h)
+  ptrace,    ///< the same call, by the program's tracer (capture/call_capture.h)
 };
 
 /// The two ends of a flow.

@@ -31,6 +31,7 @@ constexpr std::uint16_t kProbePort = 1;
   allow_tracing(::getppid());
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   char traced = 0;
+  if (socket < 0) ::_exit(1);
   if (::write(parent, &traced, 1) != 1 || ::read(parent, &traced, 1) != 1) ::_exit(1);
   const auto filtered = trace_network_calls();
   int error = filtered ? 0 : filtered.error().os_error;

@@ -61,6 +61,7 @@ std::string_view capture_token(CaptureMethod method) {
     case CaptureMethod::seccomp: return "seccomp";
     case CaptureMethod::ebpf: return "ebpf";
     case CaptureMethod::preload: return "preload";
+    case CaptureMethod::ptrace: return "ptrace";
   }
   return "unknown";
 }

@@ -39,7 +39,7 @@ from peer_section import Plan, peers_section  # noqa: E402
 
 LOAD = BUILD / "tests" / "bench" / "shunt_load"
 CALL_COST = BUILD / "tests" / "bench" / "call_cost"
-RUN_METHODS = ("namespace", "ebpf", "seccomp", "preload")
+RUN_METHODS = ("namespace", "ebpf", "seccomp", "ptrace", "preload")
 DIRECT, CAPTURED, PORTS = 5000, 6000, 16
 TICK = os.sysconf("SC_CLK_TCK")
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from netlab import Host, Lab
+from netlab import Host, Lab, Result
 from peers import TcpServer, UdpEcho, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
+from shunt import install_shunt
 
 # Numbers of system calls: x86-64's, and those of all newer machines.
 _X86 = os.uname().machine == "x86_64"
@@ -44,8 +45,10 @@ class Method:
 
 
 SECCOMP = Method("seccomp", ("calls", "calls_dynamic"), CONNECT, "ENOSYS")
+# A thread that waits is stopped before the call, which the kernel is to skip.
+PTRACE = Method("ptrace", ("calls", "calls_dynamic"), -1, "ENOSYS")
 PRELOAD = Method("preload", ("calls_dynamic",), RECVMSG, "ECONNREFUSED", in_library=True)
-METHODS = (SECCOMP, PRELOAD)
+METHODS = (SECCOMP, PTRACE, PRELOAD)
 
 WHO = pytest.mark.parametrize("who", [AS_ROOT, AS_USER])
 FAMILIES = pytest.mark.parametrize("family", ["v4", "v6", "mapped"])
@@ -216,3 +219,30 @@ class Started:
     def end(self, timeout: float = 20) -> list[str]:
         out, _ = self.child.communicate(timeout=timeout)
         return out.split()
+
+
+# A container whose profile forbids some calls.
+
+_FORBID = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+x86 = os.uname().machine == 'x86_64'
+numbers = {'seccomp': 317 if x86 else 277, 'ptrace': 101 if x86 else 117}
+rows = [(0x20, 0, 0, 0)]
+for name in sys.argv[1].split():
+    rows += [(0x15, 0, 1, numbers[name]), (0x06, 0, 0, 0x50001)]  # EPERM
+rows.append((0x06, 0, 0, 0x7fff0000))
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *row) for row in rows))
+libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+libc.prctl(22, 2, struct.pack('HL', len(rows), ctypes.addressof(code)), 0, 0)  # PR_SET_SECCOMP
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def where_calls_are_forbidden(host: Host, calls: str, *words: object) -> Result:
+    """`shunt run` without namespaces and privilege, where these calls say EPERM."""
+    shunt = install_shunt(host)
+    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    return host.run(["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", "setpriv",
+                     "--bounding-set=-all", "/usr/bin/python3", "-c", _FORBID, calls, shunt, "run",
+                     *words], check=False)

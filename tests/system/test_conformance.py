@@ -72,6 +72,8 @@ WAYS = [
     Way("run-as-user", run=True, user=UNPRIVILEGED),
     Way("seccomp-as-root", run=True, method="seccomp"),
     Way("seccomp-as-user", run=True, method="seccomp", user=UNPRIVILEGED),
+    Way("ptrace-as-root", run=True, method="ptrace"),
+    Way("ptrace-as-user", run=True, method="ptrace", user=UNPRIVILEGED),
     Way("run-ebpf", run=True, method="ebpf"),
     Way("preload-as-root", run=True, method="preload"),
     Way("preload-as-user", run=True, method="preload", user=UNPRIVILEGED),

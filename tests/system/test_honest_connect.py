@@ -25,7 +25,7 @@ from shunt import Gateway, flow_ends, shunt
 HERE = Path(__file__).resolve().parent
 VERSIONS = pytest.mark.parametrize("version", [4, 6], ids=["v4", "v6"])
 ANY_PROGRAM = ["forwarded", "own", "namespace-root", "namespace-user", "seccomp-root",
-               "seccomp-user"]
+               "seccomp-user", "ptrace-root", "ptrace-user"]
 PLACES = pytest.mark.parametrize("place", [*ANY_PROGRAM, "preload-root", "preload-user"])
 
 # Destinations of the "far" network that fail, each in a way of its own.

@@ -89,7 +89,7 @@ def test_a_gateway_that_cannot_capture_datagrams_says_so(lab):
     assert gateway.stop() == 0
 
 
-@pytest.mark.parametrize("method", ["namespace", "seccomp"])
+@pytest.mark.parametrize("method", ["namespace", "seccomp", "ptrace"])
 @pytest.mark.parametrize("count", [2000, pytest.param(100_000, marks=pytest.mark.long)])
 def test_nothing_of_a_command_passes_beside_its_proxy(lab, method, count):
     runner = Runner(lab.gateway, AS_ROOT)
@@ -100,7 +100,7 @@ def test_nothing_of_a_command_passes_beside_its_proxy(lab, method, count):
     assert uplink.packets == 0
 
 
-@pytest.mark.parametrize("method", ["namespace", "seccomp"])
+@pytest.mark.parametrize("method", ["namespace", "seccomp", "ptrace"])
 def test_nothing_of_a_command_passes_when_shunt_is_killed(lab, method):
     """Half a second after the last process of shunt's that a user sees is gone."""
     runner = Runner(lab.gateway, AS_ROOT)

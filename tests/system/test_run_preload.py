@@ -13,11 +13,11 @@ import pytest
 
 from daemons import Dnsmasq
 from methods import PRELOAD as LIBRARY
-from methods import Started, writable_file
+from methods import Started, where_calls_are_forbidden, writable_file
 from netlab import Host, Lab, needs, needs_users, wait_until
 from peers import TcpServer, UdpEcho, echo_bytes
 from runners import AS_ROOT, AS_USER, Runner
-from shunt import NATIVE, install_shunt, native, read_log
+from shunt import NATIVE, native, read_log
 from test_run_capture import ask, ask_udp
 
 pytestmark = pytest.mark.usefixtures("binary")
@@ -317,37 +317,21 @@ def test_a_socket_that_cannot_be_marked_is_none(module_lab):
         assert done.out == f"{says}\n", done
 
 
-FORBID = """
-import ctypes, os, struct, sys
-libc = ctypes.CDLL(None)
-call = {'x86_64': 317, 'aarch64': 277}[os.uname().machine]  # seccomp()
-rows = [(0x20, 0, 0, 0), (0x15, 0, 1, call), (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)]
-code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *row) for row in rows))
-libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-libc.prctl(22, 2, struct.pack('HL', len(rows), ctypes.addressof(code)), 0, 0)  # PR_SET_SECCOMP
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
-def where_nothing_else_works(host: Host, *words: object):
-    """No namespaces, no privilege, and seccomp() says EPERM, as in a container."""
-    shunt = install_shunt(host)
-    forbid = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
-    return host.run(["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh", "setpriv",
-                     "--bounding-set=-all", "/usr/bin/python3", "-c", FORBID, shunt, "run",
-                     *words], check=False)
-
-
 def test_auto_takes_it_where_nothing_else_works_and_says_so():
     with closing(Host("forbidden")) as host:
-        done = where_nothing_else_works(host, "sh", "-c", "echo $LD_PRELOAD")
+        done = where_calls_are_forbidden(host, "seccomp ptrace", "sh", "-c", "echo $LD_PRELOAD")
         assert done.out == "/run/libshunt-preload.so\n", done
         assert "captured by preload, since namespace does not work here" in done.err, done
         assert "seccomp does not work here" in done.err, done
+        assert "ptrace does not work here" in done.err, done
 
 
 def test_auto_runs_nothing_that_nobody_would_capture():
     with closing(Host("forbidden")) as host:
         static = host.install(native("calls"))
-        done = where_nothing_else_works(host, static, "tcp-blocking", "192.0.2.1", 80)
-        assert done.code == 125 and not done.out and "error[" in done.err, done
+        done = where_calls_are_forbidden(host, "seccomp ptrace", static, "tcp-blocking",
+                                         "192.0.2.1", 80)
+        assert done.code == 125 and not done.out and "error[S080]" in done.err, done
+        reasons = [line.split(":")[0].strip() for line in done.err.splitlines()]
+        tried = ("namespace", "ebpf", "seccomp", "ptrace", "preload")
+        assert [word for word in reasons if word in tried] == list(tried), done

@@ -20,9 +20,18 @@ from runners import AS_ROOT, AS_USER, Runner
 pytestmark = pytest.mark.usefixtures("binary")
 
 
-@pytest.fixture(params=[AS_ROOT, AS_USER], ids=["root", "user"])
+# Whoever traces the command is told of its signals and stops before it.
+@pytest.fixture(params=[(AS_ROOT, ""), (AS_USER, ""), (AS_ROOT, "ptrace"), (AS_USER, "ptrace")],
+                ids=["root", "user", "root-ptrace", "user-ptrace"])
 def runner(module_lab, request) -> Runner:
-    return Runner(module_lab.client, request.param)
+    who, method = request.param
+    made = Runner(module_lab.client, who)
+    made.run_words = [made.shunt, "run", *(["--method", method] if method else [])]
+    return made
+
+
+def run_line(runner: Runner) -> str:
+    return " ".join(runner.run_words)
 
 
 # Notes each signal on a line of its own; SIGTERM ends it with code 7.
@@ -47,7 +56,7 @@ class Started:
     def __init__(self, runner: Runner, script: str = RECORDER) -> None:
         self.out = b""
         self.child = subprocess.Popen(
-            runner.command([runner.shunt, "run", "/usr/bin/python3", "-u", "-c", script]),
+            runner.command([*runner.run_words, "/usr/bin/python3", "-u", "-c", script]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0)
         self.shunt = self.child.pid  # nsenter and setpriv execute in place
         self.command = int(self.wait_for(rb"ready (\d+)\n").group(1))
@@ -114,8 +123,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+def stopped(pid: int) -> bool:
+    """By a signal; `t` is the word for it where the process is traced."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "Tt"
 
 
 def test_stop_and_continue_are_mirrored(runner):
@@ -124,13 +134,13 @@ def test_stop_and_continue_are_mirrored(runner):
             # Sent to shunt, the first reaches the command, whose stop then stops shunt. The second
             # cannot be caught: it is sent to the command here.
             os.kill(started.shunt if stop == signal.SIGTSTP else started.command, stop)
-            wait_until(lambda: state(started.shunt) == "T" == state(started.command), "stopped")
+            wait_until(lambda: stopped(started.shunt) and stopped(started.command), "stopped")
             found, status = os.waitpid(started.shunt, os.WUNTRACED)
             assert found == started.shunt and os.WIFSTOPPED(status)
             assert os.WSTOPSIG(status) == stop
             os.kill(started.shunt, signal.SIGCONT)
-            wait_until(lambda: state(started.command) != "T", "continued")
-            assert state(started.shunt) != "T"
+            wait_until(lambda: not stopped(started.command), "continued")
+            assert not stopped(started.shunt)
         os.kill(started.shunt, signal.SIGTERM)
         assert started.finish() == 7
 
@@ -150,9 +160,9 @@ def test_a_stop_with_a_continue_close_behind_stops_nobody_for_good(runner):
 def test_continuing_the_command_alone_continues_shunt(runner):
     with Started(runner) as started:
         os.kill(started.command, signal.SIGSTOP)
-        wait_until(lambda: state(started.shunt) == "T", "stopped")
+        wait_until(lambda: stopped(started.shunt), "stopped")
         os.kill(started.command, signal.SIGCONT)
-        wait_until(lambda: state(started.shunt) != "T", "continued")
+        wait_until(lambda: not stopped(started.shunt), "continued")
         os.kill(started.shunt, signal.SIGTERM)
         assert started.finish() == 7
 
@@ -226,7 +236,7 @@ COUNTER = ("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {2});"
 
 
 def python(runner: Runner, script: str) -> str:
-    return f"{runner.shunt} run /usr/bin/python3 -u -c '{script}'"
+    return f"{run_line(runner)} /usr/bin/python3 -u -c '{script}'"
 
 
 # Here and below the keys are pressed as soon as the command speaks. It is never a shell with a
@@ -278,10 +288,10 @@ def test_control_z_fg_and_bg_work(runner):
 
 def test_a_background_command_that_reads_the_terminal_is_stopped(runner):
     with Terminal(runner) as terminal:
-        terminal.ask(f"{runner.shunt} run cat &")
+        terminal.ask(f"{run_line(runner)} cat &")
         wait_until(lambda: "Stopped" in terminal.ask("jobs"), "the job is stopped")
         terminal.type("fg\n")
-        terminal.expect(" run cat\n")
+        terminal.expect(" cat\n")
         terminal.type("hello\n")
         terminal.expect("hello\nhello\n")
         terminal.type("\x04")
@@ -290,7 +300,7 @@ def test_a_background_command_that_reads_the_terminal_is_stopped(runner):
 
 def test_a_shell_inside_has_its_own_job_control(runner):
     with Terminal(runner) as terminal:
-        terminal.type(f"PS1='inside> ' {runner.shunt} run bash --norc --noprofile -i\n")
+        terminal.type(f"PS1='inside> ' {run_line(runner)} bash --norc --noprofile -i\n")
         terminal.expect("-i\ninside> ")
         shell = terminal.foreground()
         terminal.type("cat\n")
@@ -314,16 +324,16 @@ def test_a_shell_inside_has_its_own_job_control(runner):
 def test_the_terminals_settings_are_as_before(runner):
     with Terminal(runner) as terminal:
         before = termios.tcgetattr(terminal.fd)
-        terminal.ask(f"{runner.shunt} run stty size")
+        terminal.ask(f"{run_line(runner)} stty size")
         group = terminal.foreground()
-        assert "raw" not in terminal.ask(f"{runner.shunt} run stty")
+        assert "raw" not in terminal.ask(f"{run_line(runner)} stty")
         assert termios.tcgetattr(terminal.fd) == before
         assert terminal.foreground() == group
 
 
 def test_a_hang_up_ends_the_command(runner):
     with Terminal(runner) as terminal:
-        terminal.type(f"{runner.shunt} run sh -c 'echo pid $$ end; sleep 60'\n")
+        terminal.type(f"{run_line(runner)} sh -c 'echo pid $$ end; sleep 60'\n")
         terminal.expect("sleep 60'\n")
         pid = int(re.search(r"pid (\d+) end", terminal.expect("end\n")).group(1))
     wait_until(lambda: not alive(pid), "the command has ended")
