@@ -283,12 +283,12 @@ void PreloadCapture::connect(UniqueFd connection, const PreloadRequest& request,
                          .thread = process,
                          .number = SYS_connect,
                          .arguments = {}};
-  if (!socket.is_internet()) return give_answer(calls_, call.id, CallAnswer::let_run());
+  if (!socket.is_internet()) return (void)calls_.let_run(call.id);
   const auto asked = parse_address(socket, request.address, request.address_size);
   const auto answer =
       asked ? handlers_.connect(call, std::move(socket), *asked) : CallAnswer::error(asked.error());
   if (answer.kind == CallAnswer::Kind::later) return calls_.begun(call.id);
-  give_answer(calls_, call.id, answer);
+  (void)give_answer(calls_, call.id, answer);
 }
 
 shunt_preload_answer PreloadCapture::answer(const PreloadRequest& request,

@@ -24,17 +24,21 @@ int int_option(int fd, int option) {
 
 }  // namespace
 
-void give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& answer) {
+bool give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& answer) {
   switch (answer.kind) {
-    case CallAnswer::Kind::let_run: (void)calls.let_run(id); return;
-    case CallAnswer::Kind::later: return;
+    case CallAnswer::Kind::let_run: return calls.let_run(id);
+    case CallAnswer::Kind::later: return true;
     case CallAnswer::Kind::result: break;
   }
-  if (answer.value < 0) {
-    (void)calls.fail(id, static_cast<int>(-answer.value));
-  } else {
-    (void)calls.finish(id, answer.value);
-  }
+  if (answer.value < 0) return calls.fail(id, static_cast<int>(-answer.value));
+  return calls.finish(id, answer.value);
+}
+
+void tell(CallContext& context, const TrappedCall& call, std::uint64_t cookie,
+          const CallOutcome& outcome, std::uint64_t digest) {
+  const auto answer = outcome ? CallAnswer::result(*outcome) : CallAnswer::error(outcome.error());
+  const bool told = give_answer(context.calls, call.id, answer);
+  if (!told && outcome) context.repeated.keep(call, cookie, {.value = *outcome, .digest = digest});
 }
 
 std::expected<TrappedSocket, int> TrappedSocket::open(ForeignProcesses& processes, pid_t thread,
@@ -87,17 +91,10 @@ std::expected<std::optional<Endpoint>, int> parse_address(const TrappedSocket& s
                                                           std::uint32_t size) {
   if (size < sizeof(sa_family_t)) return std::unexpected(EINVAL);
   if (address.ss_family == AF_UNSPEC) return std::optional<Endpoint>();
-  const bool v6_socket = socket.domain == AF_INET6;
-  if (address.ss_family == AF_INET) {
-    // A UDP socket of IPv6 takes it, one of TCP does not.
-    if (v6_socket && !socket.is_udp()) return std::unexpected(EAFNOSUPPORT);
-    if (size < sizeof(sockaddr_in)) return std::unexpected(EINVAL);
-  } else if (address.ss_family == AF_INET6) {
-    if (!v6_socket) return std::unexpected(EAFNOSUPPORT);
-    if (size < kOldSockaddrIn6) return std::unexpected(EINVAL);
-  } else {
-    return std::unexpected(EAFNOSUPPORT);
-  }
+  // A UDP socket of IPv6 takes an address of IPv4, one of TCP does not.
+  const bool v4 = socket.domain != AF_INET6 || (address.ss_family == AF_INET && socket.is_udp());
+  if (size < (v4 ? sizeof(sockaddr_in) : kOldSockaddrIn6)) return std::unexpected(EINVAL);
+  if (address.ss_family != (v4 ? AF_INET : AF_INET6)) return std::unexpected(EAFNOSUPPORT);
   return Endpoint::from(address);
 }
 
@@ -114,7 +111,6 @@ std::expected<std::optional<Endpoint>, int> read_address(const TrappedSocket& so
 
 int write_address(const TrappedSocket& socket, pid_t thread, const Endpoint& endpoint,
                   std::uint64_t address, std::uint64_t size_at) {
-  if (address == 0) return 0;
   const auto room = read_value<std::int32_t>(thread, size_at);
   if (!room) return room.error();
   if (*room < 0) return EINVAL;

@@ -3,11 +3,13 @@
 // is about.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <optional>
 
 #include "capture/flow_source.h"
+#include "capture/repeated_calls.h"
 #include "capture/trapped_processes.h"
 #include "flow/flow.h"
 #include "kernel/call_trap.h"
@@ -34,7 +36,8 @@ struct CallAnswer {
   static CallAnswer later() { return {.kind = Kind::later}; }
 };
 
-void give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& answer);
+/// Whether somebody waited for it still; true where somebody else answers.
+bool give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& answer);
 
 /// A copy of a program's descriptor: the same socket, whatever becomes of the number.
 struct TrappedSocket {
@@ -60,16 +63,18 @@ struct TrappedSocket {
   [[nodiscard]] std::optional<std::uint32_t> timeout_ms(int option) const;
 };
 
-/// A socket address of a program's: empty optional where its family is AF_UNSPEC; or the errno for
-/// the program, as connect(2) on `socket` would say it.
+/// A socket address of a program's, of `size` bytes: empty optional where its family is AF_UNSPEC;
+/// or the errno for the program, as connect(2) on `socket` would say it.
 std::expected<std::optional<Endpoint>, int> parse_address(const TrappedSocket& socket,
                                                           const sockaddr_storage& address,
                                                           std::uint32_t size);
+/// The same from the memory of `thread`.
 std::expected<std::optional<Endpoint>, int> read_address(const TrappedSocket& socket, pid_t thread,
                                                          std::uint64_t address, std::uint64_t size);
 
 /// Writes an endpoint as getpeername(2) does, in the family of `socket`: as many bytes as fit, and
-/// how many there are. Nothing is written where `address` is 0. Yields 0 or the errno.
+/// how many there are. `address` and `size_at` lie in the memory of `thread`. Yields 0, or the
+/// errno, when some of it may have been written.
 int write_address(const TrappedSocket& socket, pid_t thread, const Endpoint& endpoint,
                   std::uint64_t address, std::uint64_t size_at);
 
@@ -81,6 +86,15 @@ struct CallContext {
   ForeignProcesses processes = {};
   SourceWorker worker = {};
   bool closing = false;  ///< tasks end soon
+  RepeatedCalls repeated = RepeatedCalls(calls);
+  std::size_t work = 0;  ///< calls, and messages in them, since others had their turn
 };
+
+/// What a call yields, or its errno.
+using CallOutcome = std::expected<std::int64_t, int>;
+/// Answers a call on the socket `cookie`. Where its thread was called away before it heard what was
+/// done, the same call yields that when it comes once more; `digest`: RepeatedCalls::Done.
+void tell(CallContext& context, const TrappedCall& call, std::uint64_t cookie,
+          const CallOutcome& outcome, std::uint64_t digest = 0);
 
 }  // namespace shunt
