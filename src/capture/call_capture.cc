@@ -141,11 +141,13 @@ Task<> CallCapture::serve_calls() {
   const auto slot = loop.watch(calls_->fd(), Slot::kReadable);
   if (!slot) co_return log(LogLevel::error, slot.error().text());
   slot_ = *slot;
-  int in_a_row = 0;
   while (!context_.closing && !loop.cancelled()) {
     if (const auto call = calls_->receive()) {
       handle(*call);
-      if (++in_a_row % limits::kAcceptBatch == 0) (void)co_await loop.yield();
+      if (++context_.work >= limits::kAcceptBatch) {
+        context_.work = 0;
+        (void)co_await loop.yield();
+      }
       continue;
     }
     (*slot)->clear(Slot::kReadable);

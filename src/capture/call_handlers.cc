@@ -14,9 +14,11 @@ CallAnswer CallHandlers::connect(const TrappedCall& call, TrappedSocket socket,
   const Endpoint& destination = *asked;
   const SocketAddress as_asked(destination, socket.family());
   switch (courses_.of(destination)) {
-    case Course::refused: return CallAnswer::error(EPERM);
+    case Course::refused: return CallAnswer::error(socket.is_tcp() ? ENETUNREACH : EPERM);
     case Course::captured: break;
-    case Course::native: return connects_.connect_natively(call, std::move(socket), as_asked);
+    case Course::native:
+      if (socket.is_udp()) datagrams_.leave_stand_in(socket);
+      return connects_.connect_natively(call, std::move(socket), as_asked);
   }
   if (socket.is_tcp()) return connects_.connect(call, std::move(socket), destination);
   if (socket.is_udp()) return datagrams_.connect(call, socket, destination);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "capture/trapped_datagrams.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <utility>
 
 #include "capture/parking.h"
@@ -15,55 +14,69 @@
 namespace shunt {
 namespace {
 
-constexpr std::uint32_t kLookAgainMs = 250;  // whether somebody waits still for a call's answer
-constexpr std::uint32_t kSendAgainMs = 1;    // a socket's buffer drains on loopback at once
-constexpr std::uint32_t kSendForMs = 1'000;
-constexpr std::uint64_t kMostMessages = 1024;  // UIO_MAXIOV, as the kernel caps them
+constexpr std::uint32_t kSendAgainMs = 1;  // a socket's buffer drains on loopback at once
 
-using Outcome = std::expected<std::int64_t, int>;
-
-int flags_of(const TrappedCall& call) {
-  const bool third = call.number == SYS_sendmsg || call.number == SYS_recvmsg;
-  return static_cast<int>(call.arguments[third ? 2 : 3]);
+/// IP_UNICAST_IF: as SO_BINDTODEVICE, of what is sent.
+bool has_unicast_interface(const TrappedSocket& socket) {
+  const bool v6 = socket.family() == Family::ipv6;
+  std::uint32_t index = 0;
+  socklen_t size = sizeof index;
+  return ::getsockopt(socket.fd.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                      v6 ? IPV6_UNICAST_IF : IP_UNICAST_IF, &index, &size) == 0 &&
+         index != 0;
 }
 
-/// struct mmsghdr, element `index` of the call's vector.
-std::uint64_t header_at(const TrappedCall& call, std::uint64_t index) {
-  return call.arguments[1] + index * sizeof(mmsghdr);
+/// Of a UDP socket: its port goes too, and its address, where the program did not bind them.
+void disconnect(const TrappedSocket& socket) {
+  sockaddr none{};
+  none.sa_family = AF_UNSPEC;
+  (void)::connect(socket.fd.get(), &none, sizeof none);
 }
 
-std::uint64_t messages_of(const TrappedCall& call) {
-  return std::min<std::uint64_t>(static_cast<std::uint32_t>(call.arguments[2]), kMostMessages);
+/// A peer of IPv6 gives a socket an address that reaches no stand-in: it leaves such a one. Yields
+/// which it was.
+std::optional<SocketAddress> leave_ipv6_peer(const TrappedSocket& socket) {
+  if (socket.family() != Family::ipv6) return std::nullopt;
+  const auto peer = peer_endpoint(socket.fd.get());
+  if (!peer || peer->address.is_v4()) return std::nullopt;
+  disconnect(socket);
+  return SocketAddress(*peer, Family::ipv6);
 }
 
-bool write_length(const TrappedCall& call, std::uint64_t index, std::int64_t bytes) {
-  const auto length = static_cast<std::uint32_t>(bytes);
-  return write_memory(call.thread, header_at(call, index) + offsetof(mmsghdr, msg_len), &length,
-                      sizeof length)
-      .has_value();
-}
-
-CallAnswer answer_of(const Outcome& outcome) {
-  return outcome ? CallAnswer::result(*outcome) : CallAnswer::error(outcome.error());
+int connect_to(const TrappedSocket& socket, const SocketAddress& address) {
+  return ::connect(socket.fd.get(), address.get(), address.size()) == 0 ? 0 : errno;
 }
 
 }  // namespace
 
 CallAnswer TrappedDatagrams::connect(const TrappedCall& call, const TrappedSocket& socket,
                                      const Endpoint& destination) {
+  const auto left = leave_ipv6_peer(socket);
   const auto stand_in = stand_in_of(socket, destination);
-  if (!stand_in) return CallAnswer::error(stand_in.error());
-  if (::connect(socket.fd.get(), stand_in->get(), stand_in->size()) != 0) {
-    return CallAnswer::error(errno);
+  const int error = stand_in ? connect_to(socket, *stand_in) : stand_in.error();
+  if (error == 0) {
+    note(call.thread, socket);
+  } else if (left) {
+    (void)connect_to(socket, *left);
   }
-  note(call.thread, socket);
-  return CallAnswer::result(0);
+  return CallAnswer::error(error);
+}
+
+void TrappedDatagrams::leave_stand_in(const TrappedSocket& socket) {
+  if (socket.family() == Family::ipv6 && is_at_stand_in(socket)) disconnect(socket);
+}
+
+bool TrappedDatagrams::is_at_stand_in(const TrappedSocket& socket) {
+  const auto peer = peer_endpoint(socket.fd.get());
+  return peer && stand_ins_->meant_by(*peer).has_value();
 }
 
 std::expected<SocketAddress, int> TrappedDatagrams::stand_in_of(const TrappedSocket& socket,
                                                                 const Endpoint& destination) {
   const int fd = socket.fd.get();
-  if (is_bound_to_device(fd)) return std::unexpected(EHOSTUNREACH);
+  if (is_bound_to_device(fd) || has_unicast_interface(socket)) {
+    return std::unexpected(EHOSTUNREACH);
+  }
   if (socket.family() == Family::ipv6) {
     const bool v6_only = is_v6_only(fd);
     if (v6_only && destination.address.is_v4()) return std::unexpected(ENETUNREACH);
@@ -82,7 +95,7 @@ std::expected<SocketAddress, int> TrappedDatagrams::stand_in_of(const TrappedSoc
 std::expected<TrappedDatagrams::Way, int> TrappedDatagrams::way_of(const TrappedSocket& socket,
                                                                    const sockaddr_storage& address,
                                                                    std::uint32_t size) {
-  if (size == 0) return Way{};
+  if (size < sizeof(sa_family_t)) return std::unexpected(EINVAL);
   const bool unspecified = address.ss_family == AF_UNSPEC;
   if (unspecified && socket.domain == AF_INET6) return Way{};
   sockaddr_storage named = address;
@@ -110,9 +123,12 @@ std::expected<std::size_t, int> TrappedDatagrams::send_one(const TrappedCall& ca
   const auto copied = copy_message(call.thread, sending.parts, outgoing_);
   if (!copied) return std::unexpected(copied.error());
   if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
-  const auto way = way_of(socket, outgoing_.name, outgoing_.name_size);
+  std::expected<Way, int> way;
+  if (outgoing_.has_name) way = way_of(socket, outgoing_.name, outgoing_.name_size);
   if (!way) return std::unexpected(way.error());
-  if (way->captured) drop_packet_info(outgoing_.control);
+  const bool leads_to_us =
+      way->captured || (!way->address && !outgoing_.control.empty() && is_at_stand_in(socket));
+  if (leads_to_us && !drop_packet_info(outgoing_.control)) return std::unexpected(EINVAL);
   iovec piece{.iov_base = outgoing_.payload.data(), .iov_len = outgoing_.payload.size()};
   msghdr message{};
   if (way->address) {
@@ -127,163 +143,125 @@ std::expected<std::size_t, int> TrappedDatagrams::send_one(const TrappedCall& ca
       ::sendmsg(socket.fd.get(), &message, sending.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) return std::unexpected(errno);
   if (way->captured) note(call.thread, socket);
+  digest_ = outgoing_.digest();
   return static_cast<std::size_t>(sent);
 }
 
-Outcome TrappedDatagrams::try_send(const TrappedCall& call, const TrappedSocket& socket) {
-  if (call.number == SYS_sendmmsg) return send_many(call, socket);
-  Sending sending{.parts = {}, .flags = flags_of(call)};
+/// Of sendmmsg() from the message `first` on.
+CallOutcome TrappedDatagrams::try_send(const TrappedCall& call, const TrappedSocket& socket,
+                                       std::uint64_t first) {
+  if (call.number == SYS_sendmmsg) return send_many(call, socket, first);
+  Sending sending{.parts = {}, .flags = message_flags(call)};
   if (call.number == SYS_sendto) {
     sending.parts = parts_of_buffer(call.arguments[1], call.arguments[2]);
     sending.parts.name = call.arguments[4];
     sending.parts.name_size = static_cast<std::uint32_t>(call.arguments[5]);
   } else {
-    auto parts = read_message_parts(call.thread, call.arguments[1]);
+    auto parts = read_sent_parts(call.thread, call.arguments[1]);
     if (!parts) return std::unexpected(parts.error());
     sending.parts = *std::move(parts);
   }
   const auto sent = send_one(call, socket, sending);
   if (!sent) return std::unexpected(sent.error());
+  MessageTurn(context_).add(*sent);
   return static_cast<std::int64_t>(*sent);
 }
 
-/// As many as go; an error counts when it is the first one's.
-Outcome TrappedDatagrams::send_many(const TrappedCall& call, const TrappedSocket& socket) {
+/// As many as go in one turn; yields how many were sent in all. An error counts when it is the
+/// first one's.
+CallOutcome TrappedDatagrams::send_many(const TrappedCall& call, const TrappedSocket& socket,
+                                        std::uint64_t first) {
   const std::uint64_t messages = messages_of(call);
-  for (std::uint64_t i = 0; i < messages; ++i) {
-    auto parts = read_message_parts(call.thread, header_at(call, i));
+  MessageTurn turn(context_);
+  std::uint64_t i = first;
+  for (; i < messages && !turn.over(); ++i) {
+    auto parts = read_sent_parts(call.thread, header_at(call, i));
     int error = parts ? 0 : parts.error();
     if (parts) {
       const auto sent =
-          send_one(call, socket, {.parts = *std::move(parts), .flags = flags_of(call)});
+          send_one(call, socket, {.parts = *std::move(parts), .flags = message_flags(call)});
       error = sent ? 0 : sent.error();
       if (sent && !write_length(call, i, static_cast<std::int64_t>(*sent))) error = EFAULT;
+      turn.add(sent.value_or(0));
     }
-    if (error != 0 && i == 0) return std::unexpected(error);
-    if (error != 0) return static_cast<std::int64_t>(i);
+    if (error != 0 && i == first) return std::unexpected(error);
+    if (error != 0) break;
   }
-  return static_cast<std::int64_t>(messages);
+  return static_cast<std::int64_t>(i);
 }
 
+/// A non-blocking socket's sendmmsg() may stop after one turn: EAGAIN could have stopped it, too.
 CallAnswer TrappedDatagrams::send(const TrappedCall& call, TrappedSocket socket) {
-  const Outcome outcome = try_send(call, socket);
-  const bool would_wait = !outcome && outcome.error() == EAGAIN;
-  if (!would_wait || (flags_of(call) & MSG_DONTWAIT) != 0 || !socket.is_blocking()) {
-    return answer_of(outcome);
+  const std::uint64_t cookie = socket.cookie();
+  if (const auto done = context_.repeated.take(call, cookie); done && was_sent(call, *done)) {
+    tell(context_, call, cookie, done->value, done->digest);
+    return CallAnswer::later();
   }
-  context_.worker.run(send_later(call, std::move(socket)));
+  const CallOutcome outcome = try_send(call, socket, 0);
+  const bool partly = outcome && call.number == SYS_sendmmsg &&
+                      static_cast<std::uint64_t>(*outcome) < messages_of(call);
+  const bool would_wait = partly || (!outcome && outcome.error() == EAGAIN);
+  if (!would_wait || (message_flags(call) & MSG_DONTWAIT) != 0 || !socket.is_blocking()) {
+    tell(context_, call, cookie, outcome, digest_);
+  } else {
+    const auto sent = static_cast<std::uint64_t>(outcome.value_or(0));
+    context_.worker.run(send_later(call, std::move(socket), cookie, sent));
+  }
   return CallAnswer::later();
 }
 
-Task<> TrappedDatagrams::send_later(TrappedCall call, TrappedSocket socket) {
+/// Goes on after `sent` messages.
+Task<> TrappedDatagrams::send_later(TrappedCall call, TrappedSocket socket, std::uint64_t cookie,
+                                    std::uint64_t sent) {
   EventLoop& loop = *context_.worker.loop;
-  const Tick due = loop.in(kSendForMs);
-  Outcome outcome = std::unexpected(EAGAIN);
-  while (!outcome && outcome.error() == EAGAIN && !context_.closing && loop.now_tick() < due) {
-    if (co_await loop.sleep(kSendAgainMs) == Wake::cancelled) break;
-    outcome = try_send(call, socket);
+  const std::uint64_t wanted = call.number == SYS_sendmmsg ? messages_of(call) : 1;
+  Tick due = loop.in(limits::kDatagramSendMs);
+  CallOutcome outcome = std::unexpected(EAGAIN);
+  std::uint64_t digest = 0;
+  while (!context_.closing && !loop.cancelled()) {
+    outcome = try_send(call, socket, sent);
+    if (outcome) digest = digest_;
+    if (outcome && call.number != SYS_sendmmsg) break;
+    if (outcome) {
+      sent = static_cast<std::uint64_t>(*outcome);
+      if (sent >= wanted) break;
+      due = loop.in(limits::kDatagramSendMs);
+      (void)co_await loop.yield();
+    } else {
+      if (outcome.error() != EAGAIN || loop.now_tick() >= due) break;
+      (void)co_await loop.sleep(kSendAgainMs);
+    }
   }
-  give_answer(context_.calls, call.id, answer_of(outcome));
+  if (sent > 0) outcome = static_cast<std::int64_t>(sent);
+  tell(context_, call, cookie, outcome, digest);
 }
 
+/// Whether the memory holds what was sent still: who got EINTR may send something else instead.
+bool TrappedDatagrams::was_sent(const TrappedCall& call, const RepeatedCalls::Done& done) {
+  MessageParts parts;
+  if (call.number == SYS_sendto) {
+    parts = parts_of_buffer(call.arguments[1], call.arguments[2]);
+    parts.name = call.arguments[4];
+    parts.name_size = static_cast<std::uint32_t>(call.arguments[5]);
+  } else {
+    const bool many = call.number == SYS_sendmmsg;
+    if (many && done.value <= 0) return false;
+    const auto last = static_cast<std::uint64_t>(done.value - 1);
+    auto read = read_sent_parts(call.thread, many ? header_at(call, last) : call.arguments[1]);
+    if (!read) return false;
+    parts = *std::move(read);
+  }
+  return copy_message(call.thread, parts, outgoing_).has_value() &&
+         outgoing_.digest() == done.digest;
+}
+
+/// Any socket whose process cannot be looked into, too: nothing is decided by it.
 CallAnswer TrappedDatagrams::receive(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
-  if (!socket) return CallAnswer::error(socket.error());
-  const bool ours =
-      socket->is_internet() && socket->is_udp() && sockets_.find(socket->cookie()) != nullptr;
-  if (!ours) return CallAnswer::let_run();
-  const Outcome outcome = try_receive(call, *socket);
-  const bool would_wait = !outcome && outcome.error() == EAGAIN;
-  if (!would_wait || (flags_of(call) & MSG_DONTWAIT) != 0 || !socket->is_blocking()) {
-    return answer_of(outcome);
-  }
-  if (waiting_ >= kMostWaiting) return CallAnswer::error(ENOBUFS);
-  ++waiting_;
-  context_.worker.run(receive_later(call, *std::move(socket)));
-  return CallAnswer::later();
-}
-
-/// A signal calls the program away without a word to us: hence the looks at whether it waits.
-Task<> TrappedDatagrams::receive_later(TrappedCall call, TrappedSocket socket) {
-  EventLoop& loop = *context_.worker.loop;
-  const auto timeout = socket.timeout_ms(SO_RCVTIMEO);
-  const Tick due = timeout ? loop.in(*timeout) : TimerWheel::kNever;
-  const auto slot = loop.watch(socket.fd.get(), 0);
-  Outcome outcome = std::unexpected(slot ? EAGAIN : ENOBUFS);
-  while (slot && !context_.closing && context_.calls.waits(call.id)) {
-    (*slot)->clear(Slot::kReadable);
-    outcome = try_receive(call, socket);
-    if (outcome || outcome.error() != EAGAIN || loop.now_tick() >= due) break;
-    const Tick left = due == TimerWheel::kNever ? kLookAgainMs : (due - loop.now_tick()) * kTickMs;
-    const auto wait = static_cast<std::uint32_t>(std::min<Tick>(left, kLookAgainMs));
-    if (co_await loop.readable(**slot, wait) == Wake::cancelled) break;
-  }
-  if (slot) loop.unwatch(socket.fd.get());
-  --waiting_;
-  give_answer(context_.calls, call.id, answer_of(outcome));
-}
-
-Outcome TrappedDatagrams::try_receive(const TrappedCall& call, const TrappedSocket& socket) {
-  if (call.number == SYS_recvmmsg) return receive_many(call, socket);
-  if (call.number == SYS_recvmsg) {
-    return receive_message(call, socket, call.arguments[1], flags_of(call));
-  }
-  return receive_one(call, socket);
-}
-
-/// recvfrom().
-Outcome TrappedDatagrams::receive_one(const TrappedCall& call, const TrappedSocket& socket) {
-  if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
-  const MessageParts parts = parts_of_buffer(call.arguments[1], call.arguments[2]);
-  const ssize_t received =
-      ::recvmsg(socket.fd.get(), incoming_.prepare(parts), flags_of(call) | MSG_DONTWAIT);
-  if (received < 0) return std::unexpected(errno);
-  int error = write_payload(call.thread, parts, incoming_, static_cast<std::size_t>(received));
-  const auto source = shown_source(incoming_);
-  if (error == 0 && source) {
-    error = write_address(socket, call.thread, *source, call.arguments[4], call.arguments[5]);
-  }
-  if (error != 0) return std::unexpected(error);
-  return received;
-}
-
-Outcome TrappedDatagrams::receive_message(const TrappedCall& call, const TrappedSocket& socket,
-                                          std::uint64_t header, int flags) {
-  const auto parts = read_message_parts(call.thread, header);
-  if (!parts) return std::unexpected(parts.error());
-  if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
-  const ssize_t received =
-      ::recvmsg(socket.fd.get(), incoming_.prepare(*parts), flags | MSG_DONTWAIT);
-  if (received < 0) return std::unexpected(errno);
-  int error = write_payload(call.thread, *parts, incoming_, static_cast<std::size_t>(received));
-  const auto source = shown_source(incoming_);
-  if (error == 0) {
-    const bool wanted = source && parts->name != 0;
-    error =
-        write_header(socket, call.thread, header, *parts, incoming_, wanted ? &*source : nullptr);
-  }
-  if (error != 0) return std::unexpected(error);
-  return received;
-}
-
-Outcome TrappedDatagrams::receive_many(const TrappedCall& call, const TrappedSocket& socket) {
-  const std::uint64_t messages = messages_of(call);
-  const int flags = flags_of(call) & ~MSG_WAITFORONE;
-  for (std::uint64_t i = 0; i < messages; ++i) {
-    const Outcome received = receive_message(call, socket, header_at(call, i), flags);
-    const bool written = received && write_length(call, i, *received);
-    if (!written && i == 0) return std::unexpected(received ? EFAULT : received.error());
-    if (!written) return static_cast<std::int64_t>(i);
-  }
-  return static_cast<std::int64_t>(messages);
-}
-
-std::optional<Endpoint> TrappedDatagrams::shown_source(const IncomingMessage& message) {
-  if (message.header.msg_namelen == 0) return std::nullopt;
-  auto source = Endpoint::from(message.name);
-  if (!source) return std::nullopt;
-  if (const auto meant = stand_ins_->meant_by(*source)) return meant;
-  return source;
+  if (!socket || !socket->is_internet() || !socket->is_udp()) return CallAnswer::let_run();
+  const std::uint64_t cookie = socket->cookie();
+  if (sockets_.find(cookie) == nullptr) return CallAnswer::let_run();
+  return receives_.receive(call, *std::move(socket), cookie);
 }
 
 /// Its own address may be another than before: bound anew, or given up and taken again.

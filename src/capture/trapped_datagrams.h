@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Datagrams of programs whose calls are trapped. A UDP socket that connects to, or sends to, a
 // captured destination is sent to its stand-in (capture/stand_ins.h) instead; what it receives from
-// there is shown as coming from the destination. Messages with a destination are sent by us from a
-// copy, so that what was looked at is what leaves; write(2) and the like of a connected socket run
-// untouched.
+// there is shown as coming from the destination (capture/trapped_receives.h). Messages with a
+// destination are sent by us from a copy, so that what was looked at is what leaves; write(2) and
+// the like of a connected socket run untouched.
 //
 // Only sockets that have met a stand-in are looked after when they receive: all others' calls run
-// as they are. A call that has to wait for a datagram waits here.
+// as they are.
 //
 // Not to be had: ICMP errors about captured destinations, since they arrive at shunt's sockets;
-// MSG_ZEROCOPY (ENOBUFS, after which programs copy); several messages from recvmmsg() that waits
-// for all of them: it returns with those that are there.
+// MSG_ZEROCOPY (ENOBUFS, after which programs copy).
 #pragma once
 
 #include <cstddef>
@@ -20,9 +19,11 @@
 #include <optional>
 
 #include "base/lru_map.h"
+#include "capture/call_limits.h"
 #include "capture/courses.h"
 #include "capture/stand_ins.h"
 #include "capture/trapped_message.h"
+#include "capture/trapped_receives.h"
 #include "capture/trapped_socket.h"
 #include "net/task.h"
 
@@ -32,11 +33,17 @@ namespace shunt {
 class TrappedDatagrams {
  public:
   TrappedDatagrams(CallContext& context, std::shared_ptr<StandIns> stand_ins, Courses& courses)
-      : context_(context), stand_ins_(std::move(stand_ins)), courses_(courses) {}
+      : context_(context),
+        stand_ins_(stand_ins),
+        courses_(courses),
+        receives_(context, stand_ins) {}
 
   /// connect() of a UDP socket to a captured destination.
   CallAnswer connect(const TrappedCall& call, const TrappedSocket& socket,
                      const Endpoint& destination);
+  /// To be called before a UDP socket is connected to what is not captured: one of IPv6 that is
+  /// connected to a stand-in has an address of IPv4, from which no address of IPv6 is reached.
+  void leave_stand_in(const TrappedSocket& socket);
   /// Where to send what an internet socket but TCP's is to send to an address of the program's, of
   /// `size` bytes; or the errno.
   struct Way {
@@ -49,7 +56,7 @@ class TrappedDatagrams {
   void note(pid_t thread, const TrappedSocket& socket);
   /// sendto(), sendmsg() and sendmmsg() of internet sockets but TCP's.
   CallAnswer send(const TrappedCall& call, TrappedSocket socket);
-  /// recvfrom(), recvmsg() and recvmmsg().
+  /// recvfrom(), recvmsg() and recvmmsg() of any socket.
   CallAnswer receive(const TrappedCall& call);
   [[nodiscard]] bool receives() const { return !sockets_.empty(); }
   /// What a stand-in stands for; nothing: it is none.
@@ -58,40 +65,29 @@ class TrappedDatagrams {
   }
 
  private:
-  static constexpr std::size_t kMostSockets = 65'536;  // the oldest show stand-ins
-  static constexpr std::size_t kMostWaiting = 1'024;   // calls that wait for a datagram
-
   struct Sending {
     MessageParts parts;
     int flags = 0;
   };
-  std::expected<std::size_t, int> send_one(const TrappedCall& call, const TrappedSocket& socket,
-                                           const Sending& sending);
   std::expected<SocketAddress, int> stand_in_of(const TrappedSocket& socket,
                                                 const Endpoint& destination);
-  std::expected<std::int64_t, int> send_many(const TrappedCall& call, const TrappedSocket& socket);
-  std::expected<std::int64_t, int> try_send(const TrappedCall& call, const TrappedSocket& socket);
-  Task<> send_later(TrappedCall call, TrappedSocket socket);
-  std::expected<std::int64_t, int> receive_one(const TrappedCall& call,
-                                               const TrappedSocket& socket);
-  std::expected<std::int64_t, int> receive_message(const TrappedCall& call,
-                                                   const TrappedSocket& socket,
-                                                   std::uint64_t header, int flags);
-  std::expected<std::int64_t, int> receive_many(const TrappedCall& call,
-                                                const TrappedSocket& socket);
-  std::expected<std::int64_t, int> try_receive(const TrappedCall& call,
-                                               const TrappedSocket& socket);
-  Task<> receive_later(TrappedCall call, TrappedSocket socket);
-  std::optional<Endpoint> shown_source(const IncomingMessage& message);
+  bool is_at_stand_in(const TrappedSocket& socket);
+  std::expected<std::size_t, int> send_one(const TrappedCall& call, const TrappedSocket& socket,
+                                           const Sending& sending);
+  CallOutcome send_many(const TrappedCall& call, const TrappedSocket& socket, std::uint64_t first);
+  CallOutcome try_send(const TrappedCall& call, const TrappedSocket& socket, std::uint64_t first);
+  Task<> send_later(TrappedCall call, TrappedSocket socket, std::uint64_t cookie,
+                    std::uint64_t sent);
+  bool was_sent(const TrappedCall& call, const RepeatedCalls::Done& done);
 
   CallContext& context_;
   std::shared_ptr<StandIns> stand_ins_;
   Courses& courses_;
+  TrappedReceives receives_;
   // By cookie: those that met a stand-in, and the address that they send from.
-  LruMap<std::uint64_t, Endpoint> sockets_{kMostSockets};
-  std::size_t waiting_ = 0;
+  LruMap<std::uint64_t, Endpoint> sockets_{limits::kDatagramSockets};
   OutgoingMessage outgoing_;
-  IncomingMessage incoming_;
+  std::uint64_t digest_ = 0;  // of the message that was sent last
 };
 
 }  // namespace shunt

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <expected>
 #include <string>
@@ -77,11 +78,100 @@ TEST(TrappedMessage, local_addresses_are_taken_out_of_its_controls) {
   const std::string info = control_message(SOL_IP, IP_PKTINFO, in_pktinfo{});
   const std::string info6 = control_message(SOL_IPV6, IPV6_PKTINFO, in6_pktinfo{});
   std::string control = info + tos + info6 + tos;
-  drop_packet_info(control);
+  EXPECT_TRUE(drop_packet_info(control));
   EXPECT_EQ(control, tos + tos);
   control = info;
-  drop_packet_info(control);
+  EXPECT_TRUE(drop_packet_info(control));
   EXPECT_EQ(control, "");
+}
+
+// CMSG_OK(), include/linux/socket.h: what is too short for a header is not looked at.
+TEST(TrappedMessage, a_control_that_does_not_parse_is_an_error) {
+  const std::string tos = control_message(SOL_IP, IP_TOS, 4);
+  for (const std::size_t length : {std::size_t{0}, sizeof(cmsghdr) - 1, tos.size() + 1}) {
+    std::string control = tos + tos;
+    std::memcpy(control.data() + tos.size(), &length, sizeof length);
+    EXPECT_FALSE(drop_packet_info(control)) << length;
+  }
+  std::string control = tos + "shorter";
+  EXPECT_TRUE(drop_packet_info(control));
+}
+
+TEST(TrappedMessage, a_name_is_looked_at_as_far_as_the_kernel_looks) {
+  sockaddr_storage name{};
+  msghdr header{};
+  header.msg_name = &name;
+  header.msg_namelen = 2 * sizeof name;
+  const auto long_name = read_sent_parts(::getpid(), address_of(&header));
+  ASSERT_TRUE(long_name);
+  EXPECT_EQ(long_name->name_size, sizeof name);
+  header.msg_namelen = 0;
+  const auto none = read_sent_parts(::getpid(), address_of(&header));
+  ASSERT_TRUE(none);
+  EXPECT_EQ(none->name, 0U);
+  const auto received = read_message_parts(::getpid(), address_of(&header));
+  ASSERT_TRUE(received);
+  EXPECT_EQ(received->name, address_of(&name));
+  header.msg_namelen = static_cast<socklen_t>(-1);
+  EXPECT_EQ(error_of(read_sent_parts(::getpid(), address_of(&header))), EINVAL);
+  OutgoingMessage message;
+  MessageParts sendto = parts_of_buffer(0, 0);
+  sendto.name = address_of(&name);
+  sendto.name_size = sizeof name + 1;
+  EXPECT_EQ(error_of(copy_message(::getpid(), sendto, message)), EINVAL);
+}
+
+TEST(TrappedMessage, another_message_has_another_digest) {
+  OutgoingMessage message;
+  message.payload = std::string(2'000, 'a');
+  const auto first = message.digest();
+  EXPECT_EQ(message.digest(), first);
+  message.payload[0] = 'b';
+  const auto second = message.digest();
+  EXPECT_NE(second, first);
+  message.payload.back() = 'b';
+  const auto third = message.digest();
+  EXPECT_NE(third, second);
+  message.name_size = sizeof(sockaddr_in);
+  EXPECT_NE(message.digest(), third);
+}
+
+TEST(TrappedMessage, a_length_without_a_name_is_left_alone) {
+  msghdr header{};
+  header.msg_namelen = 99;
+  header.msg_flags = -1;
+  const auto parts = read_message_parts(::getpid(), address_of(&header));
+  ASSERT_TRUE(parts);
+  IncomingMessage incoming;
+  (void)incoming.prepare(*parts);
+  TrappedSocket socket;
+  socket.domain = AF_INET;
+  EXPECT_EQ(write_header(socket, ::getpid(), address_of(&header), *parts, incoming, nullptr), 0);
+  EXPECT_EQ(header.msg_namelen, 99U);
+  EXPECT_EQ(header.msg_flags, 0);
+}
+
+TEST(TrappedMessage, a_turn_ends_by_number_and_by_size) {
+  struct None final : WaitingCalls {
+    [[nodiscard]] bool waits(std::uint64_t /*id*/) const override { return false; }
+    bool finish(std::uint64_t /*id*/, std::int64_t /*value*/) const override { return false; }
+    bool fail(std::uint64_t /*id*/, int /*os_error*/) const override { return false; }
+    bool let_run(std::uint64_t /*id*/) const override { return false; }
+  } calls;
+  TrappedProcesses owners;
+  CallContext context{.calls = calls, .owners = owners};
+  MessageTurn small(context);
+  for (std::size_t i = 1; i < limits::kTurnMessages; ++i) small.add(1);
+  EXPECT_FALSE(small.over());
+  small.add(1);
+  EXPECT_TRUE(small.over());
+  EXPECT_EQ(context.work, limits::kTurnMessages);
+  MessageTurn large(context);
+  large.add(limits::kTurnMessageBytes - 1);
+  EXPECT_FALSE(large.over());
+  large.add(1);
+  EXPECT_TRUE(large.over());
+  EXPECT_GT(context.work, 2 * limits::kTurnMessages);
 }
 
 }  // namespace
