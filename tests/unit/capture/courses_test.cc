@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
+#include "kernel/links.h"
+#include "unit/kernel/in_namespace.h"
+
 namespace shunt {
 namespace {
 
@@ -33,9 +38,44 @@ TEST(Courses, what_has_many_receivers_is_refused) {
   }
 }
 
+// Which are known by the networks that this machine is in.
+TEST(Courses, so_are_the_broadcast_addresses_of_its_networks) {
+  run_in_test_namespace([](Checks& checks) {
+    const auto own = [&](const char* text, std::uint8_t length) {
+      checks.ok(add_address("lo", Address::parse(text).value_or(Address{}), length), text);
+    };
+    if (!checks.ok(set_link_up("lo"), "lo is up")) return;
+    own("10.9.0.1", 24);
+    own("10.9.1.129", 25);
+    own("10.9.2.0", 31);
+    own("10.9.3.1", 32);
+    own("fd00::1", 64);
+    Courses courses({}, true);
+    for (const char* many : {"10.9.0.255:9", "10.9.1.255:9"}) {
+      checks.that(courses.of(endpoint(many)) == Course::refused, many);
+    }
+    for (const char* one :
+         {"10.9.1.127:9", "10.9.2.1:9", "10.9.3.255:9", "[fd00::ffff:ffff:ffff:ffff]:9"}) {
+      checks.that(courses.of(endpoint(one)) == Course::captured, one);
+    }
+    for (const char* here : {"10.9.0.1:9", "10.9.2.0:9", "[fd00::1]:9", "127.255.255.255:9"}) {
+      checks.that(courses.of(endpoint(here)) == Course::native, here);
+    }
+  });
+}
+
 TEST(Courses, a_proxy_reaches_what_this_machine_has_no_route_to) {
-  const Courses courses({}, true);
-  EXPECT_EQ(courses.unreachable(endpoint("203.0.113.1:53")), 0);
+  run_in_test_namespace([](Checks& checks) {
+    const Courses directly({}, false);
+    const Courses through_proxy({}, true);
+    const Endpoint v4 = endpoint("203.0.113.1:53");
+    const Endpoint v6 = endpoint("[2001:db8::1]:53");
+    checks.that(directly.unreachable(v4) == ENETUNREACH, "IPv4");
+    checks.that(through_proxy.unreachable(v4) == 0, "IPv4 through a proxy");
+    for (const Courses* either : {&directly, &through_proxy}) {
+      checks.that(either->unreachable(v6) != 0, "IPv6, which names lead to as this machine can");
+    }
+  });
 }
 
 }  // namespace

@@ -16,12 +16,5 @@ TEST(CallTrap, traps_a_childs_call_and_answers_it) {
   EXPECT_TRUE(tried) << tried.error().text();
 }
 
-TEST(CallTrap, without_a_listener_there_is_nothing_to_receive) {
-  const CallTrap none;
-  EXPECT_FALSE(none.receive());
-  EXPECT_FALSE(none.waits(1));
-  EXPECT_FALSE(none.finish(1, 0));
-}
-
 }  // namespace
 }  // namespace shunt
