@@ -128,6 +128,23 @@ static bool is_packet_info(const struct cmsghdr* header) {
          (header->cmsg_level == IPPROTO_IPV6 && header->cmsg_type == IPV6_PKTINFO);
 }
 
+/// 127.64.0.0/10 at shunt's port: network order, or 0.
+static in_addr_t stand_in_of(const struct sockaddr_storage* address) {
+  in_port_t port = 0;
+  struct in_addr v4 = {0};
+  if (address->ss_family == AF_INET) {
+    port = ((const struct sockaddr_in*)address)->sin_port;
+    v4 = ((const struct sockaddr_in*)address)->sin_addr;
+  } else if (address->ss_family == AF_INET6) {
+    const struct sockaddr_in6* const v6 = (const struct sockaddr_in6*)address;
+    if (!IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return 0;
+    port = v6->sin6_port;
+    memcpy(&v4, v6->sin6_addr.s6_addr + 12, sizeof v4);
+  }
+  const bool ours = port == htons(shunt_settings()->port) && ntohl(v4.s_addr) >> 22 == 0x7f40 >> 6;
+  return ours ? v4.s_addr : 0;
+}
+
 /// What names a local address or interface means the way to the destination, not the one to what
 /// stands for it. Yields 0 or the errno.
 static int copy_control(struct msghdr* message, char* into) {
@@ -135,7 +152,10 @@ static int copy_control(struct msghdr* message, char* into) {
   if (message->msg_control == NULL || message->msg_controllen == 0) return 0;
   for (struct cmsghdr* header = CMSG_FIRSTHDR(message); header != NULL;
        header = CMSG_NXTHDR(message, header)) {
-    if (header->cmsg_len < sizeof *header) return EINVAL;
+    const char* const end = (const char*)message->msg_control + message->msg_controllen;
+    if (header->cmsg_len < sizeof *header || header->cmsg_len > (size_t)(end - (char*)header)) {
+      return EINVAL;
+    }
     const size_t whole = CMSG_ALIGN(header->cmsg_len);
     if (is_packet_info(header)) continue;
     if (whole > kMostControl - size) return ENOBUFS;
@@ -152,13 +172,40 @@ struct outgoing {
   _Alignas(struct cmsghdr) char control[kMostControl];
 };
 
+static bool has_packet_info(struct msghdr* message) {
+  if (message->msg_control == NULL) return false;
+  for (struct cmsghdr* header = CMSG_FIRSTHDR(message); header != NULL;
+       header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_len < sizeof *header) return false;  // which the kernel refuses
+    if (is_packet_info(header)) return true;
+  }
+  return false;
+}
+
+static bool is_at_stand_in(int fd) {
+  struct sockaddr_storage peer;
+  socklen_t size = sizeof peer;
+  const int before = errno;
+  memset(&peer, 0, sizeof peer);
+  const bool connected = next_getpeername(fd, (struct sockaddr*)&peer, &size) == 0;
+  errno = before;
+  return connected && stand_in_of(&peer) != 0;
+}
+
 /// `message` is a copy of the program's. Yields 0, or -1 with errno.
 static int direct(int fd, struct msghdr* message, struct outgoing* to) {
-  if (message->msg_name == NULL) return 0;
-  const int verdict = shunt_way_of(fd, message->msg_name, message->msg_namelen, &to->way);
-  if (verdict <= 0) return verdict;
-  message->msg_name = &to->way.address;
-  message->msg_namelen = to->way.size;
+  if (message->msg_name == NULL || message->msg_namelen == 0) {
+    if (!has_packet_info(message) || !is_at_stand_in(fd)) return 0;
+  } else {
+    // The kernel looks at no more of it.
+    if (message->msg_namelen > sizeof to->way.address && (int32_t)message->msg_namelen > 0) {
+      message->msg_namelen = sizeof to->way.address;
+    }
+    const int verdict = shunt_way_of(fd, message->msg_name, message->msg_namelen, &to->way);
+    if (verdict <= 0) return verdict;
+    message->msg_name = &to->way.address;
+    message->msg_namelen = to->way.size;
+  }
   const int error = copy_control(message, to->control);
   if (error == 0) return 0;
   errno = error;
@@ -244,23 +291,6 @@ INTERPOSED(int, sendmmsg, int fd, struct mmsghdr* messages, unsigned count, int 
     break;
   }
   return (int)done;
-}
-
-/// 127.64.0.0/10 at shunt's port: network order, or 0.
-static in_addr_t stand_in_of(const struct sockaddr_storage* address) {
-  in_port_t port = 0;
-  struct in_addr v4 = {0};
-  if (address->ss_family == AF_INET) {
-    port = ((const struct sockaddr_in*)address)->sin_port;
-    v4 = ((const struct sockaddr_in*)address)->sin_addr;
-  } else if (address->ss_family == AF_INET6) {
-    const struct sockaddr_in6* const v6 = (const struct sockaddr_in6*)address;
-    if (!IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return 0;
-    port = v6->sin6_port;
-    memcpy(&v4, v6->sin6_addr.s6_addr + 12, sizeof v4);
-  }
-  const bool ours = port == htons(shunt_settings()->port) && ntohl(v4.s_addr) >> 22 == 0x7f40 >> 6;
-  return ours ? v4.s_addr : 0;
 }
 
 static bool recall_source(in_addr_t stand_in, struct sockaddr_storage* meant) {

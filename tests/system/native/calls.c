@@ -7,8 +7,8 @@
 //
 // Rows: tcp-blocking, tcp-nonblocking, tcp-epoll (in an edge-triggered set before it connects),
 // udp-connected, udp-epoll, udp-sendto, udp-sendmsg, udp-sendmmsg; the last three from one
-// unconnected socket to all of the addresses; and i386-connect, which is to be refused. Prints
-// "ok", or what went wrong, with exit code 1.
+// unconnected socket to all of the addresses; i386-connect, which is to be refused; and those of
+// datagram_rows.h. Prints "ok", or what went wrong, with exit code 1.
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -246,6 +246,8 @@ static bool udp_sendmmsg(void) {
   return close(fd) == 0;
 }
 
+#include "datagram_rows.h"
+
 /// As a 32-bit program calls: connect is number 362 there, and `int $0x80` the way in.
 static bool i386_connect(void) {
 #ifdef __x86_64__
@@ -260,11 +262,23 @@ static bool i386_connect(void) {
 static const struct row {
   const char* name;
   bool (*run)(void);
-} rows[] = {{"tcp-blocking", tcp_blocking}, {"tcp-nonblocking", tcp_nonblocking},
-            {"tcp-epoll", tcp_epoll},       {"udp-connected", udp_connected},
-            {"udp-epoll", udp_epoll},       {"udp-sendto", udp_sendto},
-            {"udp-sendmsg", udp_sendmsg},   {"udp-sendmmsg", udp_sendmmsg},
-            {"i386-connect", i386_connect}};
+} rows[] = {{"tcp-blocking", tcp_blocking},
+            {"tcp-nonblocking", tcp_nonblocking},
+            {"tcp-epoll", tcp_epoll},
+            {"udp-connected", udp_connected},
+            {"udp-epoll", udp_epoll},
+            {"udp-sendto", udp_sendto},
+            {"udp-sendmsg", udp_sendmsg},
+            {"udp-sendmmsg", udp_sendmmsg},
+            {"i386-connect", i386_connect},
+            {"udp-unspec", udp_unspec},
+            {"udp-shutdown", udp_shutdown},
+            {"udp-threads", udp_threads},
+            {"udp-packet-info", udp_packet_info},
+            {"udp-timeout", udp_timeout},
+            {"udp-arguments", udp_arguments},
+            {"udp-storm", udp_storm},
+            {"udp-storm-send", udp_storm_send}};
 
 static void* run_in_thread(void* row) {
   static int result;
