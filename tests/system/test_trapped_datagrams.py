@@ -133,7 +133,7 @@ def test_a_socket_of_ipv6_goes_from_here_to_there_and_back(module_lab, method):
 s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.settimeout(5)
 def at(address):
   s.connect(address); s.send(b"hello"); return s.recv(9), s.getpeername()[:2] == address
-for address in (("::1", {near.port}), ("{Lab.FAR[6]}", {far.port})) * 2: said(lambda: at(address))
+for address in (("{Lab.FAR[6]}", {far.port}), ("::1", {near.port})) * 2: said(lambda: at(address))
 """)
     assert module_lab.client.run(["/usr/bin/python3", "-c", script]).out == \
         "(b'hello', True)\n" * 4
@@ -173,11 +173,12 @@ ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
 a, b = socket.socketpair()
 a.send(b"y")
 said(lambda: b.recvmsg(9)[0])
-said(lambda: socket.if_nameindex() != [])
+a.shutdown(socket.SHUT_WR)
+said(lambda: b.recvmsg(9)[0])
 said(lambda: s.sendto(b"x", ("{Lab.FAR[4]}", {echo.port})))
 """)
     done = Runner(module_lab.client, AS_USER).python(script, *options("seccomp"))
-    assert done.out == "(1, b'x')\nb'y'\nTrue\nEPERM\n", done
+    assert done.out == "(1, b'x')\nb'y'\nb''\nEPERM\n", done
     assert "does not let itself be looked into" in done.err, done
 
 
