@@ -50,6 +50,26 @@ Result<void> ip(DemoHost& host, std::string_view batch) {
       Kind::runtime, fmt::format("setting up the demo's {} failed: {}", host.name(), done.output)));
 }
 
+/// The gateway's second way to the server, which nothing takes by itself.
+Result<void> connect_second(DemoLab& lab) {
+  SHUNT_CHECK(ip(lab.gateway, fmt::format("link add wan1 type veth peer name eth1 netns {}\n"
+                                          "addr add {}/24 dev wan1\naddr add {}/64 dev wan1 nodad\n"
+                                          "link set wan1 up\n"
+                                          "route add default via {} dev wan1 metric 5000\n"
+                                          "route add default via {} dev wan1 metric 5000\n",
+                                          lab.server.pid(), DemoLab::kSecond4, DemoLab::kSecond6,
+                                          DemoLab::kSecondServer4, DemoLab::kSecondServer6)));
+  // Answers come in by wan1 from addresses behind wan0: a strict rp_filter drops them.
+  const auto loose = SHUNT_TRY(
+      lab.gateway.run({"sh", "-c", "echo 2 > /proc/sys/net/ipv4/conf/wan1/rp_filter"}, kSetUpMs));
+  if (loose.code != 0) {
+    return Failure(make_error(Kind::runtime, "cannot set wan1's rp_filter: " + loose.output));
+  }
+  return ip(lab.server, fmt::format("addr add {}/24 dev eth1\naddr add {}/64 dev eth1 nodad\n"
+                                    "link set eth1 up\n",
+                                    DemoLab::kSecondServer4, DemoLab::kSecondServer6));
+}
+
 Result<void> connect_hosts(DemoLab& lab) {
   SHUNT_CHECK(
       ip(lab.gateway, fmt::format("link add lan0 type veth peer name eth0 netns {}\n"
@@ -126,6 +146,7 @@ Result<DemoLab> DemoLab::create() {
   DemoLab lab{
       .client = std::move(client), .gateway = std::move(gateway), .server = std::move(server)};
   SHUNT_CHECK(connect_hosts(lab));
+  SHUNT_CHECK(connect_second(lab));
   return lab;
 }
 

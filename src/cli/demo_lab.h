@@ -3,7 +3,8 @@
 // of ours. Nothing has a name anywhere, so nothing can stay behind.
 //
 //   client 192.168.77.2 ──── lan0 gateway wan0 ──── server 198.51.100.2
-//          fd00:77::2                                      2001:db8:100::2
+//          fd00:77::2             wan1 │                   2001:db8:100::2
+//                                      └─────────────────  203.0.113.2, 2001:db8:200::2
 #pragma once
 
 #include <memory>
@@ -48,6 +49,11 @@ struct DemoLab {
   static constexpr std::string_view kServer6 = "2001:db8:100::2";
   static constexpr std::string_view kGateway4 = "198.51.100.1";
   static constexpr std::string_view kGateway6 = "2001:db8:100::1";
+  /// Of the second way to the server, by the gateway's wan1.
+  static constexpr std::string_view kSecondServer4 = "203.0.113.2";
+  static constexpr std::string_view kSecondServer6 = "2001:db8:200::2";
+  static constexpr std::string_view kSecond4 = "203.0.113.1";
+  static constexpr std::string_view kSecond6 = "2001:db8:200::1";
   static constexpr std::string_view kName = "www.shunt.example";
   /// A private tmpfs: files there vanish with the demo.
   static constexpr const char* kScratch = "/mnt";

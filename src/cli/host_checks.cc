@@ -18,9 +18,8 @@
 #include "capture/bridge_netfilter.h"
 #include "capture/gateway_plan.h"
 #include "capture/masquerade.h"
-#include "cli/run_method.h"
+#include "cli/program_checks.h"
 #include "kernel/capabilities.h"
-#include "kernel/capture_program.h"
 #include "kernel/features.h"
 #include "kernel/instance.h"
 #include "kernel/links.h"
@@ -30,7 +29,6 @@
 #include "kernel/sweep.h"
 #include "kernel/sysctl.h"
 #include "kernel/toa.h"
-#include "kernel/watch_program.h"
 #include "net/endpoint.h"
 
 namespace shunt::cli {
@@ -108,9 +106,8 @@ void add_keep_source(std::vector<Finding>& out, const Features& features) {
                  .fix = possible ? "" : possible.error().help});
 }
 
-void add_features(std::vector<Finding>& out) {
+void add_features(std::vector<Finding>& out, const Features& features) {
   const bool privileged = has_capability(CAP_NET_ADMIN);
-  const Features features = probe_features();
   for (const Feature& feature : features.all) {
     // Only a gateway's TPROXY holds a TUN device, and a gateway needs root anyway: that an ordinary
     // user may not open /dev/net/tun is no lack.
@@ -328,46 +325,14 @@ void add_toa(std::vector<Finding>& out) {
   out.push_back(std::move(finding));
 }
 
-/// One that does not work is no lack as long as another does.
-void add_run_methods(std::vector<Finding>& out) {
-  bool any = false;
-  for (const RunMethodRow& row : run_methods()) {
-    if (row.probe == nullptr) continue;
-    const auto works = row.probe();
-    any = any || works.has_value();
-    out.push_back({.state = works ? State::works : State::note,
-                   .name = fmt::format("run-{}", word_of(row.method)),
-                   .detail = std::string(works ? row.summary : works.error().text()),
-                   .fix = works ? "" : works.error().help});
-  }
-  if (any) return;
-  out.push_back({.state = State::lacks,
-                 .name = "run",
-                 .detail = "a command cannot be captured here in any way",
-                 .fix = ""});
-}
-
-/// Attaching to the topmost cgroup would touch the whole machine, and is not tried.
-void add_watch(std::vector<Finding>& out) {
-  auto works = CaptureProgram::probe();
-  if (works) works = WatchProgram::probe();
-  out.push_back(
-      {.state = works ? State::works : State::note,
-       .name = "watch",
-       .detail = works ? "programs that run already, by eBPF; what is not tried is to attach them "
-                         "to the root of the cgroups, where they see the whole machine"
-                       : works.error().text(),
-       .fix = works ? "" : works.error().help});
-}
-
 }  // namespace
 
 std::vector<Finding> examine_host() {
   std::vector<Finding> out;
   add_privilege(out);
-  add_features(out);
-  add_run_methods(out);
-  add_watch(out);
+  const Features features = probe_features();
+  add_features(out, features);
+  add_program_checks(out, features);
   add_live_instances(out);
   add_leftovers(out);
   add_foreign_tables(out);
