@@ -66,7 +66,8 @@ struct shunt_prefix {
 #define SHUNT_BY_UID 2
 #define SHUNT_BY_GID 3
 #define SHUNT_BY_CGROUP 4
-#define SHUNT_BY_NAMED 5 /* a process, by its number: it has a watched name */
+#define SHUNT_BY_NAMED 5   /* a process, by its number: it has a watched name */
+#define SHUNT_BY_CLASSID 6 /* the class of its cgroup in net_cls */
 struct shunt_selector {
   unsigned int kind;
   unsigned int unused;
@@ -74,6 +75,12 @@ struct shunt_selector {
 };
 #define SHUNT_TAKE 1
 #define SHUNT_LEAVE 2
+struct shunt_selection {
+  unsigned int mode;           /* SHUNT_SELECT_… */
+  unsigned int most_ancestors; /* levels of cgroups that SHUNT_BY_CGROUP looks at */
+  unsigned int by_classid;     /* 0: SHUNT_BY_CLASSID is not looked at */
+  unsigned int unused;
+};
 
 /* What this machine can reach, and from where; changes while the programs run. */
 struct shunt_host {
@@ -90,10 +97,9 @@ struct shunt_capture_config {
   unsigned int own_mark;         /* 0: none */
   unsigned int own_mark_mask;
   unsigned int port;           /* of the listeners */
-  unsigned int select;         /* SHUNT_SELECT_… */
   unsigned int peers_v6_valid; /* 0: IPv6 datagrams are refused */
   unsigned int peers_v6[3];    /* in network order */
-  unsigned int most_ancestors; /* levels of cgroups that SHUNT_BY_CGROUP looks at */
+  struct shunt_selection selection;
 };
 
 #endif

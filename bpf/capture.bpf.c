@@ -315,11 +315,6 @@ static __always_inline int show_peer(struct bpf_sock_addr* ctx, int v6) {
   return ALLOW;
 }
 
-static __always_inline int is_loopback(const struct address* address) {
-  if (is_mapped(address)) return (bpf_ntohl(address->words[3]) >> 24) == 127;
-  return address->halves[0] == 0 && address->words[2] == 0 && address->words[3] == bpf_htonl(1);
-}
-
 /* A program that bound its socket to an address knows it. */
 static __always_inline int show_own(struct bpf_sock_addr* ctx, int v6) {
   struct socket_state* state = state_of(ctx, 0);

@@ -3,47 +3,20 @@
  */
 #pragma once
 
-/* bpf_helpers.h needs the types of bpf.h before it. */
-/* clang-format off */
-#include <linux/bpf.h>
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-/* clang-format on */
-
+#include "addresses.bpf.h"
 #include "capture.abi.h"
+#include "selectors.bpf.h"
 
-#define AF_INET 2
-#define AF_INET6 10
-#define SOCK_STREAM 1
-#define SOCK_DGRAM 2
-#define SOL_SOCKET 1
-#define SO_BINDTODEVICE 25
 #define SOL_IP 0
 #define SOL_IPV6 41
 #define SO_ORIGINAL_DST 80
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
 #define DNS_PORT 53
-
-#define ALLOW 1
-#define REFUSE 0
-
-#define ENETUNREACH 101
 
 #define KEPT_PEERS 4
 #define TRIES 8
-#define MOST_ANCESTORS 16
 
 const volatile struct shunt_capture_config config = {};
 struct shunt_host host = {};
-
-struct address {
-  union {
-    __u8 bytes[16];
-    __u32 words[4];
-    __u64 halves[2];
-  };
-};
 
 /* Of a socket: what it is connected to, and the numbers of the addresses that it was given. */
 struct socket_state {
@@ -111,14 +84,6 @@ struct {
   __type(key, struct shunt_prefix);
   __type(value, __u32);
 } let_go SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, 1 << 18);
-  __type(key, struct shunt_selector);
-  __type(value, __u32);
-} selectors SEC(".maps");
 
 /* Calls that were refused for want of room; read by shunt. */
 __u64 refused = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only
- * Keeps the list of who is captured (`selectors` of bpf/capture.bpf.c) up to date while processes
- * come and go. These programs run within fork(), exec() and mkdir(), so there is no moment at which
- * a child of a captured process could connect and is not known yet.
+ * Keeps the list of who is captured or routed (`selectors` of bpf/selectors.bpf.h) up to date while
+ * processes come and go. These programs run within fork(), exec() and mkdir(), so there is no
+ * moment at which a child of a captured process could connect and is not known yet.
  *
  *   fork          a child is captured as its parent is
  *   rename        a process of a watched name is captured, one that takes another name no more:
@@ -18,6 +18,7 @@
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
 
+#include "selectors.bpf.h"
 #include "watch.abi.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -38,14 +39,6 @@ struct cgroup {
   struct cgroup_root* root;
 };
 #pragma clang attribute pop
-
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, 1 << 18);
-  __type(key, struct shunt_selector);
-  __type(value, __u32);
-} selectors SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

@@ -168,8 +168,7 @@ Result<CgroupCapture> CgroupCapture::create(const CgroupCaptureOptions& options)
                                 .own_pid = options.own_process ? ::getpid() : 0,
                                 .own_mark = options.own_mark,
                                 .own_mark_mask = options.own_mark == 0 ? 0 : ~0U,
-                                .capture = options.capture,
-                                .cgroup_levels = options.cgroup_levels};
+                                .selection = options.selection};
   made.add_datagram_prefix(program);
   made.program_ = SHUNT_TRY(CaptureProgram::load(program));
   made.change_network(options.host);

@@ -25,6 +25,7 @@
 #include "capture/host_network.h"
 #include "capture/listeners.h"
 #include "kernel/capture_program.h"
+#include "kernel/selecting_program.h"
 #include "kernel/tun.h"
 
 namespace shunt {
@@ -35,8 +36,7 @@ struct CgroupCaptureOptions {
   unsigned workers = 1;
   std::uint32_t own_mark = 0;  ///< of shunt's own sockets; 0: they are not in the cgroups
   bool own_process = false;    ///< this process may be in them
-  CaptureProgramOptions::Capture capture = CaptureProgramOptions::Capture::all;
-  unsigned cgroup_levels = 0;  ///< CaptureProgramOptions
+  SelectingProgram::Selection selection = {};
 };
 
 /// What stays in the kernel whatever the options: loopback, this machine's own addresses (but their

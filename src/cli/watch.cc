@@ -31,6 +31,7 @@
 #include "cli/rule_options.h"
 #include "cli/stop_signals.h"
 #include "cli/watch_network.h"
+#include "cli/watch_request.h"
 #include "cli/watch_target.h"
 #include "cli/watched.h"
 #include "kernel/capabilities.h"
@@ -47,7 +48,6 @@ namespace {
 
 constexpr std::uint32_t kLogFlushMs = 1000;
 constexpr int kDrainStepMs = 100;
-constexpr unsigned kCgroupLevels = 16;  // SHUNT_BY_CGROUP looks as deep
 
 constexpr std::string_view kEgress[] = {"outside", "inside"};
 
@@ -97,31 +97,6 @@ constexpr Example kExamples[] = {
     {"sudo shunt watch host '!name:wget' '!uid:postgres'",
      "everything on this machine but wget and a user"},
 };
-
-Result<WatchRequest> request_of(const Options& options) {
-  WatchRequest request;
-  request.targets = SHUNT_TRY(parse_watch_targets(options.words()));
-  request.root = options.value("cgroup-root");
-  request.move = options.has("move");
-  while (request.root.size() > 1 && request.root.ends_with('/')) request.root.pop_back();
-  if (request.root.empty()) {
-    request.root = SHUNT_TRY(cgroup_directory_of("/"));
-  } else if (::access((request.root + "/cgroup.procs").c_str(), F_OK) != 0) {
-    return Failure(
-        make_error(Kind::usage, error_number::kNoCgroup,
-                   fmt::format("--cgroup-root: {} is no directory of a cgroup", request.root),
-                   "such as /sys/fs/cgroup/system.slice"));
-  }
-  const auto moves = [](const WatchTarget& target) {
-    return target.by == WatchTarget::By::process && !target.excluded;
-  };
-  if (request.move && std::ranges::none_of(request.targets, moves)) {
-    return Failure(make_error(Kind::usage, error_number::kOptionConflict,
-                              "--move moves the processes of pid:, and there is none",
-                              "leave it out"));
-  }
-  return request;
-}
 
 Result<void> check_options(const Options& options) {
   if (!has_capability(CAP_NET_ADMIN)) {
@@ -209,8 +184,7 @@ Result<void> WatchRun::make_capture(std::uint32_t mark) {
                                .workers = worker_count(options_.count("workers")),
                                .own_mark = mark,
                                .own_process = !options_.has("debug-unmarked"),
-                               .capture = capture_mode(request_),
-                               .cgroup_levels = kCgroupLevels};
+                               .selection = selection_of(request_)};
   const auto create = [&]() -> Result<void> {
     capture_ = SHUNT_TRY(CgroupCapture::create(capture));
     return {};
@@ -261,7 +235,7 @@ Result<void> WatchRun::set_up(const StopSignals& signals) {
   const std::uint32_t mark = SHUNT_TRY(egress_mark(options_));
   SHUNT_CHECK(make_capture(mark));
   SHUNT_CHECK(prepare_traffic(mark));
-  watched_ = SHUNT_TRY(Watched::start(request_, *capture_));
+  watched_ = SHUNT_TRY(Watched::start(request_, capture_->program()));
   say_what_is_watched();
   say_what_is_not_captured();
   SHUNT_CHECK(start_proxy(mark));
@@ -346,7 +320,7 @@ void WatchRun::finish() {
 }
 
 Result<int> run_watch(const Options& options) {
-  auto request = SHUNT_TRY(request_of(options));
+  auto request = SHUNT_TRY(parse_watch_request(options, TargetsOf::watch));
   SHUNT_CHECK(check_options(options));
   const UniqueFd network =
       SHUNT_TRY(resolve_networks(request.targets, options.value("debug-engine-root")));
@@ -375,9 +349,9 @@ constinit const Command kWatchCommand = {
     .description =
         "Captures what the targets connect to from now on, by eBPF programs on cgroups, until it "
         "is interrupted; connections that they have already go on as they are. Targets are "
-        "pid:N (with its children), name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP, "
-        "container:NAME (of docker and podman), netns:/PATH and host; with ! in front, who is left "
-        "alone whatever else names him.\n\n"
+        "pid:N (with its children), name:NAME, unit:NAME, cgroup:/PATH, classid:N (of net_cls), "
+        "uid:USER, gid:GROUP, container:NAME (of docker and podman), netns:/PATH and host; with ! "
+        "in front, who is left alone whatever else names him.\n\n"
         "Traffic lines go to standard output, diagnostics to standard error.",
     .options = kOptions,
     .shared_options = kTrafficOptions,

@@ -9,8 +9,11 @@
 #include <utility>
 
 #include "base/error_numbers.h"
+#include "capture/selector.h"
 #include "cli/place.h"
+#include "kernel/net_cls.h"
 #include "rule/accounts.h"
+#include "rule/classid.h"
 
 namespace shunt::cli {
 namespace {
@@ -27,30 +30,42 @@ constexpr std::array kWords = std::to_array<Word>({
     {"name", By::name},
     {"unit", By::unit},
     {"cgroup", By::cgroup},
+    {"classid", By::classid},
     {"uid", By::user},
     {"gid", By::group},
     {"container", By::container},
     {"netns", By::network},
     {"host", By::host},
+    {"port", By::port},
 });
 
 constexpr std::string_view kUnitEndings[] = {".service", ".scope", ".slice", ".socket", ".mount"};
 constexpr std::size_t kCommBytes = 15;  // of a process's name, as the kernel has it
 
-Failure bad_target(std::string_view word, std::string message, std::string help = {}) {
+/// A word of a command line, for errors.
+struct Place {
+  std::string_view word;
+  TargetsOf command;
+
+  [[nodiscard]] std::string_view command_name() const {
+    return command == TargetsOf::watch ? "watch" : "route";
+  }
+};
+
+Failure bad_target(const Place& place, std::string message, std::string help = {}) {
   Error error =
       make_error(Kind::usage, error_number::kBadTarget, std::move(message), std::move(help));
-  const std::string_view arguments[] = {word};
-  error.place = point_at("watch", arguments, {.argument = 0, .first = 0, .length = word.size()});
+  const std::string_view arguments[] = {place.word};
+  error.place = point_at(place.command_name(), arguments,
+                         {.argument = 0, .first = 0, .length = place.word.size()});
   return Failure(std::move(error));
 }
 
 constexpr std::string_view kForms =
-    "pid:N, name:NAME, unit:NAME, cgroup:/PATH, uid:USER, gid:GROUP, container:NAME, netns:/PATH "
-    "or "
-    "host; with ! in front, who is left alone";
+    "pid:N, name:NAME, unit:NAME, cgroup:/PATH, classid:N, uid:USER, gid:GROUP, container:NAME, "
+    "netns:/PATH or host; with ! in front, who is left alone";
 
-Result<void> take_accounts(WatchTarget& target, TermKey key, std::string_view word) {
+Result<void> take_accounts(WatchTarget& target, TermKey key, const Place& word) {
   Value value;
   value.form = ValueForm::account;
   value.text = target.text;
@@ -71,37 +86,67 @@ Result<void> take_accounts(WatchTarget& target, TermKey key, std::string_view wo
   return {};
 }
 
-Result<void> take_value(WatchTarget& target, std::string_view word) {
+Result<void> take_process(WatchTarget& target, const Place& word) {
+  const std::string& text = target.text;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, target.number);
+  if (parsed.ec == std::errc() && parsed.ptr == end && target.number > 0) return {};
+  return bad_target(word, fmt::format("\"{}\" is no number of a process", text),
+                    "name:NAME means programs by their names");
+}
+
+Result<void> take_unit(WatchTarget& target, const Place& word) {
   std::string& text = target.text;
+  if (text.contains('/')) {
+    return bad_target(word, fmt::format("\"{}\" is no name of a unit", text),
+                      "cgroup:/PATH means a cgroup by its path");
+  }
+  if (std::ranges::none_of(kUnitEndings, [&](auto end) { return text.ends_with(end); })) {
+    text += ".service";
+  }
+  return {};
+}
+
+Result<void> take_classid(WatchTarget& target, const Place& word) {
+  const auto number = parse_classid(target.text);
+  if (!number) {
+    return bad_target(word, fmt::format("\"{}\" is no class of net_cls", target.text),
+                      "classid:1:10 as tc(8) writes it, or the whole number: classid:0x10010");
+  }
+  target.number = *number;
+  return {};
+}
+
+Result<void> take_ports(const WatchTarget& target, const Place& word) {
+  const bool plain = target.text.find_first_not_of("0123456789,-") == std::string::npos;
+  if (plain && parse_exclusion("port " + target.text)) return {};
+  return bad_target(word, fmt::format("\"{}\" is no port", target.text),
+                    "port:443, port:80,443 or port:8000-8100");
+}
+
+/// What a path has to be that begins with "/".
+Result<void> take_path(const WatchTarget& target, const Place& word) {
+  if (target.text.starts_with('/')) return {};
+  if (target.by == By::cgroup) {
+    return bad_target(word,
+                      fmt::format("\"{}\" is no path of a cgroup: those begin with /", target.text),
+                      "/proc/PID/cgroup has it behind 0::");
+  }
+  return bad_target(word, fmt::format("\"{}\" is no file of a network namespace", target.text),
+                    "netns:/run/netns/NAME, or netns:/proc/PID/ns/net");
+}
+
+Result<void> take_value(WatchTarget& target, const Place& word) {
   switch (target.by) {
-    case By::process: {
-      const char* const end = text.data() + text.size();
-      const auto parsed = std::from_chars(text.data(), end, target.number);
-      if (parsed.ec == std::errc() && parsed.ptr == end && target.number > 0) return {};
-      return bad_target(word, fmt::format("\"{}\" is no number of a process", text),
-                        "name:NAME watches programs by their names");
-    }
-    case By::name: text.resize(std::min(text.size(), kCommBytes)); return {};
-    case By::unit:
-      if (text.contains('/')) {
-        return bad_target(word, fmt::format("\"{}\" is no name of a unit", text),
-                          "cgroup:/PATH watches a cgroup by its path");
-      }
-      if (std::ranges::none_of(kUnitEndings, [&](auto end) { return text.ends_with(end); })) {
-        text += ".service";
-      }
-      return {};
-    case By::cgroup:
-      if (text.starts_with('/')) return {};
-      return bad_target(word,
-                        fmt::format("\"{}\" is no path of a cgroup: those begin with /", text),
-                        "/proc/PID/cgroup has it behind 0::");
+    case By::process: return take_process(target, word);
+    case By::name: target.text.resize(std::min(target.text.size(), kCommBytes)); return {};
+    case By::unit: return take_unit(target, word);
+    case By::classid: return take_classid(target, word);
     case By::user: return take_accounts(target, TermKey::uid, word);
     case By::group: return take_accounts(target, TermKey::gid, word);
-    case By::network:
-      if (text.starts_with('/')) return {};
-      return bad_target(word, fmt::format("\"{}\" is no file of a network namespace", text),
-                        "netns:/run/netns/NAME, or netns:/proc/PID/ns/net");
+    case By::port: return take_ports(target, word);
+    case By::cgroup:
+    case By::network: return take_path(target, word);
     case By::container:
     case By::host: return {};
   }
@@ -120,7 +165,8 @@ bool contains(const std::vector<NumberRange>& ranges, std::uint32_t id) {
 
 }  // namespace
 
-Result<WatchTarget> parse_watch_target(std::string_view word) {
+Result<WatchTarget> parse_watch_target(std::string_view word, TargetsOf command) {
+  const Place place{.word = word, .command = command};
   WatchTarget target;
   std::string_view rest = word;
   if (rest.starts_with('!')) {
@@ -131,32 +177,50 @@ Result<WatchTarget> parse_watch_target(std::string_view word) {
   const std::string_view key = rest.substr(0, colon);
   const auto* const known = std::ranges::find(kWords, key, &Word::word);
   if (known == kWords.end()) {
-    return bad_target(word, fmt::format("\"{}\" is no target", word), std::string(kForms));
+    return bad_target(place, fmt::format("\"{}\" is no target", word), std::string(kForms));
   }
   target.by = known->by;
+  if (target.by == By::port && command == TargetsOf::watch) {
+    return bad_target(place, fmt::format("\"{}\" means no process", word),
+                      "shunt watch host --rule 'not port 443 -> direct', or shunt route port:443");
+  }
   const bool has_value = colon != std::string_view::npos && colon + 1 < rest.size();
   if (has_value != (target.by != By::host)) {
-    return bad_target(word,
+    return bad_target(place,
                       fmt::format("\"{}\" {}", word, has_value ? "takes no value" : "has no value"),
                       std::string(kForms));
   }
   if (target.excluded && (target.by == By::host || target.by == By::network)) {
-    return bad_target(word, fmt::format("with \"{}\" nobody is left to watch", word),
+    return bad_target(place,
+                      fmt::format("with \"{}\" nobody is left to {}", word, place.command_name()),
                       std::string(kForms));
   }
   if (has_value) target.text = rest.substr(colon + 1);
-  SHUNT_CHECK(take_value(target, word));
+  SHUNT_CHECK(take_value(target, place));
   return target;
 }
 
-Result<std::vector<WatchTarget>> parse_watch_targets(const std::vector<std::string>& words) {
+Result<std::vector<WatchTarget>> parse_watch_targets(const std::vector<std::string>& words,
+                                                     TargetsOf command) {
   std::vector<WatchTarget> targets;
-  for (const std::string& word : words) targets.push_back(SHUNT_TRY(parse_watch_target(word)));
+  for (const std::string& word : words) {
+    targets.push_back(SHUNT_TRY(parse_watch_target(word, command)));
+  }
   if (std::ranges::all_of(targets, &WatchTarget::excluded)) {
-    return bad_target(words.front(), "only who is left alone is named, and nobody to watch",
-                      fmt::format("shunt watch host '{}'", words.front()));
+    const Place place{.word = words.front(), .command = command};
+    return bad_target(
+        place,
+        fmt::format("only who is left alone is named, and nobody to {}", place.command_name()),
+        fmt::format("shunt {} … host '{}'", place.command_name(), words.front()));
   }
   return targets;
+}
+
+bool looks_like_target(std::string_view word) {
+  if (word.starts_with('!')) word.remove_prefix(1);
+  const std::size_t colon = word.find(':');
+  return colon != std::string_view::npos &&
+         std::ranges::find(kWords, word.substr(0, colon), &Word::word) != kWords.end();
 }
 
 std::string text_of(const WatchTarget& target) {
@@ -175,8 +239,10 @@ bool means(const WatchTarget& target, std::uint32_t pid, const ProcessFact& proc
     case By::container: return process.cgroup && is_below(*process.cgroup, target.cgroup);
     case By::user: return process.uid && contains(target.ids, *process.uid);
     case By::group: return process.gid && contains(target.ids, *process.gid);
+    case By::classid: return classid_of(static_cast<pid_t>(pid)) == target.number;
     case By::network:  // where shunt looks nowhere else
     case By::host: return true;
+    case By::port: return false;
   }
   return false;
 }

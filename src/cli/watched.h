@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What the targets of `shunt watch` come to: where the eBPF programs are attached, whom they take,
-// and what has to be followed.
+// What the targets of `shunt watch` and `shunt route` come to: where the eBPF programs are
+// attached, whom they take, and what has to be followed.
 //
 //   cgroup:/x            the programs are attached to that cgroup
 //   pid:N with --move    to a cgroup of our own, into which the process is moved; undone at the end
@@ -16,34 +16,29 @@
 #include <vector>
 
 #include "base/result.h"
-#include "capture/cgroup_capture.h"
+#include "cli/watch_request.h"
 #include "cli/watch_target.h"
 #include "kernel/cgroup.h"
+#include "kernel/selecting_program.h"
 #include "kernel/watch_program.h"
 
 namespace shunt::cli {
 
-struct WatchRequest {
-  std::vector<WatchTarget> targets;
-  std::string root;   ///< directory of the topmost cgroup that is captured
-  bool move = false;  ///< processes into a cgroup of ours
-  int network = -1;   ///< where it is captured (cli/watch_network.h); -1: in the calling thread's
-};
-
-/// Whether it takes more than to be in the cgroups that the programs are attached to.
-CaptureProgramOptions::Capture capture_mode(const WatchRequest& request);
+/// The processes below the root that the targets mean at this moment, ourselves left out. Of those
+/// by their number, their children as well.
+[[nodiscard]] std::vector<pid_t> meant_processes(const WatchRequest& request);
 
 class Watched {
  public:
-  /// Captures from now on.
-  static Result<Watched> start(const WatchRequest& request, CgroupCapture& capture);
+  /// The programs act from now on; they outlive it.
+  static Result<Watched> start(const WatchRequest& request, SelectingProgram& program);
   Watched(Watched&&) noexcept = default;
   Watched& operator=(Watched&&) noexcept = default;
   /// Moved processes, and their children, go back to where they came from.
   ~Watched();
 
-  /// The processes that are captured at this moment, ourselves left out.
-  [[nodiscard]] std::vector<pid_t> processes() const;
+  /// The processes that are taken at this moment, ourselves left out.
+  [[nodiscard]] std::vector<pid_t> processes() const { return meant_processes(request_); }
   /// Those of them that were moved.
   [[nodiscard]] std::vector<pid_t> moved() const;
   /// Where the programs are attached.
@@ -53,13 +48,13 @@ class Watched {
 
  private:
   explicit Watched(WatchRequest request) : request_(std::move(request)) {}
-  Result<void> follow(CgroupCapture& capture);
-  Result<void> select(CgroupCapture& capture, const WatchTarget& target);
-  Result<void> select_process(CgroupCapture& capture, const WatchTarget& target);
-  Result<void> select_unit(CgroupCapture& capture, const WatchTarget& target);
-  Result<void> select_names(CgroupCapture& capture);
-  Result<void> attach(CgroupCapture& capture);
-  Result<void> move(const WatchTarget& target, CgroupCapture& capture);
+  Result<void> follow(SelectingProgram& program);
+  Result<void> select(SelectingProgram& program, const WatchTarget& target);
+  Result<void> select_process(SelectingProgram& program, const WatchTarget& target);
+  Result<void> select_unit(SelectingProgram& program, const WatchTarget& target);
+  Result<void> select_names(SelectingProgram& program);
+  Result<void> attach(SelectingProgram& program);
+  Result<void> move(const WatchTarget& target, SelectingProgram& program);
 
   struct Moved {
     std::string home;  ///< its cgroup before

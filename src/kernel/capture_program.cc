@@ -10,10 +10,7 @@
 #include <bpf/libbpf.h>
 #include <capture.abi.h>
 #include <capture.skel.h>
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -23,8 +20,7 @@
 #include <string_view>
 
 #include "base/log.h"
-#include "net/socket.h"
-#include "net/unique_fd.h"
+#include "kernel/cgroup_programs.h"
 #endif
 
 namespace shunt {
@@ -32,46 +28,10 @@ namespace shunt {
 #if __has_include(<capture.skel.h>)
 namespace {
 
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71  // asm-generic/socket.h, Linux 5.14
-#endif
-
-constexpr ino_t kFirstPidNamespace = 0xeffffffc;  // PROC_PID_INIT_INO, linux/proc_ns.h
-
-Error program_error(std::string_view what, int os_error) {
-  Error error = errno_error(what, os_error);
-  error.number = error_number::kNoCgroupBpf;
-  const bool forbidden = os_error == EPERM || os_error == EACCES;
-  error.kind = forbidden ? Kind::privilege : Kind::unsupported;
-  error.help = forbidden ? "CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, as root has them"
-                         : "Linux 5.15 or later with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF";
-  return error;
-}
-
-/// As the programs have them: IPv4 as ::ffff:a.b.c.d.
-void put_address(const Address& address, unsigned char (&out)[16]) {
-  const in6_addr mapped = address.v6();
-  std::memcpy(out, &mapped, sizeof out);
-}
-
 Address address_of(const unsigned char (&bytes)[16]) {
   in6_addr address{};
   std::memcpy(&address, bytes, sizeof address);
   return Address(address);
-}
-
-Result<std::uint64_t> namespace_cookie() {
-  const auto socket = SHUNT_TRY(make_socket(Family::ipv4, SocketType::datagram));
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  if (::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return cookie;
-  return Failure(program_error("read the network namespace's cookie", errno));
-}
-
-/// What the programs say of processes are numbers of the first one.
-bool in_first_pid_namespace() {
-  struct stat status{};
-  return ::stat("/proc/self/ns/pid", &status) == 0 && status.st_ino == kFirstPidNamespace;
 }
 
 shunt_prefix prefix_of(const Network& network) {
@@ -98,39 +58,27 @@ class LoadedProgram final : public CaptureProgram {
   Result<void> load_with(const CaptureProgramOptions& options) {
     libbpf_set_print(nullptr);  // it would write to standard error by itself
     skeleton_ = capture_bpf::open();
-    if (skeleton_ == nullptr) return Failure(program_error("open the eBPF programs", errno));
+    if (skeleton_ == nullptr) return Failure(cgroup_program_error("open the eBPF programs", errno));
     SHUNT_CHECK(configure(options));
     if (const int failed = capture_bpf::load(skeleton_); failed != 0) {
-      return Failure(program_error("load the eBPF programs", -failed));
+      return Failure(cgroup_program_error("load the eBPF programs", -failed));
     }
     for (const LetGo& one : options.let_go) {
       const shunt_prefix key = prefix_of(one.network);
       const std::uint32_t what = one.but_dns ? SHUNT_ONLY_DNS : SHUNT_LET_GO;
       if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.let_go), &key, &what, BPF_ANY) != 0) {
-        return Failure(program_error("store what is not captured", errno));
+        return Failure(cgroup_program_error("store what is not captured", errno));
       }
     }
     return {};
   }
 
   Result<void> attach(const std::string& cgroup) override {
-    const UniqueFd directory(::open(cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory.valid()) return Failure(program_error(fmt::format("open {}", cgroup), errno));
-    const std::size_t before = links_.size();
+    const auto made = SHUNT_TRY(attach_to_cgroup(skeleton_->obj, cgroup));
+    auto link = made.begin();
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, skeleton_->obj) {
-      bpf_link* const link = bpf_program__attach_cgroup(program, directory.get());
-      if (link != nullptr) {
-        links_.push_back({.link = link, .takes = takes(bpf_program__name(program))});
-        continue;
-      }
-      const int os_error = errno;
-      while (links_.size() > before) {
-        bpf_link__destroy(links_.back().link);
-        links_.pop_back();
-      }
-      return Failure(program_error(
-          fmt::format("attach {} to {}", bpf_program__name(program), cgroup), os_error));
+      links_.push_back({.link = *link++, .takes = takes(bpf_program__name(program))});
     }
     return {};
   }
@@ -180,12 +128,10 @@ class LoadedProgram final : public CaptureProgram {
   }
 
   Result<void> select(SelectBy by, std::uint64_t value, bool leave_alone) override {
-    const shunt_selector key = selector(by, value);
-    const std::uint32_t what = leave_alone ? SHUNT_LEAVE : SHUNT_TAKE;
-    if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.selectors), &key, &what, BPF_ANY) == 0) {
-      return {};
-    }
-    return Failure(errno_error("store who is captured"));
+    return write_selector(selectors(), by, value, leave_alone);
+  }
+  void unselect(SelectBy by, std::uint64_t value) override {
+    erase_selector(selectors(), by, value);
   }
 
   [[nodiscard]] std::vector<int> maps() const override {
@@ -200,11 +146,6 @@ class LoadedProgram final : public CaptureProgram {
       if (one.takes) bpf_link__destroy(one.link);
       return one.takes;
     });
-  }
-
-  void unselect(SelectBy by, std::uint64_t value) override {
-    const shunt_selector key = selector(by, value);
-    (void)bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.selectors), &key);
   }
 
   [[nodiscard]] std::uint64_t refused() const override {
@@ -227,20 +168,15 @@ class LoadedProgram final : public CaptureProgram {
     return program.starts_with("shunt_connect") || program.starts_with("shunt_sendmsg");
   }
 
-  static shunt_selector selector(SelectBy by, std::uint64_t value) {
-    return {.kind = static_cast<unsigned>(by), .unused = 0, .value = value};
-  }
-
   Result<void> configure(const CaptureProgramOptions& options) {
     auto& config = skeleton_->rodata->config;
-    config.netns = SHUNT_TRY(namespace_cookie());
+    config.netns = SHUNT_TRY(network_namespace_cookie());
     config.own_cgroup = options.own_cgroup;
     config.own_tgid = names_processes_ ? static_cast<unsigned>(options.own_pid) : 0;
     config.own_mark = options.own_mark;
     config.own_mark_mask = options.own_mark_mask;
     config.port = options.port;
-    config.select = static_cast<unsigned>(options.capture);
-    config.most_ancestors = options.cgroup_levels;
+    configure_selection(options.selection, config.selection);
     if (options.datagram_prefix) {
       config.peers_v6_valid = 1;
       const in6_addr prefix = options.datagram_prefix->v6();

@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "flow/flow.h"
+#include "kernel/selecting_program.h"
 #include "net/endpoint.h"
 #include "net/network.h"
 
@@ -39,13 +40,7 @@ struct CaptureProgramOptions {
   std::uint64_t own_cgroup = 0;
   std::uint32_t own_mark = 0;
   std::uint32_t own_mark_mask = 0;
-  enum class Capture : std::uint8_t {
-    all,
-    selected,  ///< whom select() names
-    all_but,   ///< whom select() names to be left alone
-  };
-  Capture capture = Capture::all;
-  unsigned cgroup_levels = 0;         ///< how deep a cgroup may be that select() names
+  SelectingProgram::Selection selection = {};
   std::uint32_t most_pairs = 65'536;  ///< of unconnected UDP sockets and destinations
 };
 
@@ -56,7 +51,7 @@ struct ShownSources {
   std::optional<Address> ipv6;
 };
 
-class CaptureProgram {
+class CaptureProgram : public SelectingProgram {
  public:
   /// Loads it without attaching it: whether this kernel, and this user, can.
   static Result<void> probe();
@@ -65,9 +60,6 @@ class CaptureProgram {
   /// Captures nothing yet. For the network namespace of the calling thread.
   static Result<std::unique_ptr<CaptureProgram>> load(const CaptureProgramOptions& options);
 
-  virtual ~CaptureProgram() = default;
-  /// To the directory of a cgroup, for it and all below it. All of the programs or none.
-  virtual Result<void> attach(const std::string& cgroup) = 0;
   /// May be called again while programs run; before it nothing is reached.
   virtual void show_sources(const ShownSources& sources) = 0;
   /// Descriptors that keep what is attached; they stay this object's.
@@ -85,18 +77,6 @@ class CaptureProgram {
   /// What these two need to be open in the caller's table (base/descriptor_table.h).
   [[nodiscard]] virtual std::vector<int> maps() const = 0;
 
-  enum class SelectBy : std::uint8_t {
-    process = 1,
-    uid,
-    gid,
-    cgroup,
-    named,  ///< a process, by its number too, for as long as it runs a program of a watched name
-  };
-  /// Who is captured, and who is not though something else selects him.
-  virtual Result<void> select(SelectBy by, std::uint64_t value, bool leave_alone) = 0;
-  virtual void unselect(SelectBy by, std::uint64_t value) = 0;
-  /// The map behind select(); stays this object's.
-  [[nodiscard]] virtual int selectors() const = 0;
   /// Nothing more is captured from now on; what is there already goes on as it was.
   virtual void capture_no_more() = 0;
   /// How many calls of programs failed for want of room.

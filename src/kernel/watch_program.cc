@@ -97,9 +97,9 @@ Result<void> WatchProgram::probe() {
   return tried.attach();
 }
 
-Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const CaptureProgram& capture) {
+Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const SelectingProgram& program) {
   auto made = std::make_unique<LoadedWatch>();
-  SHUNT_CHECK(made->load(capture.selectors()));
+  SHUNT_CHECK(made->load(program.selectors()));
   SHUNT_CHECK(made->attach());
   return made;
 }
@@ -118,7 +118,7 @@ Failure not_built() {
 
 Result<void> WatchProgram::probe() { return not_built(); }
 
-Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const CaptureProgram& /*capture*/) {
+Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const SelectingProgram& /*program*/) {
   return not_built();
 }
 

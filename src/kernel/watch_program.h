@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // eBPF programs that follow processes and cgroups as they come and go, and keep the list of whom a
-// CaptureProgram captures (bpf/watch.bpf.c). They run within fork(), exec(), mkdir() and prctl(),
+// SelectingProgram takes (bpf/watch.bpf.c). They run within fork(), exec(), mkdir() and prctl(),
 // so a new child is on the list before it can do anything. They see the whole machine; what is
-// captured is what is listed and in a cgroup that the CaptureProgram is attached to.
+// taken is what is listed and in a cgroup that the other programs are attached to.
 //
 // Linux 5.18 with BTF (CONFIG_DEBUG_INFO_BTF); tried on 6.18. CAP_BPF and CAP_PERFMON.
 #pragma once
@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "kernel/capture_program.h"
+#include "kernel/selecting_program.h"
 
 namespace shunt {
 
@@ -19,8 +19,8 @@ class WatchProgram {
  public:
   /// Tries it: the programs see the machine for a moment, and change nothing.
   static Result<void> probe();
-  /// Follows from now on; `capture` outlives it.
-  static Result<std::unique_ptr<WatchProgram>> start(const CaptureProgram& capture);
+  /// Follows from now on; `program` outlives it.
+  static Result<std::unique_ptr<WatchProgram>> start(const SelectingProgram& program);
 
   virtual ~WatchProgram() = default;
   /// Processes that get this name (comm, at most 15 bytes count) from now on, by executing a

@@ -305,8 +305,8 @@ TEST(CgroupCapture, only_the_selected_are_captured) {
     auto cgroup = Cgroup::create(home.value_or(""), "test");
     HostNetwork host;
     host.ipv4.source = Address::parse("192.0.2.1");
-    auto capture =
-        CgroupCapture::create({.host = host, .capture = CaptureProgramOptions::Capture::selected});
+    auto capture = CgroupCapture::create(
+        {.host = host, .selection = {.whom = SelectingProgram::Whom::selected}});
     if (!checks.ok(cgroup, "cgroup") || !checks.ok(capture, "capture")) return;
     checks.ok(capture->attach(cgroup->directory()), "attach");
     checks.ok(move_to_cgroup(0, cgroup->directory()), "enter");

@@ -32,6 +32,35 @@ TEST(WatchTarget, each_word_is_understood) {
   EXPECT_EQ(parse_watch_target("gid:root")->ids[0].high, 0U);
 }
 
+TEST(WatchTarget, class_is_a_number_of_net_cls) {
+  const auto target = parse_watch_target("classid:1:10");
+  ASSERT_TRUE(target);
+  EXPECT_EQ(target->by, By::classid);
+  EXPECT_EQ(target->number, 0x10010U);
+  EXPECT_EQ(text_of(*target), "classid:1:10");
+}
+
+TEST(WatchTarget, ports_are_for_routes_alone) {
+  EXPECT_FALSE(parse_watch_target("port:443"));
+  const auto target = parse_watch_target("port:80,8000-8100", TargetsOf::route);
+  ASSERT_TRUE(target);
+  EXPECT_EQ(target->by, By::port);
+  EXPECT_EQ(target->text, "80,8000-8100");
+  for (const std::string_view word :
+       {"port:", "port:x", "port:70000", "port:443 uid 0", "port:9-1"}) {
+    EXPECT_FALSE(parse_watch_target(word, TargetsOf::route)) << word;
+  }
+}
+
+TEST(WatchTarget, is_told_from_a_command_by_its_form) {
+  for (const std::string_view word : {"pid:1", "pid:", "!name:x", "port:443", "classid:1:10"}) {
+    EXPECT_TRUE(looks_like_target(word)) << word;
+  }
+  for (const std::string_view word : {"host", "curl", "./pid:1", "a:b", "", "!", "pid"}) {
+    EXPECT_FALSE(looks_like_target(word)) << word;
+  }
+}
+
 TEST(WatchTarget, exclusion_stands_in_front) {
   const auto target = parse_watch_target("!name:wget");
   ASSERT_TRUE(target);
@@ -44,7 +73,7 @@ TEST(WatchTarget, mistakes_are_pointed_at) {
   for (const std::string_view word :
        {"", "curl", "pid:", "pid:x", "pid:0", "pid:1x", "pid:99999999999", "uid:nobody-has-this",
         "unit:a/b", "cgroup:relative", "host:x", "!host", "process:1", "!", "container:", "netns:x",
-        "!netns:/x"}) {
+        "!netns:/x", "classid:x", "classid:0"}) {
     const auto target = parse_watch_target(word);
     ASSERT_FALSE(target) << word;
     EXPECT_EQ(target.error().number, error_number::kBadTarget) << word;
