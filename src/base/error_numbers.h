@@ -71,6 +71,7 @@ inline constexpr int kNoPreloadLibrary = 110;
 inline constexpr int kNotPreloadable = 111;
 inline constexpr int kNoRoute = 120;
 inline constexpr int kBadRoute = 121;
+inline constexpr int kNoRouteMethod = 122;
 inline constexpr int kNoCallTracer = 130;
 }  // namespace error_number
 
@@ -141,6 +142,7 @@ inline constexpr std::array kNumberedErrors = std::to_array<NumberedError>({
     {error_number::kNotPreloadable, "the command would not load libshunt-preload.so"},
     {error_number::kNoRoute, "the way that `route` is asked for cannot be had here"},
     {error_number::kBadRoute, "what is said of the way of `route` is no address, mark or table"},
+    {error_number::kNoRouteMethod, "what runs already cannot be routed that way"},
     {error_number::kNoCallTracer, "the system calls of a command cannot be traced here"},
 });
 

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <limits>
+#include <fmt/format.h>
 
+#include <limits>
+#include <string_view>
+
+#include "base/error_numbers.h"
 #include "cli/commands.h"
+#include "cli/report.h"
 #include "cli/route_keeper.h"
+#include "cli/route_mechanism.h"
+#include "cli/route_targets.h"
 #include "cli/run_beside.h"
 
 namespace shunt::cli {
@@ -36,8 +43,23 @@ constexpr Option kOptions[] = {
     {.name = "dns",
      .type = ValueType::text,
      .value = "ADDRESS",
-     .help = "it asks this name server, by an /etc/resolv.conf that only it sees",
+     .help = "it asks this name server, by an /etc/resolv.conf that only it sees; of a command",
      .repeatable = true},
+    {.name = "method",
+     .type = ValueType::choice,
+     .value = "METHOD",
+     .help = "how targets are routed: their sockets when they are made (ebpf), or what leaves "
+             "(nftables); without it, the first that works and can tell the targets",
+     .fallback = "auto",
+     .choices = kRouteMethods},
+    {.name = "move",
+     .help = "move the processes of pid: into a cgroup of shunt's own for as long as it runs, "
+             "instead of attaching programs to the root of the cgroups"},
+    {.name = "cgroup-root",
+     .type = ValueType::path,
+     .value = "PATH",
+     .help = "route nothing outside the cgroup with the directory PATH; without it, the topmost "
+             "one that is mounted"},
 };
 
 constexpr Example kExamples[] = {
@@ -45,9 +67,27 @@ constexpr Example kExamples[] = {
     {"sudo shunt route --gateway 192.0.2.1 ping -c 3 198.51.100.7", "by another router"},
     {"sudo shunt route --table 100 --dns 192.0.2.53 ./fetch-all",
      "by a routing table of yours, and its names by another server"},
+    {"sudo shunt route -i wg0 unit:transmission", "a service that runs already, until this ends"},
 };
 
+Result<void> check_command_options(const Options& options) {
+  for (const std::string_view option : {"method", "move", "cgroup-root"}) {
+    if (!options.has(option)) continue;
+    return Failure(make_error(Kind::usage, error_number::kOptionConflict,
+                              fmt::format("--{} is for targets, and \"{}\" is a command", option,
+                                          options.words().front()),
+                              "leave it out; targets are pid:N, unit:NAME, uid:USER, …"));
+  }
+  return {};
+}
+
 Result<int> run_route(const Options& options) {
+  if (names_targets(options)) {
+    // Its codes are those of other commands: there is none whose code it could be taken for.
+    const auto code = route_targets(options);
+    return code ? *code : report(code.error());
+  }
+  SHUNT_CHECK(check_command_options(options));
   return run_beside(options, keep_route,
                     [&](const RunDoor& door) { return enter_route(options, door); });
 }
@@ -56,20 +96,25 @@ Result<int> run_route(const Options& options) {
 
 constinit const Command kRouteCommand = {
     .name = "route",
-    .summary = "send one command out another way, with no proxy in between",
-    .usage = "[options] [--] CMD [ARG…]",
+    .summary = "send one program out another way, with no proxy in between",
+    .usage = "[options] [--] CMD [ARG…] | TARGET…",
     .description =
         "Runs CMD so that the sockets of it and its children leave by another interface, router, "
         "routing table or source address, or with a mark, or so that it asks another name server. "
         "shunt makes the sockets and has no part in what goes through them. Everything is undone "
         "when the last process of CMD has ended. Exits with the command's code.\n\n"
+        "TARGETs run already, or will: pid:N (with its children), name:NAME, unit:NAME, "
+        "cgroup:/PATH, classid:N (of net_cls), uid:USER, gid:GROUP, container:NAME, netns:/PATH, "
+        "port:N[,N-N]; with ! in front, who is left alone. What they connect to from now on takes "
+        "the other way, until this is interrupted. They need CAP_NET_ADMIN, and CAP_BPF for all "
+        "but users, groups, cgroups, classes and ports.\n\n"
         "Interface, source address and name server need no privilege; gateway, table and mark "
         "need CAP_NET_ADMIN.",
     .options = kOptions,
     .examples = kExamples,
     .minimum_words = 1,
     .maximum_words = std::numeric_limits<unsigned>::max(),
-    .missing_word = "the command to run",
+    .missing_word = "the command to run, or a target",
     .options_end_at_first_word = true,
     .failure_code = 125,
     .run = run_route,

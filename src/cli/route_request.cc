@@ -2,6 +2,7 @@
 #include "cli/route_request.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -24,6 +25,7 @@ namespace shunt::cli {
 namespace {
 
 constexpr std::size_t kMostNameServers = 3;  // MAXNS, resolv.conf(5)
+constexpr std::uint32_t kMainTable = 254;    // RT_TABLE_MAIN
 constexpr std::string_view kNothingSaid =
     "say at least one of --interface, --mark, --gateway, --table, --source and --dns";
 
@@ -132,8 +134,7 @@ Result<void> check_together(const Options& options) {
   constexpr std::array kAny = {"interface", "mark", "gateway", "table", "source", "dns"};
   if (std::ranges::none_of(kAny, given)) {
     return Failure(make_error(Kind::usage, error_number::kBadRoute,
-                              "nothing says which way the command is to take",
-                              std::string(kNothingSaid)));
+                              "nothing says which way it is to take", std::string(kNothingSaid)));
   }
   if (!options.has("gateway") || !options.has("table")) return {};
   return Failure(make_error(Kind::usage, error_number::kOptionConflict,
@@ -192,6 +193,45 @@ Result<RouteRequest> parse_route_request(const Options& options) {
   SHUNT_CHECK(take_gateways(options, own, request));
   request.resolver_file = SHUNT_TRY(resolver_file(options));
   return request;
+}
+
+Result<void> route_by_interface(RouteRequest& request) {
+  const std::string& interface = request.sockets.interface;
+  if (interface.empty() || !request.gateways.empty()) return {};
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    for (const RouteSpec& route : SHUNT_TRY(list_routes(family, kMainTable))) {
+      if (route.prefix_length != 0 || route.interface != interface) continue;
+      if (route.gateway) {
+        request.gateways.push_back({.address = *route.gateway, .interface = interface});
+      } else {
+        request.device_routes.push_back(family);
+      }
+      break;
+    }
+  }
+  if (request.by_rules()) return {};
+  if (!needs_gateway(interface)) {
+    request.device_routes = {Family::ipv4, Family::ipv6};
+    return {};
+  }
+  return bad_value("interface", interface,
+                   fmt::format("no route leads from {} to other networks than its own", interface),
+                   "--gateway ADDRESS      (of the router there)");
+}
+
+std::string text_of(const RouteRequest& request) {
+  std::vector<std::string> parts;
+  const SocketRoute& sockets = request.sockets;
+  if (!sockets.interface.empty()) parts.push_back("interface " + sockets.interface);
+  for (const Gateway& gateway : request.gateways) {
+    parts.push_back(fmt::format("gateway {}", gateway.address.text()));
+  }
+  if (request.table != 0) parts.push_back(fmt::format("table {}", request.table));
+  for (const auto& source : {sockets.source_v4, sockets.source_v6}) {
+    if (source) parts.push_back(fmt::format("source {}", source->text()));
+  }
+  if (sockets.mark != 0) parts.push_back(fmt::format("mark {:#x}", sockets.mark));
+  return fmt::format("{}", fmt::join(parts, ", "));
 }
 
 void warn_of_dead_ends(const RouteRequest& request) {

@@ -4,7 +4,9 @@
 #include <linux/capability.h>
 
 #include <array>
+#include <utility>
 
+#include "base/error_numbers.h"
 #include "kernel/capabilities.h"
 #include "kernel/table_marks.h"
 
@@ -39,22 +41,40 @@ std::vector<RuleSpec> rules_for(std::uint32_t mark, std::uint32_t table, std::ui
 
 }  // namespace
 
-Result<RouteRules> RouteRules::create(const RouteRequest& request) {
+Result<RouteRules> RouteRules::create(const RouteRequest& request, MarkedBy marked_by) {
   RouteRules made;
   made.mark_ = request.sockets.mark;
-  if (!request.by_rules()) return made;
-  SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "routing a command by a table or a gateway"));
+  made.mask_ = kWholeMark;
+  const bool by_nftables = marked_by == MarkedBy::nftables;
+  if (!request.by_rules() && !by_nftables) return made;
+  SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "routing by a mark, a table or a gateway"));
   made.instance_ = SHUNT_TRY(Instance::create("route"));
-  made.sign_of_life_ = SHUNT_TRY(NftTable::create(made.instance_->allotment().table_name, ""));
+  made.table_ = SHUNT_TRY(NftTable::create(made.instance_->allotment().table_name, ""));
   SHUNT_CHECK(made.add_routes(request));
-  SHUNT_CHECK(made.add_rules(request));
+  if (request.by_rules()) SHUNT_CHECK(made.add_rules(request));
+  if (made.mark_ == 0) SHUNT_CHECK(made.choose_mark());
   return made;
 }
 
+/// For traffic that no rule of routing looks at: its source is all that is changed.
+Result<void> RouteRules::choose_mark() {
+  mask_ = instance_->allotment().table_mask;
+  mark_ = mask_ & (~mask_ + 1);
+  if (mark_ != 0) return {};
+  return Failure(make_error(Kind::conflict, error_number::kNoRoute,
+                            "no bits of the packet mark are free", "--mark N"));
+}
+
 Result<void> RouteRules::add_routes(const RouteRequest& request) {
+  const std::uint32_t table = instance_->allotment().route_table;
   for (const Gateway& gateway : request.gateways) {
-    const std::uint32_t table = instance_->allotment().route_table;
     routes_.push_back(SHUNT_TRY(PolicyRoute::create(default_route(gateway, table))));
+  }
+  for (const Family family : request.device_routes) {
+    routes_.push_back(SHUNT_TRY(PolicyRoute::create({.family = family,
+                                                     .destination = Address::any(family),
+                                                     .table = table,
+                                                     .interface = request.sockets.interface})));
   }
   return {};
 }
@@ -71,10 +91,30 @@ Result<void> RouteRules::add_rules(const RouteRequest& request) {
     const std::array tables{table};
     SHUNT_CHECK(marks.assign(tables));
     mark_ = marks.of(table);
+    mask_ = allotment.table_mask;
     wanted = marks.rules(tables, std::array{Family::ipv4, Family::ipv6}, priority);
   }
   for (const RuleSpec& rule : wanted) rules_.push_back(SHUNT_TRY(PolicyRule::create(rule)));
   return {};
+}
+
+Result<void> RouteRules::mark_traffic(MarkedTraffic traffic) {
+  traffic.mark = mark_;
+  traffic.mask = mask_;
+  return table_->replace(marking_ruleset(traffic));
+}
+
+void RouteRules::mark_no_more() {
+  if (table_) (void)table_->replace("");
+}
+
+std::string RouteRules::table_name() const { return table_ ? table_->name() : std::string(); }
+
+RuleGuard::Guarded RouteRules::guarded() const {
+  RuleGuard::Guarded out;
+  for (const PolicyRoute& route : routes_) out.routes.push_back(route.spec());
+  for (const PolicyRule& rule : rules_) out.rules.push_back(rule.spec());
+  return out;
 }
 
 }  // namespace shunt::cli

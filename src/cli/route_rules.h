@@ -3,13 +3,16 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "capture/marked_traffic.h"
 #include "cli/route_request.h"
 #include "kernel/instance.h"
 #include "kernel/nft.h"
 #include "kernel/policy_route.h"
+#include "kernel/rule_guard.h"
 
 namespace shunt::cli {
 
@@ -19,20 +22,35 @@ namespace shunt::cli {
 /// down` or the next start removes them (kernel/sweep.h).
 class RouteRules {
  public:
+  enum class MarkedBy : std::uint8_t {
+    sockets,   ///< that bear mark()
+    nftables,  ///< mark_traffic() follows
+  };
   /// Needs CAP_NET_ADMIN where the request needs rules; does nothing where it does not.
-  static Result<RouteRules> create(const RouteRequest& request);
+  static Result<RouteRules> create(const RouteRequest& request,
+                                   MarkedBy marked_by = MarkedBy::sockets);
 
   /// For SO_MARK; 0: none.
   [[nodiscard]] std::uint32_t mark() const { return mark_; }
+  /// Marks what leaves from now on; the mark and its mask are filled in. Replaces what was marked.
+  Result<void> mark_traffic(MarkedTraffic traffic);
+  /// Nothing is marked any more.
+  void mark_no_more();
+  /// "shunt-0"; "" where there is no table.
+  [[nodiscard]] std::string table_name() const;
+  /// What others must not delete.
+  [[nodiscard]] RuleGuard::Guarded guarded() const;
 
  private:
   Result<void> add_routes(const RouteRequest& request);
   Result<void> add_rules(const RouteRequest& request);
+  Result<void> choose_mark();
 
   std::uint32_t mark_ = 0;
+  std::uint32_t mask_ = 0;
   // In this order: what was made last goes first.
   std::optional<Instance> instance_;
-  std::optional<NftTable> sign_of_life_;  // empty; others see by it that somebody lives
+  std::optional<NftTable> table_;  // also a sign to others that somebody lives
   std::vector<PolicyRoute> routes_;
   std::vector<PolicyRule> rules_;
 };

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`shunt route`: one command leaves another way than the rest of its machine.
-
-The machine is the lab's gateway. Its default route leads to the server; "evil", on its other link,
-has the server's far addresses as well. So who answers there tells which way a connection took.
-"""
+"""`shunt route`: one command leaves another way than the rest of its machine (routing.py)."""
 from __future__ import annotations
 
 import contextlib
@@ -16,12 +12,12 @@ import pytest
 
 import peers
 from netlab import UNPRIVILEGED, Host, Lab, needs_users, wait_until
+from routing import EVIL, TwoWays, network_state
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import native
 
 pytestmark = pytest.mark.usefixtures("binary")
 
-EVIL = {4: "192.0.2.66", 6: "2001:db8:2::66"}
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 WHO = pytest.mark.parametrize("who", [AS_ROOT, AS_USER])
 
@@ -39,48 +35,6 @@ print(sock.recv(100).decode(), sock.getsockname()[0])
 """
 
 
-class TwoWays:
-    """The machine with two ways out, and a server at the end of each, at the same address."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.host = lab.gateway
-        for address in (Lab.FAR[4], Lab.FAR[6]):
-            lab.evil.ip(f"address add {address} dev lo" + (" nodad" if ":" in address else ""))
-        lab.evil.sysctl(net__ipv4__ip_nonlocal_bind=1, net__ipv6__ip_nonlocal_bind=1)
-        self.ports: dict[tuple[str, int], int] = {}
-        for name, host in (("wan", lab.server), ("dmz", lab.evil)):
-            self._serve(name, host)
-
-    def _serve(self, name: str, host: Host) -> None:
-        program = f"""
-import socket, threading
-def family_of(address):
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-def tcp(address):
-    server = socket.create_server((address, 7000), family=family_of(address))
-    while True:
-        sock, _ = server.accept()
-        sock.recv(100)
-        sock.sendall(b"{name}")
-        sock.close()
-def udp(address):
-    sock = socket.socket(family_of(address), socket.SOCK_DGRAM)
-    sock.bind((address, 7000))
-    while True:
-        _, peer = sock.recvfrom(100)
-        sock.sendto(b"{name}", peer)
-for run in (tcp, udp):
-    for address in ("{Lab.FAR[4]}", "{Lab.FAR[6]}"):
-        threading.Thread(target=run, args=(address,)).start()
-"""
-        host.spawn(["/usr/bin/python3", "-c", program])
-        wait_until(lambda: host.run(["ss", "-Hlntu", "sport", "=", "7000"]).out.count("\n") >= 4,
-                   "the servers listen")
-
-    def runner(self, who: str) -> Runner:
-        return Runner(self.host, who)
-
-
 @pytest.fixture
 def two_ways(lab) -> TwoWays:
     return TwoWays(lab)
@@ -94,12 +48,6 @@ def ask(runner: Runner, options: tuple, version: int, kind: str = "tcp", *more: 
     done = routed(runner, *options, "/usr/bin/python3", "-c", ASK, Lab.FAR[version], 7000, kind,
                   *more)
     return done.out.split()[0] if done.ok else done.err.strip().splitlines()[-1]
-
-
-def network_state(host: Host) -> list[str]:
-    return [host.run(words).out for words in (
-        ["ip", "rule"], ["ip", "-6", "rule"], ["ip", "route", "show", "table", "all"],
-        ["ip", "-6", "route", "show", "table", "all"], ["nft", "list", "ruleset"])]
 
 
 @VERSIONS
@@ -336,6 +284,8 @@ def test_a_killed_keeper_leaves_nothing_in_force(two_ways):
     (("--mark", "0"), "no number above 0"),
     (("--table", "main"), "no number above 0"),
     (("--dns", "resolver.example"), "no address of a host"),
+    (("-i", "dmz0", "--move"), "--move is for targets"),
+    (("-i", "dmz0", "--method", "ebpf"), "--method is for targets"),
     (("--dns", "192.0.2.1", "--dns", "192.0.2.2", "--dns", "192.0.2.3", "--dns", "192.0.2.4"),
      "three name servers"),
 ])
@@ -345,3 +295,14 @@ def test_mistakes_are_named_and_change_nothing(two_ways, options, said):
     done = routed(runner, *options, "true")
     assert said in done.err and done.code in (2, 125), done
     assert network_state(two_ways.host) == before
+
+
+@WHO
+def test_doctor_tries_it(two_ways, who):
+    if who == AS_USER:
+        needs_users()
+    runner = two_ways.runner(who)
+    said = runner.plain([runner.shunt, "doctor"], check=False).out.splitlines()
+    marks = {line.split()[1].rstrip(":"): line.split()[0] for line in said if "route" in line}
+    assert marks["route"] == "ok" and marks["route-dns"] == "ok", said
+    assert marks["route-rules"] == ("ok" if who == AS_ROOT else "note"), said
