@@ -79,9 +79,7 @@ Result<void> trace_it(pid_t child, int channel) {
   auto tracer = SHUNT_TRY(CallTracer::create());
   char letter = 0;
   if (::read(channel, &letter, 1) != 1) return trouble("start a child", EPROTO);
-  if (const auto taken = tracer->take_over(child, -1); !taken) {
-    return trouble("trace a child (ptrace)", taken.error().os_error);
-  }
+  SHUNT_CHECK(tracer->take_over(child, -1));
   if (::write(channel, &letter, 1) != 1) return trouble("start a child", errno);
   if (const int error = read_word(channel); error != 0) {
     return trouble("filter a child's system calls (seccomp)", error);

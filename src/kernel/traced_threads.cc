@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "base/error_numbers.h"
 #include "kernel/traced_registers.h"
 
 namespace shunt {
@@ -58,6 +59,18 @@ bool any_of_them(pid_t thread, unsigned flags, std::uint64_t blocked) {
   }
 }
 
+Error no_tracing(int os_error) {
+  Error error = errno_error("trace a process (ptrace)", os_error);
+  error.kind = Kind::unsupported;
+  error.number = error_number::kNoCallTracer;
+  if (os_error == EPERM) {
+    error.help =
+        "not under another tracer (strace, gdb), in a container that allows ptrace(), and with "
+        "kernel.yama.ptrace_scope at most 1";
+  }
+  return error;
+}
+
 bool has_signal(pid_t thread) {
   std::uint64_t blocked = 0;
   if (::ptrace(PTRACE_GETSIGMASK, thread, sizeof blocked, &blocked) != 0) return false;
@@ -73,7 +86,7 @@ Result<void> TracedThreads::seize(pid_t process) {
   changes_ = UniqueFd(::signalfd(-1, &changes, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!changes_.valid()) return Failure(errno_error("signalfd"));
   if (::ptrace(PTRACE_SEIZE, process, nullptr, kOptions) != 0) {
-    return Failure(errno_error("trace the command (ptrace)"));
+    return Failure(no_tracing(errno));
   }
   return {};
 }

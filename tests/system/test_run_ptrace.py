@@ -199,7 +199,7 @@ def test_under_another_tracer_it_says_why_it_cannot(module_lab):
     runner = Runner(module_lab.client, AS_ROOT)
     done = runner.run([*PTRACE.options, runner.shunt, "run", *PTRACE.options, "true"])
     assert done.code == 125 and "error[S130]" in done.err, done
-    assert "trace a child (ptrace): Operation not permitted" in done.err
+    assert "trace a process (ptrace): Operation not permitted" in done.err
 
 
 def test_leftovers_of_the_command_end_the_carrier(module_lab):
