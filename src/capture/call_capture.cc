@@ -26,30 +26,17 @@ namespace {
 
 constexpr char kTaken = 'k';  // the answer to who enters; anything else is an error_record()
 
-/// What who enters says of itself.
-struct Entrance {
-  pid_t process = 0;
-  int listener = -1;  ///< its number there
-};
-
 Result<std::unique_ptr<CallSource>> make_source(CaptureMethod method) {
   if (method != CaptureMethod::ptrace) return std::make_unique<CallTrap>();
   auto tracer = SHUNT_TRY(CallTracer::create());
   return tracer;
 }
 
-/// Says who enters, and returns when that was taken over.
-Result<void> knock(int door, int listener) {
-  const Entrance entrance{.process = ::getpid(), .listener = listener};
-  if (::write(door, &entrance, sizeof entrance) != sizeof entrance) {
-    return Failure(errno_error("enter the capture"));
-  }
-  std::array<char, kErrorRecordBytes + 1> answer{};
-  const ssize_t got = ::read(door, answer.data(), answer.size());
-  if (got <= 0) return Failure(errno_error("enter the capture", got < 0 ? errno : EPIPE));
-  if (got == 1 && answer.front() == kTaken) return {};
-  return Failure(error_from_record({answer.data(), static_cast<std::size_t>(got)}));
-}
+/// What who enters says of itself.
+struct Entrance {
+  pid_t process = 0;
+  int listener = -1;  ///< its number there
+};
 
 RateLimitedLog unreadable;
 
@@ -66,28 +53,29 @@ int told(const TrappedCall& call, int os_error) {
 struct CallCapture::Parts {
   CaptureMethod method;
   CallCaptureOptions options;
-  std::unique_ptr<CallSource> calls;
+  std::unique_ptr<CallSource> source;
   Parking parking;
   std::shared_ptr<StandIns> stand_ins;
 };
 
 CallCapture::CallCapture(Parts parts)
-    : calls_(std::move(parts.calls)),
-      context_{.method = parts.method, .calls = *calls_, .owners = owners_},
+    : source_(std::move(parts.source)),
+      trap_(*source_),
+      context_{.method = parts.method, .calls = trap_, .owners = owners_},
       own_listeners_(parts.parking.places()),
       handlers_(context_, std::move(parts.options), std::move(parts.parking),
                 std::move(parts.stand_ins)) {}
 
 Result<std::shared_ptr<CallCapture>> CallCapture::create(CaptureMethod method,
                                                          CallCaptureOptions options) {
-  auto calls = SHUNT_TRY(make_source(method));
+  auto source = SHUNT_TRY(make_source(method));
   auto parking = SHUNT_TRY(Parking::create());
   auto stand_ins = std::make_shared<StandIns>(method);
   auto socket = SHUNT_TRY(stand_ins->listen());
   auto ends = SHUNT_TRY(make_record_channel());
   std::shared_ptr<CallCapture> capture(new CallCapture({.method = method,
                                                         .options = std::move(options),
-                                                        .calls = std::move(calls),
+                                                        .source = std::move(source),
                                                         .parking = std::move(parking),
                                                         .stand_ins = stand_ins}));
   auto listener = std::make_shared<PlainListener>();
@@ -123,7 +111,7 @@ Task<> CallCapture::await_command() {
   loop.unwatch(channel_.get());
   if (context_.closing || loop.cancelled()) co_return;
   const auto taken = take_over();
-  if (taken) listener_ = calls_->fd();
+  if (taken) listener_ = trap_.fd();
   const std::string answer = taken ? std::string(1, kTaken) : error_record(taken.error());
   (void)send_record(channel_.get(), answer);
 }
@@ -133,16 +121,16 @@ Result<void> CallCapture::take_over() {
   if (::read(channel_.get(), &entrance, sizeof entrance) != sizeof entrance) {
     return Failure(errno_error("the command did not enter the capture", EPROTO));
   }
-  return calls_->take_over(entrance.process, entrance.listener);
+  return trap_.take_over(entrance.process, entrance.listener);
 }
 
 Task<> CallCapture::serve_calls() {
   EventLoop& loop = *context_.worker.loop;
-  const auto slot = loop.watch(calls_->fd(), Slot::kReadable);
+  const auto slot = loop.watch(trap_.fd(), Slot::kReadable);
   if (!slot) co_return log(LogLevel::error, slot.error().text());
   slot_ = *slot;
   while (!context_.closing && !loop.cancelled()) {
-    if (const auto call = calls_->receive()) {
+    if (const auto call = trap_.receive()) {
       handle(*call);
       if (++context_.work >= limits::kAcceptBatch) {
         context_.work = 0;
@@ -152,10 +140,10 @@ Task<> CallCapture::serve_calls() {
     }
     (*slot)->clear(Slot::kReadable);
     const Wake wake = co_await loop.readable(**slot);
-    if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && calls_->abandoned()) break;
+    if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && trap_.abandoned()) break;
   }
   slot_ = nullptr;
-  loop.unwatch(calls_->fd());
+  loop.unwatch(trap_.fd());
 }
 
 void CallCapture::close() {
@@ -163,7 +151,7 @@ void CallCapture::close() {
   if (slot_ != nullptr) context_.worker.loop->cancel(*slot_);
 }
 
-void CallCapture::handle(const TrappedCall& call) { give_answer(*calls_, call.id, answer(call)); }
+void CallCapture::handle(const TrappedCall& call) { give_answer(trap_, call.id, answer(call)); }
 
 CallAnswer CallCapture::answer(const TrappedCall& call) {
   switch (call.number) {
@@ -188,7 +176,7 @@ CallAnswer CallCapture::connect(const TrappedCall& call) {
   if (!socket->is_internet()) return CallAnswer::let_run();
   const auto asked = read_address(*socket, call.thread, call.arguments[1], call.arguments[2]);
   if (!asked) return CallAnswer::error(told(call, asked.error()));
-  if (!calls_->waits(call.id)) return CallAnswer::later();
+  if (!trap_.waits(call.id)) return CallAnswer::later();
   return handlers_.connect(call, *std::move(socket), *asked);
 }
 
@@ -211,7 +199,7 @@ CallAnswer CallCapture::peer_name(const TrappedCall& call) {
   const auto shown = handlers_.shown_peer(*socket);
   if (!shown) return CallAnswer::error(shown.error());
   if (!*shown) return CallAnswer::let_run();
-  if (!calls_->waits(call.id)) return CallAnswer::later();
+  if (!trap_.waits(call.id)) return CallAnswer::later();
   return CallAnswer::error(
       write_address(*socket, call.thread, **shown, call.arguments[1], call.arguments[2]));
 }
@@ -221,7 +209,7 @@ CallAnswer CallCapture::socket_error(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
   if (!socket || !socket->is_internet()) return CallAnswer::let_run();
   const auto room = read_value<std::uint32_t>(call.thread, call.arguments[4]);
-  if (!room || *room < sizeof(int) || !calls_->waits(call.id)) return CallAnswer::let_run();
+  if (!room || *room < sizeof(int) || !trap_.waits(call.id)) return CallAnswer::let_run();
   const auto failure = handlers_.connects().take_failure(*socket);
   if (!failure) return CallAnswer::let_run();
   const std::uint32_t size = sizeof *failure;
@@ -230,7 +218,24 @@ CallAnswer CallCapture::socket_error(const TrappedCall& call) {
   return CallAnswer::error(written ? 0 : EFAULT);
 }
 
-// By write() and read(), which are not trapped.
+namespace {
+
+/// Says who enters, and returns when that was taken over. By write() and read(), which are not
+/// trapped.
+Result<void> knock(int door, int listener) {
+  const Entrance entrance{.process = ::getpid(), .listener = listener};
+  if (::write(door, &entrance, sizeof entrance) != sizeof entrance) {
+    return Failure(errno_error("enter the capture"));
+  }
+  std::array<char, kErrorRecordBytes + 1> answer{};
+  const ssize_t got = ::read(door, answer.data(), answer.size());
+  if (got <= 0) return Failure(errno_error("enter the capture", got < 0 ? errno : EPIPE));
+  if (got == 1 && answer.front() == kTaken) return {};
+  return Failure(error_from_record({answer.data(), static_cast<std::size_t>(got)}));
+}
+
+}  // namespace
+
 Result<void> enter_call_capture(int door) {
   const auto listener = SHUNT_TRY(trap_network_calls());
   return knock(door, listener.get());

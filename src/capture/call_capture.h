@@ -66,14 +66,15 @@ class CallCapture final : public FlowSource {
   CallAnswer socket_error(const TrappedCall& call);
 
   TrappedProcesses owners_;
-  std::unique_ptr<CallSource> calls_;
+  std::unique_ptr<CallSource> source_;
+  CallSource& trap_;  // the same
   CallContext context_;
   std::vector<Endpoint> own_listeners_;
   CallHandlers handlers_;
   PlainSocket datagram_listener_;
   UniqueFd door_;
   UniqueFd channel_;                // the other end of the door
-  std::atomic<int> listener_ = -1;  // of calls_, for has_members()
+  std::atomic<int> listener_ = -1;  // of trap_, for has_members()
   Slot* slot_ = nullptr;            // that run() waits on
 };
 
