@@ -3,11 +3,11 @@
 beside sending and receiving, each next to what happens without shunt."""
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -252,9 +252,18 @@ WAITING = """
 import os, signal, socket, threading
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect((ADDRESS, PORT)); s.send(b"x"); s.recv(9)
-print("ready", os.getpid(), flush=True)
+print("ready", os.getpid(), os.readlink(f"/proc/self/fd/{s.fileno()}"), flush=True)
 print(s.recvfrom(9))
 """
+
+
+def sockets(process: str) -> set[str]:
+    """Its sockets and other descriptors, by what they are."""
+    found = set()
+    for fd in os.listdir(f"/proc/{process}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.add(os.readlink(f"/proc/{process}/fd/{fd}"))
+    return found
 
 
 @WHO
@@ -271,15 +280,14 @@ def test_a_process_that_is_killed_while_it_waits_leaves_nothing(lab, who):
     child = subprocess.Popen(
         runner.command([runner.shunt, "run", *options("seccomp"), "/usr/bin/python3", "-c", code]),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    pid = int(child.stdout.readline().split()[1])
-    wait_until(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith("45 "), "it waits")
+    _, pid, waiting = child.stdout.readline().split()
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()
     carrier = next(one for one in children.split()
                    if "carrier" in Path(f"/proc/{one}/comm").read_text())
-    before = len(os.listdir(f"/proc/{carrier}/fd"))
-    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: waiting in sockets(carrier), "shunt waits for it")
+    os.kill(int(pid), signal.SIGKILL)
     child.stdin.write("\n")
     child.stdin.flush()
     assert child.stdout.readline() == "-9\n"
-    wait_until(lambda: len(os.listdir(f"/proc/{carrier}/fd")) < before, "its copy is closed")
+    wait_until(lambda: waiting not in sockets(carrier), "its copy is closed")
     child.communicate("\n", timeout=20)
