@@ -17,7 +17,7 @@ CallAnswer CallHandlers::connect(const TrappedCall& call, TrappedSocket socket,
     case Course::refused: return CallAnswer::error(socket.is_tcp() ? ENETUNREACH : EPERM);
     case Course::captured: break;
     case Course::native:
-      if (socket.is_udp()) datagrams_.leave_stand_in(socket);
+      if (socket.is_udp() && !destination.address.is_v4()) datagrams_.leave_stand_in(socket);
       return connects_.connect_natively(call, std::move(socket), as_asked);
   }
   if (socket.is_tcp()) return connects_.connect(call, std::move(socket), destination);

@@ -41,8 +41,8 @@ class TrappedDatagrams {
   /// connect() of a UDP socket to a captured destination.
   CallAnswer connect(const TrappedCall& call, const TrappedSocket& socket,
                      const Endpoint& destination);
-  /// To be called before a UDP socket is connected to what is not captured: one of IPv6 that is
-  /// connected to a stand-in has an address of IPv4, from which no address of IPv6 is reached.
+  /// To be called before a UDP socket is connected to an address of IPv6 that is not captured: from
+  /// the address of IPv4 that a connection to a stand-in has given it, that is not reached.
   void leave_stand_in(const TrappedSocket& socket);
   /// Where to send what an internet socket but TCP's is to send to an address of the program's, of
   /// `size` bytes; or the errno.
