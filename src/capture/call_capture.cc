@@ -18,6 +18,7 @@
 #include "kernel/call_tracer.h"
 #include "kernel/call_trap.h"
 #include "kernel/foreign_process.h"
+#include "kernel/process_facts.h"
 #include "net/fd_passing.h"
 #include "net/socket.h"
 
@@ -38,14 +39,15 @@ struct Entrance {
   int listener = -1;  ///< its number there
 };
 
-RateLimitedLog unreadable;
-
 /// The kernel's word for a process that forbids to be looked into (PR_SET_DUMPABLE) is EPERM.
-int told(const TrappedCall& call, int os_error) {
-  if (os_error != EPERM) return os_error;
-  unreadable.warn("process " + std::to_string(call.thread) +
-                  " does not let itself be looked into: its connections fail");
-  return EPERM;
+CallAnswer unreadable(const TrappedCall& call, int os_error) {
+  static RateLimitedLog log;
+  if (os_error == EPERM) {
+    const pid_t process = process_of_thread(call.thread).value_or(call.thread);
+    log.warn("process " + std::to_string(process) +
+             " does not let itself be looked into: its connections fail");
+  }
+  return CallAnswer::error(os_error);
 }
 
 }  // namespace
@@ -140,6 +142,7 @@ Task<> CallCapture::serve_calls() {
     }
     (*slot)->clear(Slot::kReadable);
     const Wake wake = co_await loop.readable(**slot);
+    // The mark stays, and stands for errors as well; the kernel knows whether anybody is left.
     if (wake == Wake::ready && (*slot)->has(Slot::kFailed) && trap_.abandoned()) break;
   }
   slot_ = nullptr;
@@ -148,6 +151,7 @@ Task<> CallCapture::serve_calls() {
 
 void CallCapture::close() {
   context_.closing = true;
+  handlers_.close();
   if (slot_ != nullptr) context_.worker.loop->cancel(*slot_);
 }
 
@@ -172,19 +176,19 @@ CallAnswer CallCapture::answer(const TrappedCall& call) {
 
 CallAnswer CallCapture::connect(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
-  if (!socket) return CallAnswer::error(told(call, socket.error()));
+  if (!socket) return unreadable(call, socket.error());
   if (!socket->is_internet()) return CallAnswer::let_run();
   const auto asked = read_address(*socket, call.thread, call.arguments[1], call.arguments[2]);
-  if (!asked) return CallAnswer::error(told(call, asked.error()));
-  if (!trap_.waits(call.id)) return CallAnswer::later();
+  if (!asked) return unreadable(call, asked.error());
+  if (!trap_.waits(call.id)) return CallAnswer::error(EINTR);
   return handlers_.connect(call, *std::move(socket), *asked);
 }
 
 CallAnswer CallCapture::send(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
-  if (!socket) return CallAnswer::error(told(call, socket.error()));
+  if (!socket) return unreadable(call, socket.error());
   if (!socket->is_internet()) return CallAnswer::let_run();
-  if (socket->type != SOCK_STREAM) return handlers_.datagrams().send(call, *std::move(socket));
+  if (!socket->is_tcp()) return handlers_.datagrams().send(call, *std::move(socket));
   // The flags are in a register: nobody can change them any more.
   const int flags = static_cast<int>(call.arguments[call.number == SYS_sendmsg ? 2 : 3]);
   return (flags & MSG_FASTOPEN) != 0 ? CallAnswer::error(EOPNOTSUPP) : CallAnswer::let_run();
@@ -197,11 +201,10 @@ CallAnswer CallCapture::peer_name(const TrappedCall& call) {
   auto socket = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
   if (!socket || !socket->is_internet()) return CallAnswer::let_run();
   const auto shown = handlers_.shown_peer(*socket);
-  if (!shown) return CallAnswer::error(shown.error());
-  if (!*shown) return CallAnswer::let_run();
-  if (!trap_.waits(call.id)) return CallAnswer::later();
+  if (!shown) return CallAnswer::let_run();
+  if (!trap_.waits(call.id)) return CallAnswer::error(EINTR);
   return CallAnswer::error(
-      write_address(*socket, call.thread, **shown, call.arguments[1], call.arguments[2]));
+      write_address(*socket, call.thread, *shown, call.arguments[1], call.arguments[2]));
 }
 
 CallAnswer CallCapture::socket_error(const TrappedCall& call) {
@@ -210,12 +213,16 @@ CallAnswer CallCapture::socket_error(const TrappedCall& call) {
   if (!socket || !socket->is_internet()) return CallAnswer::let_run();
   const auto room = read_value<std::uint32_t>(call.thread, call.arguments[4]);
   if (!room || *room < sizeof(int) || !trap_.waits(call.id)) return CallAnswer::let_run();
-  const auto failure = handlers_.connects().take_failure(*socket);
+  TrappedConnects& connects = handlers_.connects();
+  const auto failure = connects.failure_of(*socket, call.thread);
   if (!failure) return CallAnswer::let_run();
   const std::uint32_t size = sizeof *failure;
   const bool written = write_memory(call.thread, call.arguments[3], &*failure, size).has_value() &&
                        write_memory(call.thread, call.arguments[4], &size, sizeof size).has_value();
-  return CallAnswer::error(written ? 0 : EFAULT);
+  if (!written) return CallAnswer::error(EFAULT);
+  // It says so once; a signal may be faster.
+  if (trap_.finish(call.id, 0)) connects.forget_failure(*socket, call.thread);
+  return CallAnswer::later();
 }
 
 namespace {

@@ -15,6 +15,7 @@ namespace shunt {
 struct SourceWorker {
   EventLoop* loop = nullptr;
   std::function<bool()> take_room;  ///< is there room for one more flow? Then it is taken
+  std::function<void()> give_room;  ///< gives back what was taken for what is no flow
   /// Starts a flow, with room taken. Its id is for the callee to give.
   std::function<void(Captured)> start;
   /// Runs a task of the source's own, which the worker's end waits for: it must end soon after

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "capture/parking.h"
 
-#include <fcntl.h>
-#include <net/if.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "net/socket.h"
+#include "net/socket_state.h"
 
 namespace shunt {
 namespace {
@@ -19,45 +18,6 @@ namespace {
 constexpr int kFillWithinMs = 1000;  // loopback takes microseconds
 
 }  // namespace
-
-bool is_bound_to_device(int fd) {
-  std::array<char, IF_NAMESIZE> name{};
-  socklen_t size = name.size();
-  return ::getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.data(), &size) == 0 && size > 0;
-}
-
-bool is_v6_only(int fd) {
-  int value = 0;
-  socklen_t size = sizeof value;
-  return ::getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, &size) == 0 && value != 0;
-}
-
-bool clear_v6_only(int fd) {
-  const int off = 0;
-  return ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0;
-}
-
-int connect_without_waiting(int fd, const SocketAddress& address) {
-  const int flags = ::fcntl(fd, F_GETFL);
-  const bool blocking = flags >= 0 && (flags & O_NONBLOCK) == 0;
-  if (blocking) ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-  const int error = ::connect(fd, address.get(), address.size()) == 0 ? 0 : errno;
-  if (blocking) ::fcntl(fd, F_SETFL, flags);
-  return error;
-}
-
-bool is_connected(int fd) {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
-  switch (info.tcpi_state) {
-    case TCP_SYN_SENT:
-    case TCP_SYN_RECV:
-    case TCP_LISTEN:
-    case TCP_CLOSE: return false;
-    default: return true;
-  }
-}
 
 // One connection fits into a queue of length 0 (sk_acceptq_is_full(), include/net/sock.h).
 Result<Parking::Place> Parking::make(Family family) {
@@ -80,33 +40,55 @@ Result<Parking::Place> Parking::make(Family family) {
 
 Result<Parking> Parking::create() {
   Parking parking;
-  parking.ipv4_ = SHUNT_TRY(make(Family::ipv4));
-  if (auto ipv6 = make(Family::ipv6)) parking.ipv6_ = *std::move(ipv6);
+  parking.ipv4_.all.push_back(SHUNT_TRY(make(Family::ipv4)));
+  if (auto place = make(Family::ipv6)) parking.ipv6_.all.push_back(*std::move(place));
   return parking;
 }
 
-int Parking::park(int fd, Family domain, const Endpoint& destination) const {
-  const bool to_v4 = destination.address.is_v4();
-  if (domain == Family::ipv4 && !to_v4) return EAFNOSUPPORT;
-  const bool v6_only = domain == Family::ipv6 && is_v6_only(fd);
-  if (v6_only && to_v4) return ENETUNREACH;
-  // Bound to a device it would send the SYN out there.
-  if (is_bound_to_device(fd)) return EHOSTUNREACH;
-  // With it connect() succeeds at once and sends nothing.
-  (void)set_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0, "TCP_FASTOPEN_CONNECT");
-  const bool by_v4 = to_v4 || !ipv6_;
-  if (v6_only && by_v4 && !clear_v6_only(fd)) return EADDRNOTAVAIL;
-  const Endpoint& place = by_v4 ? ipv4_.address : ipv6_->address;
-  const int error = connect_without_waiting(fd, SocketAddress(place, domain));
-  return error == EINPROGRESS ? 0 : error;
+/// `tried` have no local address left for a socket.
+bool Parking::turn_to_another(Places& places, std::size_t tried) {
+  if (tried < places.all.size()) {
+    places.current = (places.current + 1) % places.all.size();
+    return true;
+  }
+  if (places.all.size() >= kMostPlaces) return false;
+  auto made = make(places.family);
+  if (!made) return false;
+  places.all.push_back(*std::move(made));
+  places.current = places.all.size() - 1;
+  return true;
 }
 
-Result<UniqueFd> Parking::meet(const Endpoint& client) const {
-  const Family family = client.address.family();
-  if (family == Family::ipv6 && !ipv6_) return Failure(errno_error("connect", EAFNOSUPPORT));
-  auto fd = SHUNT_TRY(make_socket(family, SocketType::stream));
+std::expected<Endpoint, int> Parking::connect_to_one(Places& places, int fd, Family domain) {
+  std::size_t tried = 0;
+  do {
+    const Endpoint& place = places.all[places.current].address;
+    const int error = connect_without_waiting(fd, SocketAddress(place, domain));
+    if (error == 0 || error == EINPROGRESS) return place;
+    if (error != EADDRNOTAVAIL) return std::unexpected(error);
+    ++tried;
+  } while (turn_to_another(places, tried));
+  return std::unexpected(EADDRNOTAVAIL);
+}
+
+std::expected<Endpoint, int> Parking::park(int fd, Family domain, const Endpoint& destination) {
+  const bool to_v4 = destination.address.is_v4();
+  if (domain == Family::ipv4 && !to_v4) return std::unexpected(EAFNOSUPPORT);
+  const bool v6_only = domain == Family::ipv6 && is_v6_only(fd);
+  if (v6_only && to_v4) return std::unexpected(ENETUNREACH);
+  // Bound to a device it would send the SYN out there.
+  if (is_bound_to_device(fd)) return std::unexpected(EHOSTUNREACH);
+  // With it connect() succeeds at once and sends nothing.
+  (void)set_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0, "TCP_FASTOPEN_CONNECT");
+  const bool by_v4 = to_v4 || ipv6_.all.empty();
+  if (v6_only && by_v4 && !clear_v6_only(fd)) return std::unexpected(EADDRNOTAVAIL);
+  return connect_to_one(by_v4 ? ipv4_ : ipv6_, fd, domain);
+}
+
+Result<UniqueFd> Parking::meet(const Endpoint& client, const Endpoint& place) {
+  auto fd = SHUNT_TRY(make_socket(place.address.family(), SocketType::stream));
   SHUNT_CHECK(set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"));
-  SHUNT_CHECK(bind_to(fd.get(), family == Family::ipv4 ? ipv4_.address : ipv6_->address));
+  SHUNT_CHECK(bind_to(fd.get(), place));
   tune_relayed_tcp(fd.get());
   const int error = connect_without_waiting(fd.get(), SocketAddress(client));
   if (error != 0 && error != EINPROGRESS) return Failure(errno_error("connect", error));
@@ -114,13 +96,19 @@ Result<UniqueFd> Parking::meet(const Endpoint& client) const {
 }
 
 bool Parking::is_place(const Endpoint& endpoint) const {
-  return endpoint == ipv4_.address || (ipv6_ && endpoint == ipv6_->address);
+  const Places& places = endpoint.address.is_v4() ? ipv4_ : ipv6_;
+  return std::ranges::any_of(places.all,
+                             [&endpoint](const Place& place) { return place.address == endpoint; });
 }
 
 std::vector<Endpoint> Parking::places() const {
-  std::vector<Endpoint> out{ipv4_.address};
-  if (ipv6_) out.push_back(ipv6_->address);
+  std::vector<Endpoint> out;
+  for (const Places* places : {&ipv4_, &ipv6_}) {
+    for (const Place& place : places->all) out.push_back(place.address);
+  }
   return out;
 }
+
+std::uint64_t Parking::network() const { return network_of(ipv4_.all.front().listener.get()); }
 
 }  // namespace shunt

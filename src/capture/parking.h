@@ -16,8 +16,9 @@
 // set up before, asyncio, Go and curl.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <expected>
 #include <vector>
 
 #include "base/result.h"
@@ -26,33 +27,24 @@
 
 namespace shunt {
 
-/// connect(2) that never blocks, whatever the descriptor's flags are: they are put back. Yields the
-/// errno, EINPROGRESS among them, or 0.
-int connect_without_waiting(int fd, const SocketAddress& address);
-
-/// SO_BINDTODEVICE: nothing of it reaches loopback.
-[[nodiscard]] bool is_bound_to_device(int fd);
-[[nodiscard]] bool is_v6_only(int fd);
-/// Lets a socket of IPv6 reach IPv4, which the kernel allows until it is bound.
-bool clear_v6_only(int fd);
-
-/// TCP_INFO says that the connection is there; its ends may have said their last already.
-[[nodiscard]] bool is_connected(int fd);
-
 class Parking {
  public:
   /// Listeners on 127.0.0.1 and, where this machine has it, ::1.
   static Result<Parking> create();
 
   /// Makes `fd`, a TCP socket of the family `domain` that is going to `destination`, connect to
-  /// nobody. Yields 0, or the errno that the program is to be told.
-  [[nodiscard]] int park(int fd, Family domain, const Endpoint& destination) const;
-  /// Begins to connect to a socket that is parked, whose own address is `client`; the result is
-  /// non-blocking, and connected as soon as it is writable.
-  [[nodiscard]] Result<UniqueFd> meet(const Endpoint& client) const;
+  /// nobody. Yields the place that it connects to, or the errno that the program is to be told.
+  [[nodiscard]] std::expected<Endpoint, int> park(int fd, Family domain,
+                                                  const Endpoint& destination);
+  /// Begins to connect to a socket that is parked at `place` and whose own address is `client`; the
+  /// result is non-blocking, and connected as soon as it is writable.
+  [[nodiscard]] static Result<UniqueFd> meet(const Endpoint& client, const Endpoint& place);
   /// Whether a parked socket's peer is this.
   [[nodiscard]] bool is_place(const Endpoint& endpoint) const;
+  /// Those that there are now.
   [[nodiscard]] std::vector<Endpoint> places() const;
+  /// The network namespace that they are in (net/socket_state.h).
+  [[nodiscard]] std::uint64_t network() const;
 
  private:
   struct Place {
@@ -60,11 +52,22 @@ class Parking {
     UniqueFd listener;
     UniqueFd filler;  ///< fills its accept queue
   };
+  /// All sockets that are parked at one place need local addresses of their own, which those that
+  /// they were going to would not ask for: a program may bind several to one, or use up all ports.
+  struct Places {
+    Family family = Family::ipv4;
+    std::vector<Place> all;
+    std::size_t current = 0;
+  };
+  static constexpr std::size_t kMostPlaces = 32;  // of a family; made when they are needed
+
   static Result<Place> make(Family family);
+  static bool turn_to_another(Places& places, std::size_t tried);
+  static std::expected<Endpoint, int> connect_to_one(Places& places, int fd, Family domain);
 
   Parking() = default;
-  Place ipv4_;
-  std::optional<Place> ipv6_;
+  Places ipv4_{.family = Family::ipv4, .all = {}};
+  Places ipv6_{.family = Family::ipv6, .all = {}};  // none where this machine has no IPv6
 };
 
 }  // namespace shunt

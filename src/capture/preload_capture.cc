@@ -260,6 +260,7 @@ Task<> PreloadCapture::serve(UniqueFd connection) {
 
 void PreloadCapture::close() {
   context_.closing = true;
+  handlers_.close();
   for (Slot* slot : waiting_) context_.worker.loop->cancel(*slot);
 }
 
@@ -301,7 +302,7 @@ shunt_preload_answer PreloadCapture::answer(const PreloadRequest& request,
   switch (request.kind) {
     case SHUNT_PRELOAD_DESTINATION: return destination(request, socket, process);
     case SHUNT_PRELOAD_PEER: return peer(socket);
-    case SHUNT_PRELOAD_FAILURE: return failure(socket);
+    case SHUNT_PRELOAD_FAILURE: return failure(socket, process);
     default: return failed(ENOSYS);
   }
 }
@@ -332,13 +333,14 @@ shunt_preload_answer PreloadCapture::meant(const PreloadRequest& request) {
 
 shunt_preload_answer PreloadCapture::peer(const TrappedSocket& socket) {
   const auto known = handlers_.shown_peer(socket);
-  if (!known) return failed(known.error());
-  return *known ? shown(SocketAddress(**known, socket.family())) : run_it();
+  return known ? shown(SocketAddress(*known, socket.family())) : run_it();
 }
 
-shunt_preload_answer PreloadCapture::failure(const TrappedSocket& socket) {
-  const auto known = handlers_.connects().take_failure(socket);
-  return known ? failed(*known) : run_it();
+shunt_preload_answer PreloadCapture::failure(const TrappedSocket& socket, pid_t process) {
+  const auto known = handlers_.connects().failure_of(socket, process);
+  if (!known) return run_it();
+  handlers_.connects().forget_failure(socket, process);
+  return failed(*known);
 }
 
 shunt_preload_answer PreloadCapture::lookup(const PreloadRequest& request, pid_t process) {

@@ -81,7 +81,7 @@ class PreloadCapture final : public FlowSource {
                                    pid_t process);
   shunt_preload_answer meant(const PreloadRequest& request);
   shunt_preload_answer peer(const TrappedSocket& socket);
-  shunt_preload_answer failure(const TrappedSocket& socket);
+  shunt_preload_answer failure(const TrappedSocket& socket, pid_t process);
   shunt_preload_answer lookup(const PreloadRequest& request, pid_t process);
 
   TrappedProcesses owners_;

@@ -4,27 +4,32 @@
 // other, and then the result goes to the program:
 //
 //   blocking socket       its call returns then, with 0 or the true errno; a signal may call it
-//                         away, after which it is as if the socket were non-blocking
-//   non-blocking socket   EINPROGRESS at once; then it is writable, and SO_ERROR says 0 or the
-//   errno
+//                         away, and the call is made once more or the program polls
+//   non-blocking socket   EINPROGRESS at once; then it is writable, SO_ERROR says 0 or the errno
 //
 // The socket stays the program's, with its options and what it bound it to. What the program cannot
-// see any more is remembered by the socket's cookie: its peer, and the errno of a failed dial until
-// somebody asks for it. A program that reads instead of asking gets ECONNRESET.
+// see any more is remembered: its peer, and by the socket's cookie what a connect() or SO_ERROR is
+// still to say. An answer may be lost to a signal: what it said is owed until one has arrived. The
+// kernel does not always say that one has not, so where the same thread asks the same again at once
+// it is told the same. A program that reads instead of asking gets ECONNRESET.
 //
-// What a rule drops, and what shunt has waited for long enough, is left parked: the kernel gives up
-// when it would have given up anyhow.
+// While it is parked the socket is watched: the kernel may give up, another thread may shut it down
+// or disconnect it. Then the kernel's word counts, and the flow is nobody's any more. What a rule
+// drops, and what shunt has waited for long enough, is left parked: the kernel gives up when it
+// would have given up anyhow.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <unordered_map>
-#include <vector>
 
 #include "base/lru_map.h"
 #include "capture/parking.h"
+#include "capture/pending_connect.h"
 #include "capture/trapped_socket.h"
+#include "kernel/process_facts.h"
 #include "net/task.h"
 #include "net/timer_wheel.h"
 
@@ -44,36 +49,87 @@ class TrappedConnects {
                               const SocketAddress& address);
   /// connect() with AF_UNSPEC.
   CallAnswer disconnect(const TrappedSocket& socket);
+  /// With CallContext::closing set: nothing is watched any more.
+  void close();
 
-  [[nodiscard]] bool has_failures() const { return !failures_.empty(); }
-  /// The errno that SO_ERROR is to say; it says so once.
-  std::optional<int> take_failure(const TrappedSocket& socket);
+  /// Whether there may be one.
+  [[nodiscard]] bool has_failures() const;
+  /// The errno that SO_ERROR is to say to `thread`.
+  std::optional<int> failure_of(const TrappedSocket& socket, pid_t thread);
+  /// SO_ERROR has said it.
+  void forget_failure(const TrappedSocket& socket, pid_t thread);
+
   [[nodiscard]] bool has_peers() const { return !peers_.empty(); }
-  /// Where a socket whose peer is a parking place went; nothing: it went nowhere.
-  std::optional<Endpoint> peer_of(std::uint64_t cookie);
   [[nodiscard]] bool is_place(const Endpoint& endpoint) const {
     return parking_.is_place(endpoint);
   }
+  /// Where a socket of this address went that is connected to this parking place; nothing: it is
+  /// not known.
+  std::optional<Endpoint> peer_of(const Endpoint& client, const Endpoint& place);
 
  private:
   class Parked;
 
-  static constexpr std::size_t kMostPeers = 65'536;    // the oldest are forgotten
-  static constexpr std::size_t kMostFailures = 4'096;  // that nobody asked for yet
+  /// The two ends of a connection that is parked: no two that live have the same.
+  struct Ends {
+    Endpoint client;
+    Endpoint place;
+    bool operator==(const Ends&) const = default;
+  };
+  struct EndsHash {
+    std::size_t operator()(const Ends& ends) const {
+      return EndpointHash{}(ends.client) * 31 + EndpointHash{}(ends.place);
+    }
+  };
+  struct Pending {
+    PendingConnect connect;
+    Slot* slot = nullptr;      ///< null: not watched
+    Parked* parked = nullptr;  ///< null: its outcome is the kernel's alone
+    bool has_room = false;     ///< taken for it alone
+    bool over = false;
+  };
+
+  // An entry is used anew when its ends are: that is when the socket that it was of is gone.
+  static constexpr std::size_t kMostPeers = 1'048'576;
+  static constexpr std::size_t kMostOwed = 4'096;  // to sockets that nobody has asked for it
 
   std::optional<CallAnswer> again(const TrappedCall& call, const TrappedSocket& socket);
-  CallAnswer begin(const TrappedCall& call, TrappedSocket socket, const Endpoint& destination);
+  CallAnswer begin(const TrappedCall& call, TrappedSocket socket, const Ends& ends,
+                   const Endpoint& destination, CallingProcess caller);
   Task<> begin_early(Captured captured);
+  void start(Captured captured);
+  CallAnswer await_kernel(const TrappedCall& call, TrappedSocket socket);
+
+  std::shared_ptr<Pending> watch(PendingConnect connect);
+  Task<> follow(std::shared_ptr<Pending> pending);
+  [[nodiscard]] std::uint32_t look_again_ms(const Pending& pending) const;
+  bool settle(Pending& pending);
+  void conclude(PendingConnect& connect);
+  void leave(Pending& pending);
+  void wake(Pending& pending);
+
+  CallAnswer tell(const TrappedCall& call, std::uint64_t cookie, int os_error);
+  void note_told(std::uint64_t cookie, pid_t thread, int os_error);
+  std::optional<int> told(std::uint64_t cookie, pid_t thread);
+  std::optional<int> take_owed(std::uint64_t cookie);
   [[nodiscard]] Tick due_of(const TrappedSocket& socket) const;
-  Task<> expire(std::uint64_t cookie, std::uint64_t id, Tick due);
-  Task<> outlast(UniqueFd socket, std::uint64_t id, Tick due);
 
   CallContext& context_;
   Parking parking_;
   bool early_;
-  std::unordered_map<std::uint64_t, Parked*> parked_;  // by cookie
-  LruMap<std::uint64_t, Endpoint> peers_{kMostPeers};
-  LruMap<std::uint64_t, int> failures_{kMostFailures};
+  std::unordered_map<std::uint64_t, std::shared_ptr<Pending>> pending_;  // by cookie
+  LruMap<Ends, Endpoint, EndsHash> peers_{kMostPeers};
+  /// What a thread was told of a socket, which it may not have heard.
+  struct Told {
+    pid_t thread = 0;
+    int os_error = 0;
+    Tick until = 0;
+  };
+  static constexpr std::size_t kMostTold = 256;  // within a tenth of a second
+
+  LruMap<std::uint64_t, Told> told_{kMostTold};  // by cookie
+  Tick failure_told_until_ = 0;
+  LruMap<std::uint64_t, int> owed_{kMostOwed};  // by cookie; 0 and EINPROGRESS: of connect() alone
 };
 
 }  // namespace shunt

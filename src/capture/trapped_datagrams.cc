@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "capture/parking.h"
 #include "net/socket.h"
+#include "net/socket_state.h"
 
 namespace shunt {
 namespace {
@@ -103,6 +103,11 @@ std::expected<TrappedDatagrams::Way, int> TrappedDatagrams::way_of(const Trapped
   const auto parsed = parse_address(socket, named, size);
   if (!parsed) return std::unexpected(parsed.error());
   const Endpoint& destination = **parsed;
+  if (!context_.network.has(socket.fd.get())) {
+    const int error = context_.network.refusal(destination);
+    if (error != 0) return std::unexpected(error);
+    return Way{.address = SocketAddress(destination, socket.family())};
+  }
   switch (courses_.of(destination)) {
     case Course::refused: return std::unexpected(EPERM);
     case Course::native: return Way{.address = SocketAddress(destination, socket.family())};

@@ -10,26 +10,35 @@
 #include "base/lru_map.h"
 #include "flow/process_finder.h"
 #include "flow/process_names.h"
+#include "kernel/process_facts.h"
 #include "net/endpoint.h"
 
 namespace shunt {
 
-/// Whose flows are, from the system calls that made them. Any thread.
+/// Whose flows are, from the system calls that made them: the process as it was then, whatever has
+/// become of it since. Any thread.
 class TrappedProcesses final : public ProcessNames, public ProcessFinder {
  public:
-  /// The process of `thread`, which waits in a call, has a socket that sends from `source`.
-  void note(Protocol protocol, const Endpoint& source, pid_t thread);
+  /// `caller` has a socket that sends from `source`. It was looked at while its call waited.
+  void note(Protocol protocol, const Endpoint& source, CallingProcess caller);
+  /// Looks at the process of `thread`, whose call waits still.
+  void note(Protocol protocol, const Endpoint& source, pid_t thread) {
+    note(protocol, source, calling_process(thread));
+  }
   std::optional<ProcessInfo> lookup(const Flow& flow) override;
   ProcessFact find(const Flow& flow, Wanted wanted) override;
 
  private:
-  static constexpr std::size_t kMostKnown = 16'384;  // sockets; the oldest are forgotten
+  // Sockets; the oldest are forgotten, and then no rule about processes matches what they send.
+  // Datagrams' may begin new flows for as long as they live.
+  static constexpr std::size_t kMostStreams = 16'384;
+  static constexpr std::size_t kMostDatagramSockets = 65'536;
 
-  std::optional<ProcessInfo> known(const Flow& flow);
+  CallingProcess known(const Flow& flow);
 
   std::mutex mutex_;
-  LruMap<Endpoint, ProcessInfo, EndpointHash> tcp_{kMostKnown};
-  LruMap<Endpoint, ProcessInfo, EndpointHash> udp_{kMostKnown};
+  LruMap<Endpoint, CallingProcess, EndpointHash> tcp_{kMostStreams};
+  LruMap<Endpoint, CallingProcess, EndpointHash> udp_{kMostDatagramSockets};
 };
 
 }  // namespace shunt

@@ -8,6 +8,7 @@
 #include <expected>
 #include <optional>
 
+#include "capture/captured_network.h"
 #include "capture/flow_source.h"
 #include "capture/repeated_calls.h"
 #include "capture/trapped_processes.h"
@@ -16,6 +17,7 @@
 #include "kernel/foreign_process.h"
 #include "kernel/waiting_calls.h"
 #include "net/endpoint.h"
+#include "net/shared_fd.h"
 #include "net/unique_fd.h"
 
 namespace shunt {
@@ -41,7 +43,7 @@ bool give_answer(const WaitingCalls& calls, std::uint64_t id, const CallAnswer& 
 
 /// A copy of a program's descriptor: the same socket, whatever becomes of the number.
 struct TrappedSocket {
-  UniqueFd fd;
+  SharedFd fd;
   int domain = 0;  ///< AF_…; 0: no socket
   int type = 0;
   int protocol = 0;
@@ -85,6 +87,7 @@ struct CallContext {
   TrappedProcesses& owners;
   ForeignProcesses processes = {};
   SourceWorker worker = {};
+  CapturedNetwork network = {};
   bool closing = false;  ///< tasks end soon
   RepeatedCalls repeated = RepeatedCalls(calls);
   std::size_t work = 0;  ///< calls, and messages in them, since others had their turn

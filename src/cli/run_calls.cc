@@ -6,6 +6,7 @@
 #include "capture/call_capture.h"
 #include "capture/host_network.h"
 #include "cli/options.h"
+#include "kernel/foreign_process.h"
 #include "proxy/loop_guard.h"
 
 namespace shunt::cli {
@@ -25,6 +26,7 @@ class RunByCalls final : public RunCapture {
                      .own_listeners = capture_->own_listeners(),
                      .owners = capture_->owners()},
                     proxy);
+    proxy.other_descriptors += static_cast<int>(ForeignProcesses::kKept);
   }
   ProcessNames* names() override { return &capture_->owners(); }
   void command_started(pid_t /*command*/) override {}

@@ -29,7 +29,7 @@ class RunCapture {
   /// Whose flows are, for the log; may be null.
   [[nodiscard]] virtual ProcessNames* names() = 0;
   virtual void command_started(pid_t command) = 0;
-  /// Whether any process is left that is captured. Milliseconds.
+  /// Whether any process is left that is captured. May take milliseconds.
   [[nodiscard]] virtual bool has_members() const = 0;
 
   // Something that is to be followed while the command runs; nothing by itself.

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <vector>
 
 #include "base/error_numbers.h"
@@ -22,6 +24,9 @@
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262  // linux/in.h
+#endif
+#ifndef AF_SMC
+#define AF_SMC 43  // linux/socket.h
 #endif
 
 namespace shunt {
@@ -49,6 +54,21 @@ Result<void> refuse_others(const std::vector<CallRule>& calls) {
   return filter.load();
 }
 
+/// Sockets that carry bytes to other machines by IP, and that the calls which are trapped do not
+/// deal with.
+void refuse_other_streams(TrapFilter& filter) {
+  filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", {int_argument(2, IPPROTO_MPTCP)});
+  for (const std::uint32_t family : {AF_INET, AF_INET6}) {
+    for (const std::uint32_t protocol : {IPPROTO_SCTP, IPPROTO_DCCP}) {
+      filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket",
+                  {int_argument(0, family), int_argument(2, protocol)});
+    }
+  }
+  for (const std::uint32_t family : {AF_SMC, AF_RDS, AF_RXRPC, AF_TIPC}) {
+    filter.rule(SCMP_ACT_ERRNO(EAFNOSUPPORT), "socket", {int_argument(0, family)});
+  }
+}
+
 /// Loaded. `action` is for the calls that are trapped.
 Result<TrapFilter> filter_network_calls(std::uint32_t action) {
   SHUNT_CHECK(refuse_others({{"connect"}, {"sendto"}, {"sendmsg"}, {"sendmmsg"}}));
@@ -62,7 +82,7 @@ Result<TrapFilter> filter_network_calls(std::uint32_t action) {
   filter.rule(action, "recvfrom", {{4, SCMP_CMP_NE, 0, 0}});
   filter.rule(action, "getsockopt", {int_argument(1, SOL_SOCKET), int_argument(2, SO_ERROR)});
   filter.rule(SCMP_ACT_ERRNO(ENOSYS), "io_uring_setup");
-  filter.rule(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", {int_argument(2, IPPROTO_MPTCP)});
+  refuse_other_streams(filter);
   SHUNT_CHECK(filter.load());
   return filter;
 }

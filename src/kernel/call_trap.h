@@ -13,6 +13,8 @@
 // What the kernel refuses by itself:
 //   io_uring_setup                       ENOSYS: its requests pass by every filter
 //   socket(…, IPPROTO_MPTCP)             EPROTONOSUPPORT: programs then take TCP
+//   socket() of SCTP and DCCP            EPROTONOSUPPORT
+//   socket() of SMC, RDS, RxRPC, TIPC    EAFNOSUPPORT; all of them may travel by IP
 //   the same calls of 32-bit programs    EPERM: their arguments look otherwise
 //
 // When the last copy of the listener is closed, as when this process dies, trapped calls fail with
@@ -42,7 +44,7 @@ class CallTrap final : public CallSource {
   /// Does not block, provided that one thread receives.
   [[nodiscard]] std::optional<TrappedCall> receive() const override;
   /// To be asked after something was read by the thread's number, and before it is acted on: the
-  /// number may have gone to another process.
+  /// number may have gone to another process. True says that it had not until now.
   [[nodiscard]] bool waits(std::uint64_t id) const override;
   bool finish(std::uint64_t id, std::int64_t value) const override;
   bool fail(std::uint64_t id, int os_error) const override;

@@ -7,14 +7,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
-#include <optional>
-#include <string>
-#include <string_view>
 #include <utility>
 
+#include "base/counters.h"
 #include "base/error_numbers.h"
 #include "kernel/capabilities.h"
+#include "kernel/process_facts.h"
 #include "kernel/text_file.h"
 
 namespace shunt {
@@ -22,23 +20,10 @@ namespace {
 
 constexpr unsigned kPidfdThread = O_EXCL;  // PIDFD_THREAD, linux/pidfd.h, Linux 6.9
 
-/// proc_pid_status(5): the process that a thread belongs to.
-std::optional<pid_t> process_of(pid_t thread) {
-  constexpr std::string_view kField = "\nTgid:\t";
-  const auto status = read_text_file(fmt::format("/proc/{}/status", thread));
-  if (!status) return std::nullopt;
-  const auto at = status->find(kField);
-  if (at == std::string::npos) return std::nullopt;
-  pid_t process = 0;
-  const char* const begin = status->data() + at + kField.size();
-  std::from_chars(begin, status->data() + status->size(), process);
-  return process > 0 ? std::optional(process) : std::nullopt;
-}
-
 UniqueFd open_pidfd(pid_t thread) {
   UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, thread, kPidfdThread)));
   if (fd.valid() || errno != EINVAL) return fd;
-  if (const auto process = process_of(thread)) {
+  if (const auto process = process_of_thread(thread)) {
     fd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, *process, 0)));
   }
   return fd;
@@ -62,9 +47,21 @@ iovec piece_at(std::uint64_t address, std::size_t size) {
   return {.iov_base = reinterpret_cast<void*>(address), .iov_len = size};
 }
 
+bool is_shortage(int os_error) { return os_error == EMFILE || os_error == ENFILE; }
+
 }  // namespace
 
 std::expected<UniqueFd, int> ForeignProcesses::descriptor(pid_t thread, int fd) {
+  auto copy = copy_descriptor(thread, fd);
+  if (copy || !is_shortage(copy.error())) return copy;
+  processes_ = Processes(kKept);  // they are luxury
+  copy = copy_descriptor(thread, fd);
+  if (copy || !is_shortage(copy.error())) return copy;
+  count(Counter::descriptors_short);
+  return std::unexpected(ENOBUFS);  // EMFILE would be about the program's own
+}
+
+std::expected<UniqueFd, int> ForeignProcesses::copy_descriptor(pid_t thread, int fd) {
   for (const bool again : {false, true}) {
     UniqueFd* process = processes_.find(thread);
     const bool kept = process != nullptr;
@@ -76,7 +73,7 @@ std::expected<UniqueFd, int> ForeignProcesses::descriptor(pid_t thread, int fd) 
     UniqueFd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, process->get(), fd, 0)));
     if (copy.valid()) return copy;
     const int error = errno;
-    if (error == EBADF) return std::unexpected(EBADF);
+    if (error == EBADF || is_shortage(error)) return std::unexpected(error);
     processes_.erase(thread);  // ESRCH: the number has gone to another
     if (!kept || again) return std::unexpected(error);
   }

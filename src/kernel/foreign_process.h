@@ -4,7 +4,10 @@
 // a descendant of this one or CAP_SYS_PTRACE.
 //
 // Threads are named by number. A number may go to another process at any time, so nothing that was
-// read may be acted on before CallTrap::waits() has said that the thread is still there.
+// read may be acted on before CallTrap::waits() has said that the thread is still there. For what
+// is written, having asked just before is enough: numbers are given out in turn, so one comes back
+// after tens of thousands of others at the earliest, or to who may choose it (clone3(2) with
+// set_tid, which takes CAP_CHECKPOINT_RESTORE).
 #pragma once
 
 #include <sys/types.h>
@@ -25,12 +28,17 @@ class ForeignProcesses {
  public:
   /// A copy of the descriptor `fd` of the process that `thread` belongs to (pidfd_getfd(2)): the
   /// same open file, whatever the process does with its number. Or the errno: EBADF where it has
-  /// none of that number.
+  /// none of that number, or (before Linux 6.9) its main thread has ended; ENOBUFS where this
+  /// process can have no more descriptors. `fd` may block when it is closed: net/shared_fd.h.
   std::expected<UniqueFd, int> descriptor(pid_t thread, int fd);
 
+  /// Descriptors that it keeps open, so that a process that calls again and again is found at once.
+  static constexpr std::size_t kKept = 16;
+
  private:
-  static constexpr std::size_t kKept = 256;
-  LruMap<pid_t, UniqueFd> processes_{kKept};  ///< pidfds; one of a process that is gone says so
+  using Processes = LruMap<pid_t, UniqueFd>;  // pidfds; one of a process that is gone says so
+  std::expected<UniqueFd, int> copy_descriptor(pid_t thread, int fd);
+  Processes processes_{kKept};
 };
 
 /// All `size` bytes or, with the errno (EFAULT, EPERM, ESRCH), none that count.

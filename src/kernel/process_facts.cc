@@ -45,17 +45,41 @@ std::string_view name_in(std::string_view component) {
   return lxc.empty() ? without_ends(component, "machine-", ".scope") : lxc;
 }
 
+template <class Number>
+std::optional<Number> number_at(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} ? std::optional(number) : std::nullopt;
+}
+
+/// What follows a key and its tab in /proc/PID/status; "" where it is missing.
+std::string_view field_of(std::string_view status, std::string_view key) {
+  const std::size_t at = status.find(key);
+  return at == std::string_view::npos ? "" : status.substr(at + key.size());
+}
+
 /// The number behind "Uid:\t1000\t": the effective one stands second (proc_pid_status(5)).
 std::optional<std::uint32_t> effective_id(std::string_view status, std::string_view key) {
-  std::size_t at = status.find(key);
-  if (at == std::string_view::npos) return std::nullopt;
-  status.remove_prefix(at + key.size());
-  at = status.find('\t', 1);
-  if (at == std::string_view::npos) return std::nullopt;
-  status.remove_prefix(at + 1);
-  std::uint32_t id = 0;
-  const auto [end, error] = std::from_chars(status.data(), status.data() + status.size(), id);
-  return error == std::errc{} ? std::optional(id) : std::nullopt;
+  const std::string_view field = field_of(status, key);
+  const std::size_t at = field.find('\t');
+  return at == std::string_view::npos ? std::nullopt
+                                      : number_at<std::uint32_t>(field.substr(at + 1));
+}
+
+std::optional<pid_t> process_in(std::string_view status) {
+  return number_at<pid_t>(field_of(status, "\nTgid:\t"));
+}
+
+std::optional<std::string> name_of(pid_t pid) {
+  auto name = read_text_file(fmt::format("/proc/{}/comm", pid));
+  if (!name || name->empty()) return std::nullopt;
+  if (name->back() == '\n') name->pop_back();
+  return *std::move(name);
+}
+
+std::optional<std::string> status_of(pid_t pid) {
+  auto status = read_text_file(fmt::format("/proc/{}/status", pid));
+  return status ? std::optional(*std::move(status)) : std::nullopt;
 }
 
 std::optional<std::string> program_of(pid_t pid) {
@@ -66,6 +90,20 @@ std::optional<std::string> program_of(pid_t pid) {
   constexpr std::string_view kDeleted = " (deleted)";  // replaced by an update while it runs
   if (program.ends_with(kDeleted)) program.resize(program.size() - kDeleted.size());
   return program;
+}
+
+/// All but the name, of a process or of a thread.
+void fill_in(ProcessFact& fact, pid_t pid, const std::optional<std::string>& status) {
+  if (status) {
+    fact.uid = effective_id(*status, "\nUid:\t");
+    fact.gid = effective_id(*status, "\nGid:\t");
+  }
+  fact.exe = program_of(pid);
+  if (const auto cgroup = read_text_file(fmt::format("/proc/{}/cgroup", pid))) {
+    fact.cgroup = cgroup_path(*cgroup);
+    fact.unit = unit_of(*fact.cgroup);
+    fact.container = container_of(*fact.cgroup);
+  }
 }
 
 }  // namespace
@@ -104,23 +142,37 @@ std::string_view container_of(std::string_view cgroup) {
 }
 
 ProcessFact process_facts(pid_t pid) {
-  ProcessFact fact{.state = FactState::never};
-  auto name = read_text_file(fmt::format("/proc/{}/comm", pid));
-  if (!name || name->empty()) return fact;
-  if (name->back() == '\n') name->pop_back();
-  fact.state = FactState::known;
-  fact.name = *std::move(name);
-  if (const auto status = read_text_file(fmt::format("/proc/{}/status", pid))) {
-    fact.uid = effective_id(*status, "\nUid:\t");
-    fact.gid = effective_id(*status, "\nGid:\t");
-  }
-  fact.exe = program_of(pid);
-  if (const auto cgroup = read_text_file(fmt::format("/proc/{}/cgroup", pid))) {
-    fact.cgroup = cgroup_path(*cgroup);
-    fact.unit = unit_of(*fact.cgroup);
-    fact.container = container_of(*fact.cgroup);
-  }
+  auto name = name_of(pid);
+  if (!name) return {.state = FactState::never};
+  ProcessFact fact{.state = FactState::known, .name = *std::move(name)};
+  fill_in(fact, pid, status_of(pid));
   return fact;
+}
+
+// The name is the process's, as every other way of finding it yields: a thread chooses its own.
+CallingProcess calling_process(pid_t thread) {
+  const auto status = status_of(thread);
+  const auto process = status ? process_in(*status) : std::nullopt;
+  auto name = process ? name_of(*process) : std::nullopt;
+  if (!name) return {};
+  CallingProcess caller{.fact = {.state = FactState::known, .name = *std::move(name)},
+                        .pid = *process};
+  fill_in(caller.fact, thread, status);
+  return caller;
+}
+
+bool catches_signals(pid_t thread) {
+  constexpr std::uint64_t kLibrarys = 0b111ULL << 31;  // 32 to 34: cancelling, setuid(2) of threads
+  const std::string status = status_of(thread).value_or("");
+  const std::string_view caught = field_of(status, "\nSigCgt:\t");
+  std::uint64_t signals = 0;
+  std::from_chars(caught.data(), caught.data() + caught.size(), signals, 16);
+  return (signals & ~kLibrarys) != 0;
+}
+
+std::optional<pid_t> process_of_thread(pid_t thread) {
+  const auto status = status_of(thread);
+  return status ? process_in(*status) : std::nullopt;
 }
 
 }  // namespace shunt

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,18 @@ namespace shunt {
 
 /// State never when the process is gone. What this user may not read is left out.
 ProcessFact process_facts(pid_t pid);
+
+/// A process, as one of its threads shows it: user and group may be the thread's own.
+struct CallingProcess {
+  ProcessFact fact = {.state = FactState::never};
+  pid_t pid = 0;  ///< 0: gone
+};
+/// Blocks for what five looks into /proc take, some 50 µs.
+CallingProcess calling_process(pid_t thread);
+/// Whether it has handlers of signals of its own; the C library's do not count.
+bool catches_signals(pid_t thread);
+/// The process that a thread belongs to; nothing: it is gone.
+std::optional<pid_t> process_of_thread(pid_t thread);
 
 /// The path in the cgroup2 hierarchy of a /proc/PID/cgroup ("0::/a/b"); "" where there is none.
 [[nodiscard]] std::string_view cgroup_path(std::string_view proc_cgroup);

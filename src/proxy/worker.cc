@@ -132,6 +132,7 @@ void Worker::hold(Hold hold) {
 SourceWorker Worker::source_worker() {
   return {.loop = loop_.get(),
           .take_room = [this] { return budget_->take(limits::kFdsPerFlow); },
+          .give_room = [this] { budget_->give_back(limits::kFdsPerFlow); },
           .start =
               [this](Captured captured) {
                 captured.flow.id = ++next_flow_id_;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 #include <expected>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace shunt {
 namespace {
@@ -61,6 +63,33 @@ TEST(ForeignProcesses, what_is_not_open_is_told_from_who_is_gone) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(error_of(processes.descriptor(child, STDERR_FILENO)), ESRCH);
+}
+
+TEST(ForeignProcesses, what_is_kept_makes_way_where_descriptors_are_short) {
+  ForeignProcesses processes;
+  std::vector<pid_t> children;
+  for (std::size_t i = 0; i < ForeignProcesses::kKept; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) ::pause();
+    ASSERT_GT(child, 0);
+    children.push_back(child);
+    ASSERT_TRUE(processes.descriptor(child, STDERR_FILENO));
+  }
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const UniqueFd next(::dup(STDERR_FILENO));  // all numbers below it are taken
+  rlimit few = before;
+  few.rlim_cur = static_cast<rlim_t>(next.get()) + 1;
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  EXPECT_TRUE(processes.descriptor(::getpid(), STDERR_FILENO));  // needs two
+  few.rlim_cur = 1;
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  EXPECT_EQ(error_of(processes.descriptor(::getpid(), STDERR_FILENO)), ENOBUFS);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  for (const pid_t child : children) {
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
 }
 
 TEST(ForeignMemory, is_read_and_written_whole_or_not_at_all) {

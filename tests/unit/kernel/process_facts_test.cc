@@ -2,9 +2,14 @@
 #include "kernel/process_facts.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <string>
+#include <thread>
 
 namespace shunt {
 namespace {
@@ -52,6 +57,36 @@ TEST(ProcessFacts, this_process_is_known) {
 
 TEST(ProcessFacts, process_that_is_gone_has_none) {
   EXPECT_EQ(process_facts(999'999'999).state, FactState::never);
+}
+
+TEST(ProcessFacts, a_thread_is_its_process_under_its_processs_name) {
+  CallingProcess found;
+  pid_t number = 0;
+  std::thread thread([&found, &number] {
+    ::pthread_setname_np(::pthread_self(), "another");
+    number = static_cast<pid_t>(::syscall(SYS_gettid));
+    found = calling_process(number);
+    EXPECT_EQ(process_of_thread(number), ::getpid());
+  });
+  thread.join();
+  EXPECT_NE(number, ::getpid());
+  EXPECT_EQ(found.pid, ::getpid());
+  EXPECT_EQ(found.fact.name, "kernel_test");
+  EXPECT_EQ(found.fact.uid, ::geteuid());
+  EXPECT_EQ(calling_process(999'999'999).fact.state, FactState::never);
+}
+
+TEST(ProcessFacts, handlers_of_signals_are_known) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (int number = 1; number < 32; ++number) ::signal(number, SIG_DFL);
+    const bool before = catches_signals(::getpid());
+    ::signal(SIGALRM, [](int /*number*/) {});
+    ::_exit(!before && catches_signals(::getpid()) ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace
