@@ -38,6 +38,10 @@ enum class Counter : std::uint8_t {
   udp_queue_full,            ///< limits::kUdpQueuedDatagrams, kUdpQueuedBytes or …PerClient
   udp_replies_evicted,       ///< limits::kUdpReplySockets
   udp_datagrams_dropped,     ///< could not be sent on
+  udp_sockets_forgotten,     ///< limits::kDatagramSockets
+  udp_sends_given_up,        ///< limits::kDatagramSendMs
+  udp_receives_unwatched,    ///< limits::kReceivesWatched: looked at now and then
+  stand_ins_forgotten,       ///< limits::kStandIns
   dns_queries_refused,       ///< limits::kDnsQueries or kDnsQueriesOfClient
   dns_questions_failed,      ///< the server gave no answer: SERVFAIL
   dns_answers_forgotten,     ///< limits::kDnsCached or kDnsCachedBytes

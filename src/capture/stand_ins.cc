@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "base/counters.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -46,7 +47,10 @@ Endpoint StandIns::stand_in_for(const Endpoint& destination) {
   if (const std::uint32_t* known = by_destination_.find(destination)) {
     return {.address = address_of(*known), .port = port_};
   }
-  if (by_destination_.full()) by_number_.erase(by_destination_.oldest().second);
+  if (by_destination_.full()) {
+    by_number_.erase(by_destination_.oldest().second);
+    count(Counter::stand_ins_forgotten);
+  }
   do {
     last_ = last_ + 1 >= kHosts ? 1 : last_ + 1;  // not the first and not the last address
   } while (by_number_.contains(last_));

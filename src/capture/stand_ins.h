@@ -17,6 +17,7 @@
 
 #include "base/lru_map.h"
 #include "base/result.h"
+#include "capture/call_limits.h"
 #include "capture/plain_listeners.h"
 #include "net/endpoint.h"
 #include "net/unique_fd.h"
@@ -26,9 +27,8 @@ namespace shunt {
 /// On one thread.
 class StandIns final : public DatagramStandIns {
  public:
-  static constexpr std::size_t kMostKnown = 65'536;
-
-  explicit StandIns(CaptureMethod method, std::uint16_t port = 0, std::size_t most = kMostKnown)
+  explicit StandIns(CaptureMethod method, std::uint16_t port = 0,
+                    std::size_t most = limits::kStandIns)
       : method_(method), port_(port), by_destination_(most) {}
 
   /// The listener for them, on lo alone. It also sets the port.
@@ -50,7 +50,7 @@ class StandIns final : public DatagramStandIns {
   std::uint16_t port_;
   LruMap<Endpoint, std::uint32_t, EndpointHash> by_destination_;
   std::unordered_map<std::uint32_t, Endpoint> by_number_;  // the same, the other way round
-  LruMap<Endpoint, bool, EndpointHash> clients_{kMostKnown};
+  LruMap<Endpoint, bool, EndpointHash> clients_{limits::kStandIns};
   std::uint32_t last_ = 0;
 };
 

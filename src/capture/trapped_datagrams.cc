@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/counters.h"
 #include "net/socket.h"
 #include "net/socket_state.h"
 
@@ -233,7 +234,9 @@ Task<> TrappedDatagrams::send_later(TrappedCall call, TrappedSocket socket, std:
       due = loop.in(limits::kDatagramSendMs);
       (void)co_await loop.yield();
     } else {
-      if (outcome.error() != EAGAIN || loop.now_tick() >= due) break;
+      const bool in_vain = outcome.error() == EAGAIN && loop.now_tick() >= due;
+      if (in_vain) count(Counter::udp_sends_given_up);
+      if (in_vain || outcome.error() != EAGAIN) break;
       (void)co_await loop.sleep(kSendAgainMs);
     }
   }
@@ -277,6 +280,7 @@ void TrappedDatagrams::note(pid_t thread, const TrappedSocket& socket) {
   const std::uint64_t cookie = socket.cookie();
   const Endpoint* const known = sockets_.find(cookie);
   if (known != nullptr && *known == *source) return;
+  if (known == nullptr && sockets_.full()) count(Counter::udp_sockets_forgotten);
   sockets_.set(cookie, *source);
   stand_ins_->add_client(*source);
   context_.owners.note(Protocol::udp, *source, thread);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/counters.h"
 #include "capture/call_limits.h"
 #include "net/timer_wheel.h"
 
@@ -78,22 +79,27 @@ Task<> TrappedReceives::receive_later(TrappedCall first, TrappedSocket socket,
 
 /// Null where too many are watched, or descriptors are short: then it is looked at now and then.
 Slot* TrappedReceives::watch(const TrappedSocket& socket) {
-  if (watched_ >= limits::kReceivesWatched) return nullptr;
-  const auto slot = context_.worker.loop->watch(socket.fd.get(), 0);
-  if (!slot) return nullptr;
-  ++watched_;
-  return *slot;
+  if (watched_ < limits::kReceivesWatched) {
+    if (const auto slot = context_.worker.loop->watch(socket.fd.get(), 0)) {
+      ++watched_;
+      return *slot;
+    }
+  }
+  count(Counter::udp_receives_unwatched);
+  return nullptr;
 }
 
-/// With a copy of the moment where `socket` is none.
+/// With a copy for the moment where `socket` is none.
 CallOutcome TrappedReceives::look(const TrappedCall& call, const TrappedSocket& socket,
                                   std::uint64_t cookie) {
-  if (!socket.fd.valid()) {
-    auto copy = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
-    if (!copy) return std::unexpected(copy.error() == EBADF ? EBADF : EAGAIN);
-    if (copy->cookie() != cookie) return std::unexpected(EBADF);
-    return look(call, *copy, cookie);
-  }
+  if (socket.fd.valid()) return receive_or_end(call, socket);
+  const auto copy = TrappedSocket::open(context_.processes, call.thread, call.arguments[0]);
+  if (!copy) return std::unexpected(copy.error() == EBADF ? EBADF : EAGAIN);
+  if (copy->cookie() != cookie) return std::unexpected(EBADF);
+  return receive_or_end(call, *copy);
+}
+
+CallOutcome TrappedReceives::receive_or_end(const TrappedCall& call, const TrappedSocket& socket) {
   const CallOutcome outcome = try_receive(call, socket);
   if (!fails_with(outcome, EAGAIN) || !is_shut_down(socket)) return outcome;
   return end_of_input(call, socket);

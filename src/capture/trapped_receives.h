@@ -34,6 +34,7 @@ class TrappedReceives {
   Task<> receive_later(TrappedCall first, TrappedSocket socket, std::uint64_t cookie);
   Slot* watch(const TrappedSocket& socket);
   CallOutcome look(const TrappedCall& call, const TrappedSocket& socket, std::uint64_t cookie);
+  CallOutcome receive_or_end(const TrappedCall& call, const TrappedSocket& socket);
   CallOutcome try_receive(const TrappedCall& call, const TrappedSocket& socket);
   CallOutcome receive_one(const TrappedCall& call, const TrappedSocket& socket);
   CallOutcome receive_message(const TrappedCall& call, const TrappedSocket& socket,

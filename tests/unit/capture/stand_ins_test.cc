@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "base/counters.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -48,6 +49,7 @@ TEST(StandIns, an_address_that_stands_for_nothing_means_nothing) {
 // A socket may still be connected to the address of a destination that was forgotten.
 TEST(StandIns, a_forgotten_address_is_nobody_elses) {
   StandIns stand_ins(CaptureMethod::seccomp, kPort, 2);
+  const auto before = counted(Counter::stand_ins_forgotten);
   const Endpoint forgotten = stand_ins.stand_in_for(endpoint("203.0.113.1:1"));
   const Endpoint kept = stand_ins.stand_in_for(endpoint("203.0.113.1:2"));
   EXPECT_TRUE(stand_ins.meant_by(forgotten));
@@ -63,6 +65,7 @@ TEST(StandIns, a_forgotten_address_is_nobody_elses) {
     EXPECT_TRUE(stand_ins.meant_by(kept));
   }
   EXPECT_FALSE(stand_ins.meant_by(forgotten));
+  EXPECT_GT(counted(Counter::stand_ins_forgotten), before);
 }
 
 TEST(StandIns, who_is_not_captured_is_no_client) {

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/counters.h"
 #include "net/socket.h"
 #include "unit/capture/fake_calls.h"
 #include "unit/support/loop_thread.h"
@@ -292,8 +293,10 @@ TEST_F(TrappedDatagramsTest, more_receives_than_are_watched_wait_all_the_same) {
   }
   const auto socket = program_socket();
   connect(socket, far_);
+  const auto before = shunt::counted(Counter::udp_receives_unwatched);
   const auto call = recvfrom_call(socket);
   EXPECT_EQ(receive(call), std::nullopt);
+  EXPECT_EQ(shunt::counted(Counter::udp_receives_unwatched), before + 1);
   answer_to(socket, "hello");
   EXPECT_TRUE(is_answered(call));
   EXPECT_EQ(calls_.answer(call), 5);
