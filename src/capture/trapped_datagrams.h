@@ -17,6 +17,7 @@
 #include <expected>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/lru_map.h"
 #include "capture/call_limits.h"
@@ -34,9 +35,9 @@ class TrappedDatagrams {
  public:
   TrappedDatagrams(CallContext& context, std::shared_ptr<StandIns> stand_ins, Courses& courses)
       : context_(context),
-        stand_ins_(stand_ins),
+        stand_ins_(std::move(stand_ins)),
         courses_(courses),
-        receives_(context, stand_ins) {}
+        receives_(context, stand_ins_) {}
 
   /// connect() of a UDP socket to a captured destination.
   CallAnswer connect(const TrappedCall& call, const TrappedSocket& socket,
