@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "capture/routed_probe.h"
+#include "cli/route_mechanism.h"
 #include "cli/run_method.h"
 #include "kernel/capabilities.h"
 #include "kernel/capture_program.h"
@@ -79,6 +80,13 @@ void add_route(std::vector<Finding>& out, const Features& features) {
                            try_route_rules(features)));
   out.push_back(finding_of("route-dns", "--dns, by an /etc/resolv.conf that only a command sees",
                            try_resolver_file()));
+  out.push_back(finding_of("route-ebpf",
+                           "programs that run already, when they make sockets; attaching to the "
+                           "root of the cgroups is not tried",
+                           probe_route_mechanism(RouteMechanism::ebpf)));
+  out.push_back(finding_of("route-nftables",
+                           "users, groups, cgroups, classes and ports, when they send",
+                           probe_route_mechanism(RouteMechanism::nftables)));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import peers
+from cgroups import needs_ebpf
 from netlab import UNPRIVILEGED, Host, Lab, needs_users, wait_until
 from routing import EVIL, TwoWays, network_state
 from runners import AS_ROOT, AS_USER, Runner
@@ -299,10 +300,12 @@ def test_mistakes_are_named_and_change_nothing(two_ways, options, said):
 
 @WHO
 def test_doctor_tries_it(two_ways, who):
+    needs_ebpf()
     if who == AS_USER:
         needs_users()
     runner = two_ways.runner(who)
     said = runner.plain([runner.shunt, "doctor"], check=False).out.splitlines()
     marks = {line.split()[1].rstrip(":"): line.split()[0] for line in said if "route" in line}
     assert marks["route"] == "ok" and marks["route-dns"] == "ok", said
-    assert marks["route-rules"] == ("ok" if who == AS_ROOT else "note"), said
+    for name in ("route-rules", "route-nftables", "route-ebpf"):
+        assert marks[name] == ("ok" if who == AS_ROOT else "note"), said
