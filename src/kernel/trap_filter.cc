@@ -15,6 +15,7 @@ TrapFilter::TrapFilter() : filter_(::seccomp_init(SCMP_ACT_ALLOW)) {
   // Before Linux 5.16 a filter slows down every branch of its process (spec_store_bypass) unless it
   // says otherwise; this one is no sandbox, and runs what would run without it.
   attribute(SCMP_FLTATR_CTL_SSB, 1);
+  attribute(SCMP_FLTATR_API_SYSRAWRC, 1);  // the kernel's errno, where it would say ECANCELED
 }
 
 void TrapFilter::attribute(scmp_filter_attr name, std::uint32_t value) {
