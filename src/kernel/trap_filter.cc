@@ -15,7 +15,6 @@ TrapFilter::TrapFilter() : filter_(::seccomp_init(SCMP_ACT_ALLOW)) {
   // Before Linux 5.16 a filter slows down every branch of its process (spec_store_bypass) unless it
   // says otherwise; this one is no sandbox, and runs what would run without it.
   attribute(SCMP_FLTATR_CTL_SSB, 1);
-  attribute(SCMP_FLTATR_API_SYSRAWRC, 1);  // the kernel's errno, where it would say ECANCELED
 }
 
 void TrapFilter::attribute(scmp_filter_attr name, std::uint32_t value) {
@@ -43,8 +42,9 @@ Result<void> TrapFilter::load() {
   Error error = errno_error("filter the command's system calls", -error_);
   error.kind = Kind::unsupported;
   error.number = error_number::kNoCallTrap;
-  if (-error_ == EBUSY) {
-    error.help = "another supervisor answers its system calls already: start it outside of that";
+  if (-error_ == EBUSY || -error_ == ECANCELED) {  // libseccomp's word for what the kernel refuses
+    error.help =
+        "where another supervisor answers its system calls already, start it outside of that";
   }
   return Failure(std::move(error));
 }
