@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "kernel/net_cls.h"
 #include "rule/accounts.h"
 #include "rule/kernel_terms.h"
 #include "rule/parse.h"
@@ -138,6 +139,18 @@ Parsed<void> add_cgroups(Draft& draft, const Term& term) {
   return {};
 }
 
+/// A socket bears the class of the cgroup that made it, or that its process has moved to since.
+Parsed<void> add_classes(Draft& draft, const Term& term) {
+  if (const auto there = check_net_cls(); !there) {
+    auto mistake = mistake_at(term.key_span, there.error().message);
+    mistake.error().help = there.error().help;
+    return mistake;
+  }
+  draft.own += fmt::format("meta cgroup {} ", nft_ranges(term_ranges(term)));
+  draft.maybe_forwarded = false;
+  return {};
+}
+
 Parsed<void> add_term(Draft& draft, const Term& term) {
   switch (term.key) {
     case TermKey::to: add_addresses(draft, term, "daddr"); return {};
@@ -153,6 +166,7 @@ Parsed<void> add_term(Draft& draft, const Term& term) {
     case TermKey::gid:
     case TermKey::user: return add_owner(draft, term);
     case TermKey::cgroup: return add_cgroups(draft, term);
+    case TermKey::classid: return add_classes(draft, term);
     default: add_interfaces(draft, term); return {};
   }
 }

@@ -4,7 +4,7 @@
 // traffic direct by such terms alone are kept in the kernel as well.
 //
 //   to, client, port, client-port, proto    of every packet
-//   uid, gid, user, cgroup                  the machine's own traffic only
+//   uid, gid, user, cgroup, classid         the machine's own traffic only
 //   in                                      forwarded traffic only
 #pragma once
 

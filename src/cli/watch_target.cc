@@ -11,7 +11,6 @@
 #include "base/error_numbers.h"
 #include "capture/selector.h"
 #include "cli/place.h"
-#include "kernel/net_cls.h"
 #include "rule/accounts.h"
 #include "rule/classid.h"
 
@@ -239,7 +238,7 @@ bool means(const WatchTarget& target, std::uint32_t pid, const ProcessFact& proc
     case By::container: return process.cgroup && is_below(*process.cgroup, target.cgroup);
     case By::user: return process.uid && contains(target.ids, *process.uid);
     case By::group: return process.gid && contains(target.ids, *process.gid);
-    case By::classid: return classid_of(static_cast<pid_t>(pid)) == target.number;
+    case By::classid: return process.classid == target.number;
     case By::network:  // where shunt looks nowhere else
     case By::host: return true;
     case By::port: return false;

@@ -59,6 +59,7 @@ struct ProcessFact {
   std::optional<std::uint32_t> gid = {};
   std::optional<std::string> exe = {};        ///< absolute path; empty optional: could not be read
   std::optional<std::string> cgroup = {};     ///< path in the cgroup2 hierarchy, "/a/b"
+  std::optional<std::uint32_t> classid = {};  ///< of its cgroup in net_cls; empty: it is in none
   std::optional<std::string> unit = {};       ///< "nginx.service"; "": belongs to none
   std::optional<std::string> container = {};  ///< name or ID; "": belongs to none
 };

@@ -48,8 +48,8 @@ std::string mount_point() {
 }
 
 /// The path in that hierarchy: "4:net_cls,net_prio:/a".
-std::string path_of(pid_t pid) {
-  std::istringstream lines(read_text_file(fmt::format("/proc/{}/cgroup", pid)).value_or(""));
+std::string path_in(std::string_view proc_cgroup) {
+  std::istringstream lines{std::string(proc_cgroup)};
   for (std::string line; std::getline(lines, line);) {
     const auto first = line.find(':');
     const auto second = line.find(':', first + 1);
@@ -81,8 +81,8 @@ Result<void> check_net_cls() {
                             "cgroup_disable=net_cls; or cgroup:/PATH"));
 }
 
-std::optional<std::uint32_t> classid_of(pid_t pid) {
-  const std::string path = path_of(pid);
+std::optional<std::uint32_t> classid_in(std::string_view proc_cgroup) {
+  const std::string path = path_in(proc_cgroup);
   const std::string mounted = path.empty() ? "" : mount_point();
   if (mounted.empty()) return std::nullopt;
   const auto text = read_text_file(fmt::format("{}{}/net_cls.classid", mounted, path));

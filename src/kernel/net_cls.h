@@ -4,10 +4,9 @@
 // and eBPF programs can ask for it (CONFIG_CGROUP_NET_CLASSID).
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -16,8 +15,8 @@ namespace shunt {
 /// Fails with what is missing where the kernel does not have it.
 Result<void> check_net_cls();
 
-/// The class of a process's cgroup. Nothing where the hierarchy is mounted nowhere, or /proc does
-/// not say.
-[[nodiscard]] std::optional<std::uint32_t> classid_of(pid_t pid);
+/// The class of the cgroup that a /proc/PID/cgroup names ("4:net_cls:/a"). Nothing where it names
+/// none, or the hierarchy is mounted nowhere.
+[[nodiscard]] std::optional<std::uint32_t> classid_in(std::string_view proc_cgroup);
 
 }  // namespace shunt

@@ -10,6 +10,7 @@
 #include <climits>
 #include <optional>
 
+#include "kernel/net_cls.h"
 #include "kernel/text_file.h"
 
 namespace shunt {
@@ -101,6 +102,7 @@ void fill_in(ProcessFact& fact, pid_t pid, const std::optional<std::string>& sta
   fact.exe = program_of(pid);
   if (const auto cgroup = read_text_file(fmt::format("/proc/{}/cgroup", pid))) {
     fact.cgroup = cgroup_path(*cgroup);
+    fact.classid = classid_in(*cgroup);
     fact.unit = unit_of(*fact.cgroup);
     fact.container = container_of(*fact.cgroup);
   }

@@ -242,6 +242,7 @@ Parsed<std::uint32_t> RulesetBuilder::payload_of(const Term& term, std::uint32_t
       return term.key == TermKey::asn ? add_ranges(term_ranges(term)) : add_texts(term);
     case TermKey::port:
     case TermKey::client_port:
+    case TermKey::classid:
     case TermKey::time: return add_ranges(term_ranges(term));
     default: return add_texts(term);
   }

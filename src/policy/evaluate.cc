@@ -50,6 +50,14 @@ const std::optional<std::string>& fact_of(TermKey key, const ProcessFact& proces
   }
 }
 
+const std::optional<std::uint32_t>& number_of(TermKey key, const ProcessFact& process) {
+  switch (key) {
+    case TermKey::gid: return process.gid;
+    case TermKey::classid: return process.classid;
+    default: return process.uid;
+  }
+}
+
 void sort_unique(std::vector<std::uint32_t>& ids) {
   std::ranges::sort(ids);
   const auto rest = std::ranges::unique(ids);
@@ -107,7 +115,7 @@ Answer Evaluation::about_http(const CompiledTerm& term, Needs& needs) const {
 }
 
 Answer Evaluation::about_account(const CompiledTerm& term, Needs& needs) const {
-  const auto& id = term.key == TermKey::gid ? facts_.process.gid : facts_.process.uid;
+  const auto& id = number_of(term.key, facts_.process);
   if (id) return yes_or_no(within(rules_.ranges[term.payload], *id));
   const bool found = facts_.process.state == FactState::known;  // and still has none
   return later(found ? FactState::never : facts_.process.state, Needs::kProcess, needs);
@@ -170,6 +178,7 @@ Answer Evaluation::positive(const CompiledTerm& term, std::uint32_t id, Needs& n
     case TermKey::path: return about_http(term, needs);
     case TermKey::uid:
     case TermKey::gid:
+    case TermKey::classid:
     case TermKey::user: return about_account(term, needs);
     case TermKey::process:
     case TermKey::exe:

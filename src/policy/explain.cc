@@ -48,6 +48,7 @@ std::string seen_process(TermKey key, const ProcessFact& process) {
     case TermKey::unit: return text_or(process.unit, process.state, "none");
     case TermKey::container: return text_or(process.container, process.state, "none");
     case TermKey::gid: return number_or(process.gid, process.state);
+    case TermKey::classid: return number_or(process.classid, process.state);
     default: return number_or(process.uid, process.state);
   }
 }

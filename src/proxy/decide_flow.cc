@@ -193,8 +193,9 @@ Facts plain_facts(const Flow& flow) {
 }
 
 bool names_processes(const Ruleset& rules) {
-  constexpr std::array kOfTheProcess = {TermKey::process, TermKey::exe,  TermKey::gid,
-                                        TermKey::cgroup,  TermKey::unit, TermKey::container};
+  constexpr std::array kOfTheProcess = {TermKey::process,  TermKey::exe,     TermKey::gid,
+                                        TermKey::cgroup,   TermKey::classid, TermKey::unit,
+                                        TermKey::container};
   return std::ranges::any_of(kOfTheProcess, [&](TermKey key) { return rules.uses(key); });
 }
 

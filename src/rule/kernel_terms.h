@@ -8,9 +8,10 @@
 namespace shunt {
 
 /// The terms that nftables can match (capture/selector.h).
-inline constexpr std::array kKernelKeys = {
-    TermKey::to,  TermKey::client, TermKey::port, TermKey::client_port, TermKey::proto,
-    TermKey::uid, TermKey::gid,    TermKey::user, TermKey::cgroup,      TermKey::interface};
+inline constexpr std::array kKernelKeys = {TermKey::to,          TermKey::client,   TermKey::port,
+                                           TermKey::client_port, TermKey::proto,    TermKey::uid,
+                                           TermKey::gid,         TermKey::user,     TermKey::cgroup,
+                                           TermKey::classid,     TermKey::interface};
 
 /// Whether the kernel can match a term: one of those, without a file and without `not`.
 [[nodiscard]] bool is_kernel_term(const Term& term);

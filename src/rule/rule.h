@@ -35,6 +35,7 @@ enum class TermKey : std::uint8_t {
   gid,
   user,
   cgroup,
+  classid,
   unit,
   container,
   interface,

@@ -12,14 +12,15 @@
 
 #include "base/suggest.h"
 #include "flow/app_protocol.h"
+#include "rule/classid.h"
 
 namespace shunt {
 namespace {
 
-constexpr std::array<std::string_view, 21> kKeyNames = {
-    "host",   "to",   "client",    "port", "client-port", "proto", "app",
-    "method", "path", "process",   "exe",  "uid",         "gid",   "user",
-    "cgroup", "unit", "container", "in",   "country",     "asn",   "time"};
+constexpr std::array<std::string_view, 22> kKeyNames = {
+    "host", "to",        "client", "port",    "client-port", "proto", "app",    "method",
+    "path", "process",   "exe",    "uid",     "gid",         "user",  "cgroup", "classid",
+    "unit", "container", "in",     "country", "asn",         "time"};
 constexpr std::array<std::string_view, 9> kMethods = {
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 constexpr std::array<std::string_view, 7> kDays = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
@@ -168,6 +169,12 @@ Parsed<Value> account_value(const RawValue& raw) {
   return value_of(raw, ValueForm::account, raw.text);
 }
 
+Parsed<Value> classid_value(const RawValue& raw) {
+  if (const auto id = parse_classid(raw.text)) return range_value(raw, {*id, *id});
+  return mistake_at(raw.span,
+                    fmt::format("\"{}\" is no class of net_cls, as 1:10 or 0x10010", raw.text));
+}
+
 Parsed<Value> interface_value(const RawValue& raw) {
   if (raw.text.size() >= IFNAMSIZ || raw.text.find_first_of("\"*/\\ ") != std::string::npos) {
     return mistake_at(raw.span, fmt::format("\"{}\" is no interface name", raw.text));
@@ -254,6 +261,7 @@ Parsed<Value> typed_value(TermKey key, const RawValue& raw) {
     case TermKey::uid:
     case TermKey::gid:
     case TermKey::user: return account_value(raw);
+    case TermKey::classid: return classid_value(raw);
     case TermKey::unit: return unit_value(raw);
     case TermKey::interface: return interface_value(raw);
     case TermKey::country: return country_value(raw);

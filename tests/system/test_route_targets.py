@@ -13,7 +13,7 @@ from cgroups import needs_ebpf
 from leaks import MACHINE
 from netlab import Lab, needs_users, wait_until
 from routing import EVIL, PORT, PYTHON, Asker, TwoWays, network_state, route
-from shunt import shunt
+from shunt import Gateway, shunt
 from watching import own_mount, root
 
 __all__ = ["root"]
@@ -313,7 +313,6 @@ def test_both_kinds_at_once_need_two(two_ways, root):
 
 @MECHANISMS
 def test_a_class_of_net_cls_is_routed(two_ways, root, by):
-    MACHINE.change()
     with net_cls(two_ways) as (inside, outside):
         member = Asker(two_ways.host, root / "rest", also=inside)
         other = Asker(two_ways.host, root / "rest", also=outside)
@@ -323,10 +322,28 @@ def test_a_class_of_net_cls_is_routed(two_ways, root, by):
         other.end()
 
 
+@pytest.mark.parametrize("method", ["tproxy", "redirect"])
+def test_a_class_of_net_cls_is_a_term_of_rules(two_ways, root, method):
+    """Of what the kernel lets go, and of what the proxy decides."""
+    with net_cls(two_ways) as (inside, outside):
+        member = Asker(two_ways.host, root / "rest", also=inside)
+        other = Asker(two_ways.host, root / "rest", also=outside)
+        gateway = Gateway(two_ways.host, "--host", "--method", method, "--exclude", "classid 1:10",
+                          "--rule", "classid 2:10 port 7001 -> reject")
+        assert member.way() == "wan" and other.way() == "wan"
+        assert other.way(port=PORT + 1) != "wan" and member.way(port=PORT + 1) == "wan"
+        gateway.wait_log(lambda entry: entry["event"] == "end" and entry.get("rule") == 1)
+        assert gateway.stop() == 0
+        assert {entry["pid"] for entry in gateway.log() if "pid" in entry} <= {other.pid, 0}
+        member.end()
+        other.end()
+
+
 @contextlib.contextmanager
 def net_cls(two_ways: TwoWays) -> Iterator[tuple[Path, Path]]:
     """Two classes, on a mount that only this host sees; the hierarchy goes with it."""
     needs_ebpf()
+    MACHINE.change()
     host = two_ways.host
     if not any(line.split()[0] == "net_cls" and line.split()[3] == "1"
                for line in Path("/proc/cgroups").read_text().splitlines()):

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "kernel/net_cls.h"
+
 namespace shunt {
 namespace {
 
@@ -57,6 +59,16 @@ TEST(Exclusion, of_users_matches_own_traffic_alone) {
   EXPECT_THAT(rule.own, ElementsAre("meta skuid { 0, 1000-2000 }"));
   EXPECT_THAT(rule.forwarded, IsEmpty());
   EXPECT_THAT(parsed("uid root gid root").own, ElementsAre("meta skuid 0 meta skgid 0"));
+}
+
+TEST(Exclusion, of_classes_matches_own_traffic_alone) {
+  if (!check_net_cls()) GTEST_SKIP() << "needs cgroups: no net_cls in this kernel";
+  const auto rule = parsed("classid 1:10,0x20010 port 80");
+  EXPECT_THAT(rule.own, ElementsAre("meta l4proto { tcp, udp } th dport 80 meta cgroup { 65552, "
+                                    "131088 }"));
+  EXPECT_THAT(rule.forwarded, IsEmpty());
+  EXPECT_THAT(mistake("classid 1:10 in eth0").message, HasSubstr("never match"));
+  EXPECT_THAT(mistake("classid web").message, HasSubstr("no class of net_cls"));
 }
 
 TEST(Exclusion, of_users_alone_lets_all_their_traffic_out) {

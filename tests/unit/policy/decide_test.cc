@@ -28,6 +28,7 @@ Facts process_facts() {
                    .gid = 100,
                    .exe = "/usr/bin/curl",
                    .cgroup = "/system.slice/nginx.service/worker",
+                   .classid = 0x10010,
                    .unit = "nginx.service",
                    .container = ""};
   return facts;
@@ -89,12 +90,12 @@ TEST(Decide, compares_the_process) {
   const Facts facts = process_facts();
   for (const std::string term :
        {"process curl", "exe /usr/bin/*", "uid 1000", "gid 1-200", "cgroup /system.slice",
-        "cgroup /", "unit nginx", "process ~\"^cu\""}) {
+        "cgroup /", "classid 1:10", "unit nginx", "process ~\"^cu\""}) {
     EXPECT_EQ(rule_for(compiled({term + " -> wan2"}), facts), 1U) << term;
     EXPECT_EQ(rule_for(compiled({"not " + term + " -> wan2"}), facts), 0U) << term;
   }
-  for (const std::string term : {"process wget", "cgroup /system", "uid 0", "unit nginx.slice",
-                                 "container web", "in lan0"}) {
+  for (const std::string term : {"process wget", "cgroup /system", "classid 1:11", "uid 0",
+                                 "unit nginx.slice", "container web", "in lan0"}) {
     EXPECT_EQ(rule_for(compiled({term + " -> wan2"}), facts), 0U) << term;
     EXPECT_EQ(rule_for(compiled({"not " + term + " -> wan2"}), facts), 1U) << term;
   }

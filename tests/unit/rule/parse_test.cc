@@ -60,6 +60,7 @@ TEST(ParseRule, reads_every_term) {
                            "gid root",
                            "user root",
                            "cgroup /system.slice",
+                           "classid 1:10,0x20010,7",
                            "unit nginx,cron.service",
                            "container web",
                            "in br-lan,eth1.7",
