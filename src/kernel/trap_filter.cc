@@ -13,8 +13,9 @@ TrapFilter::TrapFilter() : filter_(::seccomp_init(SCMP_ACT_ALLOW)) {
   attribute(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ALLOW);
   attribute(SCMP_FLTATR_CTL_NNP, has_capability(CAP_SYS_ADMIN) ? 0 : 1);
   // Before Linux 5.16 a filter slows down every branch of its process (spec_store_bypass) unless it
-  // says otherwise; this one is no sandbox, and runs what would run without it.
-  attribute(SCMP_FLTATR_CTL_SSB, 1);
+  // says otherwise; this one is no sandbox, and runs what would run without it. Where seccomp(2) is
+  // forbidden there is only prctl(2), which cannot say that: the filter does its work all the same.
+  (void)::seccomp_attr_set(filter_.get(), SCMP_FLTATR_CTL_SSB, 1);
 }
 
 void TrapFilter::attribute(scmp_filter_attr name, std::uint32_t value) {

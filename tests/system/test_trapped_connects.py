@@ -10,11 +10,11 @@ import threading
 
 import pytest
 
+from methods import writable_file
 from netlab import DEADLINE, Host, Lab
 from peers import Accepted, TcpServer, UdpEcho, echo_bytes, receive, silent
 from runners import AS_ROOT, AS_USER, Runner
 from shunt import native, read_log
-from test_run_seccomp import writable_file
 
 pytestmark = pytest.mark.usefixtures("binary")
 
