@@ -25,6 +25,7 @@
 namespace shunt {
 namespace {
 
+constexpr int kTracerLagMs = 20;
 constexpr char kTaken = 'k';  // the answer to who enters; anything else is an error_record()
 
 Result<std::unique_ptr<CallSource>> make_source(CaptureMethod method) {
@@ -94,7 +95,9 @@ Result<std::shared_ptr<CallCapture>> CallCapture::create(CaptureMethod method,
 bool CallCapture::has_members() const {
   pollfd listener{.fd = listener_.load(), .events = 0, .revents = 0};
   if (listener.fd < 0) return true;
-  return ::poll(&listener, 1, 0) <= 0 || (listener.revents & POLLHUP) == 0;
+  // The last one's parent hears of its end before the tracer has said that nobody is left.
+  const int patience_ms = context_.method == CaptureMethod::ptrace ? kTracerLagMs : 0;
+  return ::poll(&listener, 1, patience_ms) <= 0 || (listener.revents & POLLHUP) == 0;
 }
 
 Task<> CallCapture::run(SourceWorker worker) {

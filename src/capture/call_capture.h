@@ -46,7 +46,8 @@ class CallCapture final : public FlowSource {
   /// For ProxyOptions::own_listeners.
   [[nodiscard]] std::vector<Endpoint> own_listeners() const { return own_listeners_; }
   [[nodiscard]] TrappedProcesses& owners() { return owners_; }
-  /// Whether any process is left whose calls are trapped, or there was none yet. Any thread.
+  /// Whether any process is left whose calls are trapped, or there was none yet. Any thread. Where
+  /// they are traced it waits for up to 20 ms to be sure that somebody is.
   [[nodiscard]] bool has_members() const;
 
   Task<> run(SourceWorker worker) override;
