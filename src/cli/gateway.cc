@@ -61,8 +61,8 @@ constexpr Option kOptions[] = {
      .choices = kOnExit},
     {.name = "masquerade", .help = "masquerade what leaves uncaptured with a private address"},
     {.name = "notrack",
-     .help = "captured TCP of the LAN is not tracked in the kernel, which is cheaper; needs "
-             "--connect early"},
+     .help = "captured TCP of the LAN is not tracked in the kernel, which is cheaper; connections "
+             "from before are reset; needs TPROXY and --connect early"},
     {.name = "workers",
      .type = ValueType::count,
      .value = "N",

@@ -53,7 +53,7 @@ Result<void> check_notrack_flags(const GatewayOptions& asked) {
   const std::string conflict = asked.notrack ? notrack_conflict(asked) : "";
   if (conflict.empty()) return {};
   return Failure(make_error(Kind::usage, error_number::kOptionConflict, conflict,
-                            "shunt gateway --notrack --connect early …"));
+                            "shunt gateway --notrack --connect early …, without --on-exit closed"));
 }
 
 /// A mistake in what is to be captured, where the file says it and with a fix in the file's words.
@@ -155,6 +155,11 @@ Result<GatewayRequest> gateway_request(const Options& options) {
   SHUNT_CHECK(check_own_lookups(options, dns));
   decide_all_in_proxy(dns, request);
   auto made = with_lan(std::move(request), options.values("interface"));
+  if (made && made->capture.notrack && made->lan.empty()) {
+    return Failure(make_error(Kind::usage, error_number::kOptionConflict,
+                              "--notrack is about the LAN's TCP, and no LAN is captured",
+                              "shunt gateway -i IFACE --notrack --connect early …"));
+  }
   if (made) return *std::move(made);
   auto& [error, name] = made.error();
   if (!name.empty()) {

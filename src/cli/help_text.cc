@@ -26,10 +26,10 @@ constexpr std::array kExitCodes = std::to_array<ExitCode>({
     {"5", "this kernel or host cannot do it"},
     {"6", "the daemon does not answer"},
     {"7", "a port, a table or somebody else's rules are in the way"},
-    {"125", "shunt run: shunt failed before the command could start"},
-    {"126", "shunt run: the command cannot be executed"},
-    {"127", "shunt run: the command was not found"},
-    {"128+N", "shunt run: the command was ended by signal N"},
+    {"125", "shunt run, route: shunt failed before the command could start"},
+    {"126", "shunt run, route: the command cannot be executed"},
+    {"127", "shunt run, route: the command was not found"},
+    {"128+N", "shunt run, route: the command was ended by signal N"},
 });
 
 /// One entry of a list in two columns; a long title gets a line of its own.

@@ -81,11 +81,11 @@ void add_route(std::vector<Finding>& out, const Features& features) {
   out.push_back(finding_of("route-dns", "--dns, by an /etc/resolv.conf that only a command sees",
                            try_resolver_file()));
   out.push_back(finding_of("route-ebpf",
-                           "programs that run already, when they make sockets; attaching to the "
+                           "`shunt route TARGET` by eBPF: all targets but port:; attaching to the "
                            "root of the cgroups is not tried",
                            probe_route_mechanism(RouteMechanism::ebpf)));
   out.push_back(finding_of("route-nftables",
-                           "users, groups, cgroups, classes and ports, when they send",
+                           "`shunt route TARGET` by nftables: uid, gid, cgroup, classid and port",
                            probe_route_mechanism(RouteMechanism::nftables)));
 }
 

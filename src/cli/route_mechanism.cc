@@ -132,7 +132,7 @@ Result<std::vector<std::string>> matches_of(const WatchTarget& target,
     case By::port: return matches_of_terms(target, fmt::format("{}port {}", within, target.text));
     case By::classid: {
       SHUNT_CHECK(check_net_cls());
-      return std::vector{fmt::format("meta cgroup {:#x}", target.number)};
+      return matches_of_terms(target, fmt::format("{}classid {:#x}", within, target.number));
     }
     case By::cgroup: return matches_of_cgroup(target, target.text, request);
     case By::container: return matches_of_cgroup(target, target.cgroup, request);

@@ -238,7 +238,8 @@ Result<void> check_options(const Options& options) {
     return Failure(make_error(Kind::usage, error_number::kOptionConflict,
                               "--dns is for a command: what runs already has read its "
                               "/etc/resolv.conf",
-                              "leave it out, or watch TARGET --dns-server URL"));
+                              "leave it out, or: shunt watch TARGET --dns remote --dns-server "
+                              "tcp://ADDRESS"));
   }
   if (has_capability(CAP_NET_ADMIN)) return {};
   return Failure(make_error(Kind::privilege, error_number::kGatewayPrivilege,

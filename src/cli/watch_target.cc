@@ -69,7 +69,8 @@ Result<void> take_accounts(WatchTarget& target, TermKey key, const Place& word) 
   value.form = ValueForm::account;
   value.text = target.text;
   const char* const end = target.text.data() + target.text.size();
-  if (std::from_chars(target.text.data(), end, value.low).ptr == end) {
+  const auto read = std::from_chars(target.text.data(), end, value.low);
+  if (read.ec == std::errc() && read.ptr == end) {
     value.form = ValueForm::range;
     value.high = value.low;
   }
@@ -210,7 +211,7 @@ Result<std::vector<WatchTarget>> parse_watch_targets(const std::vector<std::stri
     return bad_target(
         place,
         fmt::format("only who is left alone is named, and nobody to {}", place.command_name()),
-        fmt::format("shunt {} … host '{}'", place.command_name(), words.front()));
+        fmt::format("shunt {} … '{}' host", place.command_name(), words.front()));
   }
   return targets;
 }

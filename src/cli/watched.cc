@@ -50,7 +50,9 @@ Watched::~Watched() {
     // Some may have had children meanwhile.
     for (int turn = 0; turn < 3 && is_populated(moved.here.directory()); ++turn) {
       for (const pid_t pid : cgroup_processes(moved.here.directory())) {
-        (void)move_to_cgroup(pid, moved.home);
+        const auto back = move_to_cgroup(pid, moved.home.get());
+        if (back || back.error().os_error == ESRCH) continue;  // it has ended meanwhile
+        log(LogLevel::warning, back.error().text());
       }
     }
   }
@@ -173,7 +175,8 @@ Result<void> Watched::attach(SelectingProgram& program) {
 
 Result<void> Watched::move(const WatchTarget& target, SelectingProgram& program) {
   const auto pid = static_cast<pid_t>(target.number);
-  std::string home = SHUNT_TRY(cgroup_directory(pid));
+  const std::string before = SHUNT_TRY(cgroup_directory(pid));
+  UniqueFd home = SHUNT_TRY(open_cgroup_processes(before));
   auto here = SHUNT_TRY(Cgroup::create(request_.root, "watch"));
   const std::uint64_t id = SHUNT_TRY(cgroup_id(here.directory()));
   SHUNT_CHECK(program.select(SelectBy::cgroup, id, false));

@@ -21,6 +21,7 @@
 #include "kernel/cgroup.h"
 #include "kernel/selecting_program.h"
 #include "kernel/watch_program.h"
+#include "net/unique_fd.h"
 
 namespace shunt::cli {
 
@@ -57,7 +58,7 @@ class Watched {
   Result<void> move(const WatchTarget& target, SelectingProgram& program);
 
   struct Moved {
-    std::string home;  ///< its cgroup before
+    UniqueFd home;  ///< open_cgroup_processes() of its cgroup before
     Cgroup here;
   };
   WatchRequest request_;

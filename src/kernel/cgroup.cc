@@ -182,11 +182,21 @@ std::vector<pid_t> cgroup_processes(const std::string& directory) {
   return out;
 }
 
-Result<void> move_to_cgroup(pid_t pid, const std::string& directory) {
-  const UniqueFd procs(::open((directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+Result<UniqueFd> open_cgroup_processes(const std::string& directory) {
+  UniqueFd procs(::open((directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+  if (procs.valid()) return procs;
+  return Failure(explain(fmt::format("move processes to {}", directory), errno));
+}
+
+Result<void> move_to_cgroup(pid_t pid, int processes) {
   const std::string text = std::to_string(pid);
-  if (procs.valid() && ::write(procs.get(), text.data(), text.size()) > 0) return {};
-  return Failure(explain(fmt::format("move process {} to {}", pid, directory), errno));
+  if (::write(processes, text.data(), text.size()) > 0) return {};
+  return Failure(explain(fmt::format("move process {} to a cgroup", pid), errno));
+}
+
+Result<void> move_to_cgroup(pid_t pid, const std::string& directory) {
+  const UniqueFd processes = SHUNT_TRY(open_cgroup_processes(directory));
+  return move_to_cgroup(pid, processes.get());
 }
 
 Result<Cgroup> Cgroup::create(const std::string& parent, std::string_view kind) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "net/unique_fd.h"
 
 namespace shunt {
 
@@ -31,6 +32,10 @@ Result<std::uint64_t> cgroup_id(const std::string& directory);
 [[nodiscard]] std::vector<pid_t> cgroup_processes(const std::string& directory);
 /// Moves a process with all its threads; 0: the calling one.
 Result<void> move_to_cgroup(pid_t pid, const std::string& directory);
+/// The same in two steps, for who gives up privileges in between: it is those of who opened that
+/// count (Linux 5.16).
+Result<UniqueFd> open_cgroup_processes(const std::string& directory);
+Result<void> move_to_cgroup(pid_t pid, int processes);
 
 /// A cgroup of our own, empty when it is made. Removed with this, unless a process is still inside;
 /// what outlives us is an empty directory, which sweep_cgroups() finds by its name.

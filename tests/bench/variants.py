@@ -59,7 +59,10 @@ def start_early(site: Site) -> None:
 
 
 def start_before(site: Site) -> None:
-    start_shunt(site, "--connect", "early", binary=os.environ[BEFORE])
+    binary = os.environ[BEFORE]
+    knows = "--notrack" in subprocess.run([binary, "help", "gateway"], capture_output=True,
+                                          text=True, check=True).stdout
+    start_shunt(site, "--connect", "early", *(["--notrack"] if knows else []), binary=binary)
 
 
 def start_honest(site: Site) -> None:

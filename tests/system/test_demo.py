@@ -45,7 +45,8 @@ def test_every_chapter_is_told_and_works(lab):
     for chapter, word, least in (
             ("by TPROXY", "TPROXY", 4), ("own traffic", "", 3), ("kill -9", "", 3),
             ("by REDIRECT", "", 3), ("by an ordinary user", "", 2), ("by ebpf:", "run by ebpf", 2),
-            ("by seccomp:", "run by seccomp", 2), ("by preload:", "run by preload", 2),
+            ("by seccomp:", "run by seccomp", 2), ("by ptrace:", "run by ptrace", 2),
+            ("by preload:", "run by preload", 2),
             ("Programs that run already", "watch", 4), ("another way out", "route", 4)):
         shown = [checks for title, checks in told.items() if chapter in title]
         assert shown or (word and f"skipped: {word}" in skipped), chapter

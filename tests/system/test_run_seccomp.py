@@ -15,3 +15,4 @@ def test_it_says_why_it_cannot(module_lab):
     runner = Runner(module_lab.client, AS_USER)
     done = runner.run([*SECCOMP.options, runner.shunt, "run", *SECCOMP.options, "true"])
     assert done.code == 125 and "error[S100]" in done.err, done
+    assert "start it outside of that" in done.err, done

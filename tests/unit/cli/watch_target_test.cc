@@ -70,10 +70,27 @@ TEST(WatchTarget, exclusion_stands_in_front) {
 }
 
 TEST(WatchTarget, mistakes_are_pointed_at) {
-  for (const std::string_view word :
-       {"", "curl", "pid:", "pid:x", "pid:0", "pid:1x", "pid:99999999999", "uid:nobody-has-this",
-        "unit:a/b", "cgroup:relative", "host:x", "!host", "process:1", "!", "container:", "netns:x",
-        "!netns:/x", "classid:x", "classid:0"}) {
+  for (const std::string_view word : {"",
+                                      "curl",
+                                      "pid:",
+                                      "pid:x",
+                                      "pid:0",
+                                      "pid:1x",
+                                      "pid:99999999999",
+                                      "uid:nobody-has-this",
+                                      "uid:4294967296",
+                                      "gid:99999999999",
+                                      "unit:a/b",
+                                      "cgroup:relative",
+                                      "host:x",
+                                      "!host",
+                                      "process:1",
+                                      "!",
+                                      "container:",
+                                      "netns:x",
+                                      "!netns:/x",
+                                      "classid:x",
+                                      "classid:0"}) {
     const auto target = parse_watch_target(word);
     ASSERT_FALSE(target) << word;
     EXPECT_EQ(target.error().number, error_number::kBadTarget) << word;
