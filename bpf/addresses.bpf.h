@@ -17,6 +17,7 @@
 #define SOCK_DGRAM 2
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
+#define SO_BINDTOIFINDEX 62
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 

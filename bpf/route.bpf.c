@@ -137,6 +137,26 @@ static __always_inline void unbind_interface(struct bpf_sock_addr* ctx) {
   }
 }
 
+/* One that loopback took it from. */
+static __always_inline int rebind_interface(struct bpf_sock_addr* ctx) {
+  struct bpf_sock* socket = ctx->sk;
+  int index = interface;
+
+  if (!config.by_interface || !socket || socket->bound_dev_if) return ALLOW;
+  if (!index) return refuse(ENODEV);
+  if (bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof(index))) {
+    return refuse(ENODEV);
+  }
+  return ALLOW;
+}
+
+/* What a message leaves by was read before we are asked. */
+static __always_inline int has_lost_interface(struct bpf_sock_addr* ctx) {
+  struct bpf_sock* socket = ctx->sk;
+
+  return config.by_interface && socket && !socket->bound_dev_if;
+}
+
 /* Word by word: the compiler takes what it reads otherwise for what the initializer says. */
 static __always_inline void source_v6(struct address* out) {
   out->words[0] = config.source_v6[0];
@@ -181,6 +201,7 @@ static __always_inline int connect_any(struct bpf_sock_addr* ctx, int v6) {
     unbind_interface(ctx);
     return ALLOW;
   }
+  if (rebind_interface(ctx) != ALLOW) return REFUSE;
   return config.has_source ? bind_to_source(ctx, &to) : ALLOW;
 }
 
@@ -216,9 +237,11 @@ int shunt_sendmsg4(struct bpf_sock_addr* ctx) {
   struct address to = {};
   __u32 v4;
 
-  if (!config.has_source || !is_routed(ctx)) return ALLOW;
+  if (!is_routed(ctx)) return ALLOW;
   user_address(ctx, 0, &to);
   if (is_loopback(&to)) return ALLOW;
+  if (has_lost_interface(ctx)) return refuse(ENETUNREACH);
+  if (!config.has_source) return ALLOW;
   if (!config.has_source_v4) return refuse(ENETUNREACH);
   v4 = ctx->msg_src_ip4;
   if (own_load(v4)) return ALLOW; /* bound, or named with IP_PKTINFO */
@@ -231,9 +254,11 @@ int shunt_sendmsg6(struct bpf_sock_addr* ctx) {
   struct address source = {};
   struct address to = {};
 
-  if (!config.has_source || !is_routed(ctx)) return ALLOW;
+  if (!is_routed(ctx)) return ALLOW;
   user_address(ctx, 1, &to);
   if (is_loopback(&to)) return ALLOW;
+  if (has_lost_interface(ctx)) return refuse(ENETUNREACH);
+  if (!config.has_source) return ALLOW;
   if (!config.has_source_v6) return refuse(ENETUNREACH);
   source.words[0] = own_load(ctx->msg_src_ip6[0]);
   source.words[1] = own_load(ctx->msg_src_ip6[1]);

@@ -24,7 +24,7 @@ namespace shunt {
 
 class CallTracer final : public CallSource {
  public:
-  /// SIGCHLD must be blocked in all threads of this process, and be nobody else's.
+  /// SIGCHLD must be blocked in all threads of this process, not ignored, and be nobody else's.
   static Result<std::unique_ptr<CallTracer>> create();
   /// Who is traced goes on, and its calls fail.
   ~CallTracer() override;

@@ -89,21 +89,29 @@ Result<void> trace_it(pid_t child, int channel) {
   return {};
 }
 
-/// With SIGCHLD blocked, as a tracer wants it, and as it was when this goes.
+/// With SIGCHLD blocked and not ignored, as a tracer wants it (an ignored one is not sent), and as
+/// it was when this goes.
 class ChildSignalBlocked {
  public:
   ChildSignalBlocked() {
+    struct sigaction by_default{};
+    by_default.sa_handler = SIG_DFL;
+    ::sigaction(SIGCHLD, &by_default, &action_before_);
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, SIGCHLD);
     ::pthread_sigmask(SIG_BLOCK, &one, &before_);
   }
-  ~ChildSignalBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ~ChildSignalBlocked() {
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    ::sigaction(SIGCHLD, &action_before_, nullptr);
+  }
   ChildSignalBlocked(const ChildSignalBlocked&) = delete;
   ChildSignalBlocked& operator=(const ChildSignalBlocked&) = delete;
 
  private:
   sigset_t before_{};
+  struct sigaction action_before_{};
 };
 
 }  // namespace

@@ -106,6 +106,10 @@ def make(kind, address):
     kept.append(made(kind, address)); kept[-1].settimeout(3); return ["made", ""]
 def connect(address, port):
     kept[-1].connect((address, port)); kept[-1].send(b"who"); return say(kept[-1])
+def point(address, port):
+    kept[-1].connect((address, port)); return ["points", ""]
+def send_to(address, port):
+    kept[-1].sendto(b"who", (address, port)); return say(kept[-1])
 def fork(**words):
     read, write = os.pipe()
     if os.fork() == 0:

@@ -278,6 +278,21 @@ def test_loopback_stays_loopback(two_ways, root):
     program.end()
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_who_has_been_on_loopback_takes_no_usual_way_after_it(two_ways, root, version):
+    two_ways.default_by_dmz()
+    near, far = {4: "127.0.0.1", 6: "::1"}[version], Lab.FAR[version]
+    program = Asker(two_ways.host, root / "rest")
+    with routed(two_ways, root, "-i", "dmz0", f"pid:{program.pid}"):
+        program("make", kind="udp", address=near)
+        assert program("point", address=near, port=7)[0] == "points"
+        assert program("send_to", address=far, port=PORT)[0] == "Network is unreachable"
+        assert program("connect", address=far, port=PORT)[0] == "dmz"
+        assert program("device")[0] == "dmz0"
+        program("close")
+    program.end()
+
+
 def test_sockets_get_interface_and_mark_and_are_counted(two_ways, root):
     two_ways.default_by_dmz()
     program = Asker(two_ways.host, root / "rest")
