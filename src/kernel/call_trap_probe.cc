@@ -15,6 +15,7 @@
 #include "base/error_numbers.h"
 #include "kernel/call_trap.h"
 #include "kernel/foreign_process.h"
+#include "kernel/trap_filter.h"
 #include "net/fd_passing.h"
 
 namespace shunt {
@@ -43,6 +44,10 @@ Failure trouble(std::string_view what, int os_error) {
   Error error = errno_error(what, os_error);
   error.kind = Kind::unsupported;
   error.number = error_number::kNoCallTrap;
+  if (os_error == EBUSY ||
+      os_error == ECANCELED) {  // libseccomp's word for what the kernel refuses
+    error.help = kOtherSupervisor;
+  }
   return Failure(std::move(error));
 }
 

@@ -44,8 +44,7 @@ Result<void> TrapFilter::load() {
   error.kind = Kind::unsupported;
   error.number = error_number::kNoCallTrap;
   if (-error_ == EBUSY || -error_ == ECANCELED) {  // libseccomp's word for what the kernel refuses
-    error.help =
-        "where another supervisor answers its system calls already, start it outside of that";
+    error.help = kOtherSupervisor;
   }
   return Failure(std::move(error));
 }

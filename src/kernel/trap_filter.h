@@ -13,6 +13,10 @@
 
 namespace shunt {
 
+/// What to do where a filter that hands calls over is refused.
+inline constexpr const char* kOtherSupervisor =
+    "where another supervisor answers its system calls already, start it outside of that";
+
 /// A seccomp filter of the calling thread (libseccomp) that traps or refuses some calls and leaves
 /// all others alone, those of other architectures too. The first mistake while it is put together
 /// is the Error of load(). Without CAP_SYS_ADMIN, load() sets no_new_privs.

@@ -287,6 +287,7 @@ def test_who_has_been_on_loopback_takes_no_usual_way_after_it(two_ways, root, ve
         program("make", kind="udp", address=near)
         assert program("point", address=near, port=7)[0] == "points"
         assert program("send_to", address=far, port=PORT)[0] == "Network is unreachable"
+        assert program("unpoint")[0] == "free"
         assert program("connect", address=far, port=PORT)[0] == "dmz"
         assert program("device")[0] == "dmz0"
         program("close")
