@@ -64,11 +64,11 @@ void RepeatedCalls::keep(const TrappedCall& call, std::uint64_t cookie, const Do
 std::optional<RepeatedCalls::Done> RepeatedCalls::take(const TrappedCall& call,
                                                        std::uint64_t cookie) {
   const Kept* const known = done_.find(call.thread);
-  if (known == nullptr) return std::nullopt;
-  // Another call in between may have changed what the first one left in the program's memory.
+  if (known == nullptr || known->cookie != cookie || !is_same(known->call, call)) {
+    return std::nullopt;
+  }
   const Kept kept = *known;
   done_.erase(call.thread);
-  if (kept.cookie != cookie || !is_same(kept.call, call)) return std::nullopt;
   return Clock::now() < kept.until ? std::optional(kept.done) : std::nullopt;
 }
 
