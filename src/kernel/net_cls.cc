@@ -83,7 +83,10 @@ Result<void> check_net_cls() {
 
 std::optional<std::uint32_t> classid_in(std::string_view proc_cgroup) {
   const std::string path = path_in(proc_cgroup);
-  const std::string mounted = path.empty() ? "" : mount_point();
+  // At the root, where all are who were put nowhere: a class of everybody tells nobody apart, and
+  // this is asked for each connection.
+  if (path.empty() || path == "/") return std::nullopt;
+  const std::string mounted = mount_point();
   if (mounted.empty()) return std::nullopt;
   const auto text = read_text_file(fmt::format("{}{}/net_cls.classid", mounted, path));
   if (!text) return std::nullopt;

@@ -176,8 +176,8 @@ def ways_to_run(lab: Lab) -> dict[str, list[str]]:
         ways[method] = [str(BINARY), "run", "--method", method, "--"]
     if shutil.which("proxychains4") and shutil.which("microsocks"):
         lab.gateway.spawn(["microsocks", "-i", Lab.LAN[4], "-p", "1080"])
-        lab.client.file("/run/proxychains.conf",
-                        f"strict_chain\nquiet_mode\n[ProxyList]\nsocks5 {Lab.LAN[4]} 1080\n")
+        lab.client.outside("/run/proxychains.conf").write_text(
+            f"strict_chain\nquiet_mode\n[ProxyList]\nsocks5 {Lab.LAN[4]} 1080\n")
         ways["proxychains4, by SOCKS5"] = ["proxychains4", "-q", "-f", "/run/proxychains.conf"]
     return ways
 
