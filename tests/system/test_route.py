@@ -12,6 +12,7 @@ import pytest
 
 import peers
 from cgroups import needs_ebpf
+from leaks import MACHINE
 from netlab import UNPRIVILEGED, Host, Lab, needs_users, wait_until
 from routing import EVIL, TwoWays, network_state
 from runners import AS_ROOT, AS_USER, Runner
@@ -304,6 +305,7 @@ def test_doctor_tries_it(two_ways, who):
     if who == AS_USER:
         needs_users()
     runner = two_ways.runner(who)
+    MACHINE.change()  # it makes a cgroup for a moment
     said = runner.plain([runner.shunt, "doctor"], check=False).out.splitlines()
     marks = {line.split()[1].rstrip(":"): line.split()[0] for line in said if "route" in line}
     assert marks["route"] == "ok" and marks["route-dns"] == "ok", said
