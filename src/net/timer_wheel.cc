@@ -12,6 +12,7 @@ TimerWheel::TimerWheel() {
 void TimerWheel::link(Timer& timer, Tick deadline) {
   Timer& head = buckets_[deadline % kBuckets];
   timer.queued_for_ = deadline;
+  look_at_ = std::min(look_at_, deadline);
   timer.next_ = &head;
   timer.prev_ = head.prev_;
   head.prev_->next_ = &timer;
@@ -57,6 +58,10 @@ void TimerWheel::run(Timer& expired) {
 
 void TimerWheel::advance(Tick now) {
   if (now <= now_) return;
+  if (now < look_at_) {
+    now_ = now;
+    return;
+  }
   Head expired;
   expired.next_ = expired.prev_ = &expired;
   const Tick last = std::min(now, now_ + kBuckets);  // after a long pause each bucket once
@@ -64,6 +69,7 @@ void TimerWheel::advance(Tick now) {
     collect(buckets_[tick % kBuckets], now, expired);
   }
   now_ = now;
+  look_at_ = kUnknown;
   run(expired);
 }
 
@@ -71,10 +77,16 @@ void TimerWheel::fire_all() {
   Head expired;
   expired.next_ = expired.prev_ = &expired;
   for (Head& head : buckets_) collect(head, kNever, expired);
+  look_at_ = kUnknown;
   run(expired);
 }
 
-Tick TimerWheel::next_tick() const {
+Tick TimerWheel::next_tick() {
+  if (look_at_ == kUnknown) look_at_ = first_filled();
+  return look_at_;
+}
+
+Tick TimerWheel::first_filled() const {
   for (Tick offset = 1; offset <= kBuckets; ++offset) {
     if (!empty(buckets_[(now_ + offset) % kBuckets])) return now_ + offset;
   }

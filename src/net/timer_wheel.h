@@ -57,21 +57,25 @@ class TimerWheel {
   void fire_all();
 
   static constexpr Tick kNever = std::numeric_limits<Tick>::max();
-  /// The next tick at which some bucket needs a look, kNever when nothing is armed. O(buckets).
-  [[nodiscard]] Tick next_tick() const;
+  /// No bucket needs a look before this tick; kNever when nothing is armed. O(buckets) once for
+  /// each advance() that found something to do, else O(1).
+  [[nodiscard]] Tick next_tick();
 
  private:
   static constexpr std::size_t kBuckets = 512;
+  static constexpr Tick kUnknown = 0;
   struct Head : Timer {
     Head() : Timer(nullptr) {}
   };
   static bool empty(const Timer& head) { return head.next_ == &head; }
   void link(Timer& timer, Tick deadline);
+  [[nodiscard]] Tick first_filled() const;
   void collect(Timer& head, Tick now, Timer& expired);
   static void run(Timer& expired);
 
   std::array<Head, kBuckets> buckets_;
   Tick now_ = 0;
+  Tick look_at_ = kNever;  // next_tick(), or kUnknown
 };
 
 }  // namespace shunt
