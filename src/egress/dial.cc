@@ -38,13 +38,15 @@ ReportedUpstream reported_attempt(int fd, const Endpoint& destination,
 
 std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination, SocketType type,
                                                      const UpstreamOptions& options,
-                                                     const KeptSource* kept) {
+                                                     const KeptSource* kept, HandshakeAck ack) {
   auto fd = open_upstream_socket(destination.address.family(), type, options, kept);
   if (!fd) return unexpected(std::move(fd).error());
   if (options.toa != nullptr && type == SocketType::stream && options.client.port != 0 &&
       !options.toa->tag(fd->get(), options.client)) {
     count(Counter::toa_left_out);  // no reason not to connect
   }
+  if (ack == HandshakeAck::with_data && type == SocketType::stream)
+    acknowledge_with_data(fd->get());
   const SocketAddress address(destination);
   if (options.observer != nullptr) options.observer->opening();
   const int result = ::connect(fd->get(), address.get(), address.size());
@@ -66,7 +68,6 @@ std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& desti
   if (error != 0) return unexpected(failure_from_errno(error));
   if (connected_to_itself(fd, destination, reported))
     return unexpected(failure_from_errno(ECONNREFUSED));
-  send_without_delay(fd);
   return {};
 }
 

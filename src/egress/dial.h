@@ -43,18 +43,28 @@ struct Attempt {
   bool connected = false;  ///< already
 };
 
+/// When the server is told that its half of the handshake has arrived (TCP).
+enum class HandshakeAck : std::uint8_t {
+  at_once,
+  /// For who sends something as soon as it is connected. Not for what a client is to say: it would
+  /// wait for the server to take the connection first, some 30 us more.
+  with_data,
+};
+
 /// Opens a socket of the destination's family and calls connect(). `kept` may be null.
 std::expected<Attempt, ConnectFailure> begin_attempt(const Endpoint& destination, SocketType type,
                                                      const UpstreamOptions& options,
-                                                     const KeptSource* kept = nullptr);
-/// Whether a TCP connect() that came to its end (the socket is writable) succeeded; then it is
-/// tuned. `error_reported`: epoll said EPOLLERR or EPOLLHUP, too; without it there is no error to
-/// ask for. `reported`: of its Attempt.
+                                                     const KeptSource* kept = nullptr,
+                                                     HandshakeAck ack = HandshakeAck::at_once);
+/// Whether a TCP connect() that came to its end (the socket is writable) succeeded.
+/// `error_reported`: epoll said EPOLLERR or EPOLLHUP, too; without it there is no error to ask for.
+/// `reported`: of its Attempt.
 std::expected<void, ConnectFailure> settle_attempt(int fd, const Endpoint& destination,
                                                    bool error_reported,
                                                    const ReportedUpstream& reported);
 
-/// A connected, tuned TCP socket. `options` outlives the task.
+/// A connected TCP socket, not yet tuned: relay() needs none, others send_without_delay().
+/// `options` outlives the task.
 Task<std::expected<Dialled, ConnectFailure>> dial_tcp(EventLoop& loop, Endpoint destination,
                                                       const UpstreamOptions& options,
                                                       std::uint32_t timeout_ms);

@@ -70,7 +70,7 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_plainly(EventLoop
   const auto first = server.last_good.load(std::memory_order_relaxed) % addresses.size();
   const auto order = attempt_order(addresses, first);
   const std::uint32_t timeout_ms = flow.dial_ms(server.options.connect_timeout_ms);
-  auto won = co_await race(loop, order, server.options, timeout_ms);
+  auto won = co_await race(loop, order, server.options, timeout_ms, HandshakeAck::with_data);
   if (!won) {
     const bool stopping = won.error().reason == ConnectReason::cancelled;
     if (server.book != nullptr && !stopping) server.book->look_again();
@@ -80,6 +80,7 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_plainly(EventLoop
     const auto index = std::ranges::find(addresses, won->address) - addresses.begin();
     server.last_good.store(static_cast<std::size_t>(index), std::memory_order_relaxed);
   }
+  send_without_delay(won->dialled.socket.fd());
   co_return ProxyLink(loop, server, won->address, upstream_from(std::move(won->dialled)));
 }
 

@@ -137,9 +137,10 @@ std::vector<Endpoint> attempt_order(const std::vector<Endpoint>& addresses, std:
 }
 
 Task<Expected<RaceWon>> race(EventLoop& loop, const std::vector<Endpoint>& ordered,
-                             const UpstreamOptions& options, std::uint32_t timeout_ms) {
-  const BeginAttempt begin = [&options](const Endpoint& destination) {
-    return begin_attempt(destination, SocketType::stream, options);
+                             const UpstreamOptions& options, std::uint32_t timeout_ms,
+                             HandshakeAck ack) {
+  const BeginAttempt begin = [&options, ack](const Endpoint& destination) {
+    return begin_attempt(destination, SocketType::stream, options, nullptr, ack);
   };
   co_return co_await race(loop, ordered, begin, timeout_ms);
 }

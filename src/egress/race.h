@@ -48,7 +48,8 @@ using BeginAttempt = std::function<std::expected<Attempt, ConnectFailure>(const 
 Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
                                                   const std::vector<Endpoint>& ordered,
                                                   const UpstreamOptions& options,
-                                                  std::uint32_t timeout_ms);
+                                                  std::uint32_t timeout_ms,
+                                                  HandshakeAck ack = HandshakeAck::at_once);
 Task<std::expected<RaceWon, ConnectFailure>> race(EventLoop& loop,
                                                   const std::vector<Endpoint>& ordered,
                                                   const BeginAttempt& begin,

@@ -76,6 +76,10 @@ void reset_on_close(int fd) {
 
 void send_without_delay(int fd) { (void)set_option(fd, SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY"); }
 
+void acknowledge_with_data(int fd) {
+  (void)set_option(fd, SOL_TCP, TCP_QUICKACK, 0, "TCP_QUICKACK");
+}
+
 void tune_relayed_tcp(int fd) {
   send_without_delay(fd);
   keep_urgent_bytes_in_line(fd);

@@ -34,6 +34,10 @@ int pending_error(int fd);
 void reset_on_close(int fd);
 /// TCP_NODELAY.
 void send_without_delay(int fd);
+/// Before connect(): the ACK that ends the handshake goes out with the first bytes that are sent,
+/// which spares a segment, or after 200 ms (TCP_QUICKACK in tcp(7); tcp_rcv_synsent_state_process()
+/// in net/ipv4/tcp_input.c). Only the handshake's.
+void acknowledge_with_data(int fd);
 /// send_without_delay(), urgent bytes in line, and keepalive so that a peer that vanished while
 /// idle is noticed after limits::kDeadPeerSeconds. Accepted sockets inherit all of it from their
 /// listener. A peer that vanished with data under way is given up by the kernel's retransmission

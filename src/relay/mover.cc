@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/limits.h"
+#include "net/socket.h"
 
 namespace shunt {
 
@@ -108,7 +110,9 @@ Pulled Mover::pull_copy(std::size_t most) {
 }
 
 Pulled Mover::pull_splice() {
-  const std::uint64_t most = std::min<std::uint64_t>(limits::kPipeBytes, spliceable());
+  const std::size_t turn =
+      resources_.loop.crowded() ? limits::kCrowdedTurnBytes : limits::kPipeBytes;
+  const std::uint64_t most = std::min<std::uint64_t>(turn, spliceable());
   if (most < limits::kBulkReadBytes) {  // the tap wants to look soon
     leave_splice();
     return pull();
@@ -149,9 +153,18 @@ void Mover::leave_splice() {
   maybe_at_mark_ = true;  // splice() stops there, too
 }
 
+// Nagle's algorithm holds a small segment back while another small one is unacknowledged
+// (tcp_nagle_check() in net/ipv4/tcp_output.c): never the first, which for many a flow is all.
+void Mover::send_on_without_delay() {
+  if (side_ != Side::client || without_delay_) return;
+  without_delay_ = std::exchange(has_sent_, true);
+  if (without_delay_) send_without_delay(to_.fd());
+}
+
 // A UNIX socket (between the relay and TLS) has urgent data only where the kernel was built with
 // CONFIG_AF_UNIX_OOB; the byte then goes as any other.
 ssize_t Mover::send_some(const char* bytes, std::size_t size) {
+  send_on_without_delay();
   const int flags = MSG_NOSIGNAL | (last_chunk_ ? MSG_MORE : 0);
   const ssize_t sent = ::send(to_.fd(), bytes, size, flags | (sending_urgent_ ? MSG_OOB : 0));
   if (sent >= 0 || errno != EOPNOTSUPP || !sending_urgent_) return sent;

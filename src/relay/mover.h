@@ -54,6 +54,7 @@ class Mover {
   Pulled pull_careful();
   void count_waiting();
   ssize_t send_some(const char* bytes, std::size_t size);
+  void send_on_without_delay();
   bool push_bytes(const char* bytes, std::size_t size);
   void enter_splice();
   void leave_splice();
@@ -79,6 +80,8 @@ class Mover {
   bool maybe_at_mark_;
   std::size_t counted_ = 0;  // what is still there of the bytes that FIONREAD last counted
   bool sending_urgent_ = false;
+  bool has_sent_ = false;  // to the upstream, and once more: without delay since then
+  bool without_delay_ = false;
   bool last_chunk_ = false;  // a FIN is known to follow: MSG_MORE lets it ride along
 };
 

@@ -66,6 +66,8 @@ class RelayEnder {
 /// Runs until both directions have ended, one side failed, the pair was idle for too long, or the
 /// loop cancelled it. After a failure both sockets are set to close with a reset. `early_down` is
 /// upstream data that was read before (behind a proxy's reply). `tap` and `ender` may be null.
+/// Neither socket needs TCP_NODELAY: the client's has it from its listener, and to the upstream a
+/// first segment is never held back, so it is set before the second send.
 Task<Outcome> relay(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap,
                     std::string early_down, RelayEnder* ender = nullptr);
 

@@ -77,10 +77,6 @@ TEST_P(DirectOn, reaches_a_listener) {
   EXPECT_EQ(peer_endpoint(upstream->socket.fd()).value(), peer.address());
   EXPECT_TRUE(upstream->socket.slot().has(Slot::kWritable));
   EXPECT_FALSE(upstream->socket.slot().has(Slot::kFailed | Slot::kPeerClosed));
-  int nodelay = 0;
-  socklen_t size = sizeof nodelay;
-  getsockopt(upstream->socket.fd(), SOL_TCP, TCP_NODELAY, &nodelay, &size);
-  EXPECT_NE(nodelay, 0);
 }
 
 TEST_P(DirectOn, says_that_a_closed_port_refuses) {

@@ -2,8 +2,10 @@
 #include "relay/relay.h"
 
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -48,7 +50,7 @@ struct Sides {
 
 Task<Outcome> relay_pairs(RelayResources& resources, Sides sides, Tap* tap, std::string early) {
   tune_relayed_tcp(sides.client.get());
-  tune_relayed_tcp(sides.upstream.get());
+  keep_urgent_bytes_in_line(sides.upstream.get());
   const std::uint8_t ready = sides.assumed_ready;
   auto client = *WatchedFd::create(resources.loop, std::move(sides.client), ready);
   auto upstream = *WatchedFd::create(resources.loop, std::move(sides.upstream), ready);
@@ -122,6 +124,23 @@ TEST_F(Relay, passes_small_messages_both_ways) {
   EXPECT_EQ(done.reason, EndReason::closed);
   EXPECT_EQ(done.bytes_up, 4U);
   EXPECT_EQ(done.bytes_down, 5U);
+}
+
+bool sends_without_delay(const UniqueFd& fd) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  EXPECT_EQ(::getsockopt(fd.get(), SOL_TCP, TCP_NODELAY, &value, &size), 0);
+  return value != 0;
+}
+
+TEST_F(Relay, asks_the_upstream_socket_not_to_delay_from_its_second_message_on) {
+  const UniqueFd upstream(::dup(upstream_.far.get()));
+  start();
+  for (const bool expected : {false, true, true}) {
+    send_all(client_.near.get(), "ping");
+    EXPECT_EQ(receive(upstream_.near.get(), 4), "ping");
+    EXPECT_EQ(sends_without_delay(upstream), expected);
+  }
 }
 
 TEST_F(Relay, half_close_by_client_leaves_the_response_alone) {
