@@ -95,6 +95,7 @@ void LoopGuard::opened(const Endpoint& local, const Endpoint& remote) {
 
 void LoopGuard::opened_for_client(const Endpoint& local, const Endpoint& remote,
                                   const Endpoint& client) {
+  bears_clients_.store(true, std::memory_order_relaxed);
   remember(local, remote, std::min(hops_of(pair_of(client, remote)) + 1, kMostHops));
 }
 
@@ -119,9 +120,11 @@ std::uint32_t LoopGuard::hops_of(Pair pair) const {
 }
 
 bool LoopGuard::is_own(const Endpoint& source, const Endpoint& destination) const {
+  const bool ours = maybe_ours(source.address);
+  if (!ours && !bears_clients_.load(std::memory_order_relaxed)) return false;
   const Pair pair = pair_of(source, destination);
   if (hops_of(pair) == kMostHops) return true;
-  if (!maybe_ours(source.address)) return false;
+  if (!ours) return false;
   const std::uint64_t begun = connects_begun_.load();
   const auto deadline = Clock::now() + kLongestConnect;
   while (connects_over_.load() < begun && Clock::now() < deadline) std::this_thread::yield();
