@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +25,13 @@ namespace shunt::cli {
 namespace {
 
 constexpr rlim_t kManyDescriptors = 65'536;  // a limit from which one table is enough for all
+
+/// The null device: what nobody will ever read need not be made.
+bool leads_nowhere(int fd) {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 && S_ISCHR(status.st_mode) &&
+         status.st_rdev == ::makedev(1, 3);  // Documentation/admin-guide/devices.txt
+}
 
 Result<UniqueFd> open_file(const std::string& path) {
   // Not truncated and not blocking: a FIFO without a reader is an error rather than a hang.
@@ -118,7 +127,7 @@ Result<void> TrafficSetup::reopen_log_file(const std::string& path) const {
 
 void TrafficSetup::start_log(bool json, int fd, ProcessNames* names) {
   if (log_file.valid()) fd = log_file.get();
-  if (fd < 0) return;
+  if (fd < 0 || leads_nowhere(fd)) return;
   const TrafficLogOptions options{.fd = fd, .colour = wants_colour(fd), .names = names};
   log = json ? make_json_log(options) : make_console_log(options);
 }
