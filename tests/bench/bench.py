@@ -33,6 +33,7 @@ from netlab import Lab, UNPRIVILEGED  # noqa: E402
 from shunt import BINARY, BUILD, Gateway  # noqa: E402
 
 import document  # noqa: E402
+from bench_observe import observe_report  # noqa: E402
 from bench_udp import udp_report  # noqa: E402
 from document import Size  # noqa: E402
 from peer_section import Plan, peers_section  # noqa: E402
@@ -311,6 +312,13 @@ def honest_section(size: Size) -> list[str]:
             *connect_modes(size.seconds, 2 * size.rounds)]
 
 
+def observe_section(size: Size) -> list[str]:
+    return ["With a traffic line for each connection and request, written to a file in memory, and",
+            "without (lines to /dev/null are not made), by two gateways in turn. One worker each.",
+            "", *observe_report(lambda lab, *options: Bench(lab, size.seconds, "--workers", "1",
+                                                            *options), CAPTURED, size.rounds)]
+
+
 def udp_section(size: Size) -> list[str]:
     return ["What arrives when one sender floods, by a mapping that serves every destination of a",
             "client socket, and by a connected socket for each session; tests/bench/bench_udp.py.",
@@ -334,7 +342,8 @@ def start_section(size: Size) -> list[str]:
 
 
 HEADINGS = {"peers": "Beside other programs", "tproxy": "Gateway, TPROXY",
-            "redirect": "Gateway, REDIRECT", "honest": "Honest connect", "udp": "UDP",
+            "redirect": "Gateway, REDIRECT", "honest": "Honest connect",
+            "observe": "Observation", "udp": "UDP",
             "calls": "System calls under `shunt run`", "start": "Start-up of `shunt run`"}
 
 
@@ -345,8 +354,8 @@ def make_section(name: str, size: Size, plan: Plan, svg: Path | None) -> list[st
         return lines
     if name in ("tproxy", "redirect"):
         return gateway_section(name, size)
-    return {"honest": honest_section, "udp": udp_section, "calls": call_section,
-            "start": start_section}[name](size)
+    return {"honest": honest_section, "observe": observe_section, "udp": udp_section,
+            "calls": call_section, "start": start_section}[name](size)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -45,7 +45,7 @@ def start_direct(_: Site) -> None:
 
 
 def start_shunt(site: Site, *options: str, binary: Path | str = BINARY) -> None:
-    """Its traffic lines go to /dev/null: they are made, and nobody pays for reading them."""
+    """Its traffic lines go to /dev/null: none is made, as the others make none."""
     said = site.gateway.outside("/run/shunt-said")
     with open(said, "wb") as stderr:
         child = site.spawn([binary, "gateway", "-i", "lan0", "--method", "tproxy", "--workers", "1",

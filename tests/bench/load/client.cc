@@ -35,11 +35,13 @@ struct Connection {
 class Client {
  public:
   explicit Client(const LoadOptions& options)
-      : options_(options), buffer_(std::max<std::size_t>(kBulkCall, kLargestMessage)) {
+      : options_(options),
+        buffer_(kHttpRequestBytes + std::max<std::size_t>(kBulkCall, kLargestMessage)) {
     if (options.load == Load::connect || options.load == Load::idle)
       message_ = 64;
     else
       message_ = options.message_bytes;
+    if (options.http) write_http_request();
     latencies_us_.reserve(1U << 20);
   }
 
@@ -59,6 +61,16 @@ class Client {
   }
 
  private:
+  /// At the beginning of the buffer; what is received comes behind it.
+  void write_http_request() {
+    const std::uint32_t wanted = options_.load == Load::download ? 0 : options_.message_bytes;
+    std::string request = fmt::format(
+        "{}/{} HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: shunt_load\r\nX-Pad: ", kHttpMethod,
+        wanted);
+    request.append(kHttpRequestBytes - request.size() - 4, 'x').append("\r\n\r\n");
+    std::ranges::copy(request, buffer_.begin());
+  }
+
   static Clock::duration seconds(double value) {
     return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(value));
   }
@@ -103,6 +115,7 @@ class Client {
   }
 
   void begin_request(Connection& c) {
+    if (options_.http) return begin_http_request(c);
     c.to_send = message_;
     c.to_receive = message_;
     if (options_.load != Load::connect) c.asked = Clock::now();
@@ -119,6 +132,13 @@ class Client {
     if (!send_request(c)) ++errors_;
   }
 
+  void begin_http_request(Connection& c) {
+    c.to_send = kHttpRequestBytes;
+    c.to_receive = message_;
+    c.asked = Clock::now();
+    if (!send_request(c)) ++errors_;
+  }
+
   bool send_request(Connection& c) {
     while (c.to_send > 0) {
       const ssize_t sent = ::send(c.fd.get(), buffer_.data(), c.to_send, MSG_NOSIGNAL);
@@ -129,7 +149,8 @@ class Client {
   }
 
   bool receive_response(Connection& c) {
-    const ssize_t got = ::recv(c.fd.get(), buffer_.data() + sizeof(Header), c.to_receive, 0);
+    const std::size_t after = options_.http ? kHttpRequestBytes : sizeof(Header);
+    const ssize_t got = ::recv(c.fd.get(), buffer_.data() + after, c.to_receive, 0);
     if (got <= 0) return got < 0 && errno == EAGAIN;
     c.to_receive -= static_cast<std::size_t>(got);
     if (c.to_receive > 0) return true;
@@ -154,7 +175,7 @@ class Client {
 
   bool receive_bulk(Connection& c, std::uint32_t events) {
     if ((events & EPOLLIN) == 0) return true;
-    const ssize_t got = ::recv(c.fd.get(), buffer_.data(), kBulkCall, 0);
+    const ssize_t got = ::recv(c.fd.get(), buffer_.data() + kHttpRequestBytes, kBulkCall, 0);
     if (got > 0) count_bytes(static_cast<std::size_t>(got));
     return got > 0 || (got < 0 && errno == EAGAIN);
   }

@@ -24,6 +24,7 @@ struct LoadOptions {
   std::uint32_t message_bytes = 1024;
   double seconds = 1.0;
   double warm_up_seconds = 0.2;
+  bool http = false;    ///< of `exchange` and `download`: in HTTP
   double pause_us = 0;  ///< of a `connect` load that has one connection at a time
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // shunt_load server ADDRESS:PORT COUNT
 // shunt_load (exchange|connect|download|upload|idle) ADDRESS:PORT [ports=N] [connections=N]
-//            [bytes=N] [seconds=S] [warmup=S] [pause=MICROSECONDS]
+//            [bytes=N] [http=0|1] [seconds=S] [warmup=S] [pause=MICROSECONDS]
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -22,7 +22,8 @@ int usage() {
   std::fputs(
       "usage: shunt_load server ADDRESS:PORT COUNT\n"
       "       shunt_load exchange|connect|download|upload|idle ADDRESS:PORT [ports=N]\n"
-      "                  [connections=N] [bytes=N] [seconds=S] [warmup=S] [pause=MICROSECONDS]\n",
+      "                  [connections=N] [bytes=N] [http=0|1] [seconds=S] [warmup=S]\n"
+      "                  [pause=MICROSECONDS]\n",
       stderr);
   return 2;
 }
@@ -53,6 +54,8 @@ bool set_value(const std::string& word, LoadOptions& options) {
     options.connections = static_cast<int>(value);
   else if (key == "bytes")
     options.message_bytes = static_cast<std::uint32_t>(value);
+  else if (key == "http")
+    options.http = value != 0;
   else if (key == "seconds")
     options.seconds = value;
   else if (key == "warmup")

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // What the load tool's client and server say to each other. A connection starts with a Header; what
-// follows depends on its mode.
+// follows depends on its mode. Or it speaks HTTP: then each request is kHttpRequestBytes long, asks
+// for "/" and the length of the response, and gets it, head and all; 0 is a download.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace shunt::load {
 
@@ -21,6 +24,9 @@ struct Header {
   std::uint32_t request_bytes = 0;  ///< the header counts as the first request's beginning
   std::uint32_t response_bytes = 0;
 };
+
+inline constexpr std::size_t kHttpRequestBytes = 256;
+inline constexpr std::string_view kHttpMethod = "GET ";
 
 inline constexpr std::uint32_t kLargestMessage = 1U << 20;
 inline constexpr std::size_t kBulkCall = 256 * 1024;
