@@ -118,7 +118,7 @@ std::string untracked_chains(const CaptureSpec& spec) {
   text += nft_chain(kTakeUntracked, "", decide);
   return text +
          nft_chain("untracked_out", "filter hook output priority raw",
-                   {fmt::format("meta l4proto tcp {} notrack", marks.match(marks.egress)),
+                   {fmt::format("{} meta l4proto tcp notrack accept", marks.match(marks.egress)),
                     fmt::format("oifname {} meta l4proto tcp socket transparent 1 notrack", lan)});
 }
 
