@@ -14,7 +14,10 @@ namespace shunt {
 namespace {
 
 constexpr int kEventBatch = 256;
-constexpr std::uint64_t kTurnsUs = 4000;      // of those that yield, while nobody else is there
+constexpr std::uint64_t kTurnsUs = 4000;  // of those that yield, while nobody else is there
+// Of Company. Who exchanges small messages as fast as they go is back well within a millisecond.
+constexpr std::uint64_t kNowUs = 1000;
+constexpr std::uint64_t kLatelyUs = 64'000;
 constexpr std::size_t kMostSlots = 1U << 22;  // of a process whose limit is "unlimited"
 
 // The loop's own descriptors, told apart from slots by a generation that no slot has.
@@ -177,7 +180,7 @@ void EventLoop::take_turns() {
   while (taken < waiting) {
     const auto handle = yielded_[taken++];
     handle.resume();
-    if (crowded() || monotonic_us() >= until) break;
+    if (company() != Company::none || monotonic_us() >= until) break;
   }
   yielded_.erase(yielded_.begin(), yielded_.begin() + static_cast<std::ptrdiff_t>(taken));
 }
@@ -193,7 +196,16 @@ void EventLoop::run_posted() {
   for (auto& item : work) item();
 }
 
-void EventLoop::refresh_clock() { tick_ = (monotonic_ms() - start_ms_) / kTickMs; }
+void EventLoop::refresh_clock() {
+  batch_us_ = monotonic_us();
+  tick_ = (batch_us_ / 1000 - start_ms_) / kTickMs;
+}
+
+Company EventLoop::company() const {
+  const std::uint64_t ago_us = batch_us_ - last_unyielding_us_;
+  if (ago_us <= kNowUs) return Company::now;
+  return ago_us <= kLatelyUs ? Company::lately : Company::none;
+}
 
 // By the clock and not by tick_, which is as old as this batch of events: so a deadline is late by
 // one tick at most. The millisecond that monotonic_ms() leaves out of its answer is put on top.
@@ -245,7 +257,9 @@ Result<void> EventLoop::take_events() {
       run_posted();
     } else {
       const std::size_t yielded = yielded_.size();
-      if (dispatch(events[i]) && yielded_.size() == yielded) last_unyielding_ = tick_;
+      if (dispatch(events[i]) && yielded_.size() == yielded) {
+        last_unyielding_us_ = batch_us_;
+      }
     }
   }
   return {};

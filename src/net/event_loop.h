@@ -59,6 +59,9 @@ struct Slot {
   void clear(std::uint8_t bits) { ready &= static_cast<std::uint8_t>(~bits); }
 };
 
+/// Whom those that yield have beside them: when somebody was last woken who did not.
+enum class Company : std::uint8_t { none, lately, now };
+
 class EventLoop {
  public:
   /// Fails only when the process is out of descriptors or memory.
@@ -107,18 +110,17 @@ class EventLoop {
   DeadlineAwaiter writable(Slot& slot, std::uint32_t ms);
   SleepAwaiter sleep(std::uint32_t ms);
   /// Lets every flow go first that is ready now, or becomes so while those that have yielded before
-  /// take their turns: bulk transfers keep nobody waiting. While crowded() the loop looks for
-  /// events after each turn, else after some.
+  /// take their turns: bulk transfers keep nobody waiting. In company() the loop looks for events
+  /// after each turn, else after some.
   YieldAwaiter yield();
-  /// Lately somebody was woken who did not yield: a turn should be short.
-  [[nodiscard]] bool crowded() const { return tick_ - last_unyielding_ <= kCrowdedTicks; }
+  /// The closer it is, the shorter a turn should be.
+  [[nodiscard]] Company company() const;
 
  private:
   EventLoop() = default;
   void note(const epoll_event& event);
   bool dispatch(const epoll_event& event);
   void wake(Slot::Waiter*& waiter, Wake wake);
-  static constexpr Tick kCrowdedTicks = 2;
 
   Result<void> take_events();
   void resume_queued();
@@ -135,7 +137,8 @@ class EventLoop {
   int highest_fd_ = -1;
   TimerWheel timers_;
   Tick tick_ = 0;
-  Tick last_unyielding_ = 0;
+  std::uint64_t batch_us_ = 0;            // when the last events were taken
+  std::uint64_t last_unyielding_us_ = 0;  // who was woken by them did not yield
   Tick timerfd_armed_for_ = TimerWheel::kNever;
   std::uint64_t start_ms_ = 0;
   bool cancelled_ = false;

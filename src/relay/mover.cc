@@ -20,6 +20,15 @@ namespace shunt {
 constexpr unsigned long SIOCATMARK = 0x8905;
 #endif
 
+std::size_t turn_bytes(Company company) {
+  switch (company) {
+    case Company::now: return limits::kHurriedTurnBytes;
+    case Company::lately: return limits::kCrowdedTurnBytes;
+    case Company::none: break;
+  }
+  return limits::kTurnBytes;
+}
+
 Mover::~Mover() {
   if (pipe_) {
     if (unsent_ == 0) {
@@ -110,9 +119,8 @@ Pulled Mover::pull_copy(std::size_t most) {
 }
 
 Pulled Mover::pull_splice() {
-  const std::size_t turn =
-      resources_.loop.crowded() ? limits::kCrowdedTurnBytes : limits::kPipeBytes;
-  const std::uint64_t most = std::min<std::uint64_t>(turn, spliceable());
+  const std::size_t turn = turn_bytes(resources_.loop.company());
+  const std::uint64_t most = std::min<std::uint64_t>({turn, limits::kPipeBytes, spliceable()});
   if (most < limits::kBulkReadBytes) {  // the tap wants to look soon
     leave_splice();
     return pull();

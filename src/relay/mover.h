@@ -23,6 +23,9 @@ enum class Pulled : std::uint8_t {
   objected,         ///< something was taken, and the tap does not let it pass
 };
 
+/// What a bulk transfer may move before it yields.
+[[nodiscard]] std::size_t turn_bytes(Company company);
+
 class Mover {
  public:
   Mover(RelayResources& resources, WatchedFd& from, WatchedFd& to, Side side, Tap* tap)

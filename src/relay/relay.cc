@@ -143,9 +143,8 @@ struct Turn {
   int rounds = 0;
   std::uint64_t moved_before = 0;
 
-  [[nodiscard]] bool over(std::uint64_t moved, bool crowded) const {
-    const std::size_t most = crowded ? limits::kCrowdedTurnBytes : limits::kTurnBytes;
-    return rounds >= limits::kTurnRounds || moved - moved_before >= most;
+  [[nodiscard]] bool over(std::uint64_t moved, Company company) const {
+    return rounds >= limits::kTurnRounds || moved - moved_before >= turn_bytes(company);
   }
 };
 
@@ -207,7 +206,7 @@ Task<bool> move_all(Pair& pair, Side from, Mover& mover) {
       turn = {.rounds = 0, .moved_before = mover.moved()};
     }
     ++turn.rounds;
-    if (turn.over(mover.moved(), pair.loop().crowded())) {
+    if (turn.over(mover.moved(), pair.loop().company())) {
       if (co_await pair.loop().yield() != Wake::ready) break;
       turn = {.rounds = 0, .moved_before = mover.moved()};
     }

@@ -126,6 +126,39 @@ Task<int> side_by_side(EventLoop& loop) {
   co_return sum;
 }
 
+struct Companies {
+  Company before;
+  Company after_a_wake;
+  Company much_later;
+};
+
+Task<Companies> look_for_company(EventLoop& loop, Ends first, Ends second) {
+  auto early = *WatchedFd::create(loop, std::move(first.far), 0);
+  auto late = *WatchedFd::create(loop, std::move(second.far), 0);
+  Companies seen{};
+  seen.before = loop.company();
+  (void)::write(first.near.get(), "x", 1);
+  (void)co_await loop.readable(early.slot());
+  (void)::write(second.near.get(), "x", 1);
+  (void)co_await loop.readable(late.slot());
+  seen.after_a_wake = loop.company();
+  (void)co_await loop.sleep(300);
+  seen.much_later = loop.company();
+  co_return seen;
+}
+
+TEST(EventLoop, who_was_woken_and_does_not_yield_is_company_for_a_while) {
+  LoopThread thread;
+  Ends first;
+  Ends second;
+  auto looked = thread.start<Companies>(
+      [&] { return look_for_company(thread.loop(), std::move(first), std::move(second)); });
+  const Companies seen = looked.get();
+  EXPECT_EQ(seen.before, Company::none);
+  EXPECT_NE(seen.after_a_wake, Company::none);
+  EXPECT_EQ(seen.much_later, Company::none);
+}
+
 TEST(EventLoop, both_waits_for_the_slower_of_two_tasks) {
   LoopThread thread;
   auto sum = thread.start<int>([&] { return side_by_side(thread.loop()); });
