@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <cstddef>
 #include <utility>
 
 #include "capture/capture.h"
+#include "net/frame_pool.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -11,6 +13,10 @@ namespace {
 class AcceptedClient final : public Admission {
  public:
   explicit AcceptedClient(UniqueFd fd) : fd_(std::move(fd)) {}
+
+  // One for each connection, and gone when that is let in: it lives and dies as a frame does.
+  static void* operator new(std::size_t size) { return allocate_frame(size); }
+  static void operator delete(void* memory, std::size_t size) { free_frame(memory, size); }
 
   Task<std::expected<UniqueFd, ConnectFailure>> admit() override { co_return std::move(fd_); }
 
