@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from netlab import wait_until
 
-from sites import FIRST_PORT, LOAD, PORTS, Network, Placement
+from sites import FIRST_PORT, LOAD, PORTS, Network, Placement, Site
 from variants import VARIANTS, Variant
 
 
@@ -138,16 +138,42 @@ def check_transfers(network: Network, names: list[str], count: int) -> dict:
     return found
 
 
+def latencies(network: Network, site: Site, seconds: float) -> list[float]:
+    """p50 and p99 of 64 B exchanges on one connection, µs."""
+    said = network.load(site, ["exchange", "bytes=64", f"seconds={seconds}"])
+    return [said["p50_us"], said["p99_us"]]
+
+
+def check_fairness(network: Network, variants: list[Variant], rounds: int, seconds: float) -> dict:
+    """{variant: {"alone": [[p50, p99] of each round], "beside": the same beside 8 bulk downloads,
+    "bulk": [bits a second of these]}}"""
+    found: dict = {}
+    for variant in variants:
+        site = network.sites[variant.name]
+        of = found[variant.name] = {"alone": [], "beside": [], "bulk": []}
+        for _ in range(rounds):
+            of["alone"].append(latencies(network, site, seconds))
+            bulk = network.client.spawn(
+                [*network.placement.ends, LOAD, "download", f"{site.target}:{FIRST_PORT}",
+                 "connections=8", f"seconds={seconds + 0.7}"], stdout=subprocess.PIPE)
+            time.sleep(0.3)
+            of["beside"].append(latencies(network, site, seconds))
+            of["bulk"].append(json.loads(bulk.communicate()[0])["bits_per_second"])
+        say(f"fairness, {variant.name}: {of}")
+    return found
+
+
 def compare(rounds: int, seconds: float, placement: Placement, variants: list[Variant],
-            metrics: list[Metric], memory: bool = False, transfers: int = 0) -> dict:
+            metrics: list[Metric], memory: bool = False, transfers: int = 0,
+            fairness: bool = False) -> dict:
     """{"metrics": {key: {variant: [sample of each round]}}, "memory": {variant: {count: bytes}},
-    "transfers": {variant: {kind: [done, failed]}}}"""
+    "transfers": {variant: {kind: [done, failed]}}, "fairness": check_fairness()}"""
     present = [variant for variant in variants if not variant.missing]
     for variant in variants:
         if variant.missing:
             say(f"{variant.name}: {variant.program} is not installed")
     result: dict = {"rounds": rounds, "seconds": seconds, "realtime": placement.realtime,
-                    "metrics": {}, "memory": {}, "transfers": {}}
+                    "metrics": {}, "memory": {}, "transfers": {}, "fairness": {}}
     with Network(placement) as network:
         comparison = Comparison(network, present, seconds)
         if memory:  # first: later it would reuse what others left
@@ -160,6 +186,9 @@ def compare(rounds: int, seconds: float, placement: Placement, variants: list[Va
         for metric in metrics:
             result["metrics"][metric.key] = comparison.measure(metric, rounds)
             say(f"{metric.name}: done")
+        if fairness:
+            plain = [variant for variant in present if not variant.chain]
+            result["fairness"] = check_fairness(network, plain, rounds, seconds)
         if transfers:
             result["transfers"] = check_transfers(network, list(comparison.variants), transfers)
     return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from peer_tables import Results, Spread, head, row
+from peer_tables import Results, Spread, fairness_spread, head, row
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,10 @@ def cpu(key: str) -> Callable[[Sets], Spread]:
     return lambda sets: sets.pinned.values(key, "shunt", "cpu")
 
 
+def fairness(sets: Sets) -> Spread:
+    return fairness_spread(sets.free.data.get("fairness", {}), "shunt")
+
+
 MARKS = [
     Mark("bulk download, 1 stream, to direct", 0.70, 0.85, to("down1", "direct")),
     Mark("bulk download, 1 stream, to haproxy", 1.0, 1.1, to("down1", "haproxy")),
@@ -71,6 +75,7 @@ MARKS = [
          to("short16", "redsocks", "shunt-socks5")),
     Mark("SOCKS5, bulk download, to redsocks", 1.15, 1.4,
          to("down1", "redsocks", "shunt-socks5")),
+    Mark("p99 of 64 B beside 8 bulk downloads, to alone", 3.0, 3.0, fairness, at_most=True),
     Mark("memory above idle, 1,000 flows, MB", 5.0, 3.0, lambda sets: Spread(
         value * 1000 / 1e6 for value in sets.flow_bytes("1000").values), at_most=True),
     Mark("memory, an idle flow of 9,500, KiB", 4.0, 2.0, lambda sets: Spread(

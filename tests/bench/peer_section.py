@@ -9,8 +9,8 @@ from pathlib import Path
 
 from compare import METRICS, Metric, chosen, compare, say
 from marks import Sets, mark_table
-from peer_tables import (Results, cpu_table, latency_table, losses, memory_table, notes,
-                          rate_table, transfer_table)
+from peer_tables import (Results, cpu_table, fairness_table, latency_table, losses, memory_table,
+                          notes, rate_table, transfer_table)
 from plot import Bar, bars
 from sites import Placement
 from variants import VARIANTS, Variant
@@ -26,6 +26,9 @@ Transfers of up to 1 MiB both ways, 16 at a time: both ends close after the last
 goes on after the other has ended, or an end breaks off. Both ends check every byte and the kind of
 the end (tests/system/native/transfer.c). Behind a proxy it is the proxy, too, that is seen:
 microsocks and ss-server end both directions with the first."""
+FAIRNESS = """\
+64 B exchanges on one connection, alone and beside eight bulk downloads that want all there is. The
+ends of the bulk flows take the machine's CPUs as well as the relay does."""
 PLOTTED = ("shunt", "haproxy", "nginx")
 
 
@@ -62,7 +65,7 @@ def measure(plan: Plan, raw: Path | None) -> dict:
         found[name] = compare(plan.rounds, plan.seconds,
                               Placement(name == "pinned", plan.realtime), plan.chosen_variants(),
                               plan.chosen_metrics(), memory=first,
-                              transfers=plan.transfers if first else 0)
+                              transfers=plan.transfers if first else 0, fairness=first)
         if raw is not None:
             raw.parent.mkdir(parents=True, exist_ok=True)
             raw.write_text(json.dumps(found))
@@ -127,6 +130,9 @@ def words(found: dict) -> list[str]:
     if any_set["memory"]:
         lines += ["", "### Memory", "", "Anonymous memory of the relay's process; not the kernel's "
                   "for its sockets.", "", *memory_table(any_set["memory"])]
+    if any_set.get("fairness"):
+        lines += ["", "### Fairness", "", *FAIRNESS.splitlines(), "",
+                  *fairness_table(any_set["fairness"])]
     if any_set["transfers"]:
         lines += ["", "### Integrity", "", *INTEGRITY.splitlines(), "",
                   *transfer_table(any_set["transfers"])]

@@ -136,6 +136,22 @@ def transfer_table(transfers: dict) -> list[str]:
     return lines
 
 
+def fairness_spread(fairness: dict, name: str) -> Spread:
+    """p99 beside bulk flows to p99 alone."""
+    of = fairness.get(name, {"alone": [], "beside": []})
+    return Spread(beside[1] / alone[1] for alone, beside in zip(of["alone"], of["beside"]))
+
+
+def fairness_table(fairness: dict) -> list[str]:
+    lines = head("p50 / p99, µs", "alone", "beside 8 bulk downloads", "p99, ratio", "the bulk")
+    for name, of in fairness.items():
+        cells = [" / ".join(f"{statistics.median(pair[at] for pair in of[when]):,.0f}"
+                            for at in (0, 1)) for when in ("alone", "beside")]
+        lines.append(row(name, *cells, fairness_spread(fairness, name),
+                         f"{statistics.median(of['bulk']) / 1e9:.1f} Gbit/s"))
+    return lines
+
+
 def losses(results: Results) -> list[str]:
     """Where another program's rate is above shunt's, by its name."""
     lines = []

@@ -30,7 +30,9 @@ def measured(shunt: list[float], haproxy: list[float]) -> dict:
             "metrics": {metric.key: {name: [sample(rate, 1000 / rate) for rate in of]
                                      for name, of in rates.items()} for metric in METRICS},
             "memory": {"shunt": {"1000": 3000.0, "9500": 2000.0}},
-            "transfers": {"shunt": {"close": [100, 0], "reset": [100, 1]}}}
+            "transfers": {"shunt": {"close": [100, 0], "reset": [100, 1]}},
+            "fairness": {"shunt": {"alone": [[50, 100], [60, 120]],
+                                   "beside": [[90, 200], [99, 480]], "bulk": [1e9, 3e9]}}}
 
 
 def test_ratios_are_taken_within_a_round():
@@ -53,6 +55,13 @@ def test_the_report_says_where_shunt_loses():
     assert "not resolved" not in behind
     assert "not resolved" in "".join(losses(Results(measured([90, 90, 130], [100, 100, 100]))))
     assert losses(Results(measured([110, 110, 110], [100, 100, 100]))) == []
+
+
+def test_what_small_flows_wait_beside_bulk_flows_is_told_as_a_ratio_of_each_round():
+    data = measured([100, 100], [100, 100])
+    text = "\n".join(words({"free": data, "pinned": data}))
+    assert "| shunt | 55 / 110 | 94 / 340 | 3.00 [2.00–4.00] | 2.0 Gbit/s |" in text, text
+    assert "to alone | ≤ 3 | ≤ 3 | 3.00 [2.00–4.00] | met" in text, text
 
 
 def test_a_mark_is_met_or_not_by_its_median():
