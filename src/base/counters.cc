@@ -57,6 +57,12 @@ constexpr std::array<std::string_view, kCounters> kNames = {
     "toa_left_out",
     "held_over_cap",
     "held_clients_gone",
+    "call_results_lost",
+    "connect_peers_forgotten",
+    "connect_results_lost",
+    "parking_full",
+    "callers_forgotten",
+    "lingers_cut",
 };
 // clang-format on
 static_assert(!kNames.back().empty(), "every counter has a name");

@@ -56,8 +56,14 @@ enum class Counter : std::uint8_t {
   toa_left_out,              ///< a connection was made without its TOA option
   held_over_cap,             ///< limits::kHeldConnections or kHeldPerSource: let in first
   held_clients_gone,         ///< an upstream was ready, and its client never came
+  call_results_lost,         ///< limits::kCallsRepeated
+  connect_peers_forgotten,   ///< limits::kConnectPeers
+  connect_results_lost,      ///< limits::kConnectsOwed
+  parking_full,              ///< limits::kParkingPlaces
+  callers_forgotten,         ///< limits::kCallingStreams or kDatagramSockets
+  lingers_cut,               ///< a program's SO_LINGER was cleared so that nobody waits for it
 };
-inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::held_clients_gone) + 1;
+inline constexpr std::size_t kCounters = static_cast<std::size_t>(Counter::lingers_cut) + 1;
 
 void count(Counter counter, std::uint64_t times = 1);
 [[nodiscard]] std::uint64_t counted(Counter counter);

@@ -4,11 +4,13 @@
 #include <sched.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <latch>
 #include <mutex>
 #include <vector>
 
+#include "base/counters.h"
 #include "base/thread.h"
 
 namespace shunt {
@@ -23,17 +25,25 @@ bool lingers(int fd) {
   return value.l_onoff != 0 && value.l_linger > 0;
 }
 
+void stop_lingering(const UniqueFd& fd) {
+  constexpr linger kNone{};
+  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &kNone, sizeof kNone);
+  count(Counter::lingers_cut);
+}
+
 /// While they are closed here a thread has copies of them. It exits after that: the last one to
-/// close them is one that does not linger. Without such a thread this waits.
+/// close them is one that does not linger.
 void close_all(std::vector<UniqueFd> sockets) {
+  bool has_copies = false;
   std::latch copied(1);
   std::latch closed(1);
-  auto keeper = start_thread([&copied, &closed] {
-    (void)::unshare(CLONE_FILES);
+  auto keeper = start_thread([&has_copies, &copied, &closed] {
+    has_copies = ::unshare(CLONE_FILES) == 0;
     copied.count_down();
     closed.wait();
   });
   if (keeper) copied.wait();
+  if (!has_copies) std::ranges::for_each(sockets, stop_lingering);
   sockets.clear();
   closed.count_down();
 }
@@ -42,17 +52,26 @@ void close_all(std::vector<UniqueFd> sockets) {
 class Closer {
  public:
   void take(UniqueFd fd) {
-    const std::scoped_lock lock(mutex_);
-    if (sockets_.size() >= kMostLingering) return;  // closed here, by the caller
-    sockets_.push_back(std::move(fd));
-    if (running_) return;
-    auto thread = start_thread([this] { run(); });
-    if (!thread) return sockets_.clear();
-    thread->detach();
-    running_ = true;
+    if (queue(fd)) return;
+    stop_lingering(fd);
+    fd.reset();
   }
 
  private:
+  /// False: there is no room, or nobody to do it.
+  bool queue(UniqueFd& fd) {
+    const std::scoped_lock lock(mutex_);
+    if (!running_) {
+      auto thread = start_thread([this] { run(); });
+      if (!thread) return false;
+      thread->detach();
+      running_ = true;
+    }
+    if (sockets_.size() >= kMostLingering) return false;
+    sockets_.push_back(std::move(fd));
+    return true;
+  }
+
   void run() {
     while (true) {
       std::vector<UniqueFd> batch;

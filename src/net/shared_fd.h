@@ -5,7 +5,8 @@
 // everything, for up to 18 hours and whatever O_NONBLOCK says (socket(7)). Who is last is not known
 // before. This one never waits: the kernel lets nobody linger who exits (inet_release(),
 // net/ipv4/af_inet.c), so such a socket is left to a thread that has descriptors of its own, and
-// exits.
+// exits. Where there can be no such thread, or too many are waiting for it already, SO_LINGER is
+// cleared, for whoever else has the socket, too: what is left to send is sent all the same.
 #pragma once
 
 #include <utility>

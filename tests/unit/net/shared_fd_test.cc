@@ -4,12 +4,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <utility>
 #include <vector>
 
+#include "base/counters.h"
+#include "base/thread.h"
 #include "net/socket.h"
 
 namespace shunt {
@@ -64,6 +69,33 @@ TEST(SharedFd, closes_what_lingers_without_waiting) {
     got = ::recv(pair.peer.get(), buffer.data(), buffer.size(), 0);
   } while (got > 0);
   EXPECT_EQ(got, 0);
+}
+
+/// In a process of its own, which can have no more threads.
+int close_without_threads(UniqueFd fd) {
+  constexpr rlimit kNone{};
+  constexpr uid_t kNobody = 65'534;  // root may have more than its limit
+  if (::getuid() == 0 && ::setuid(kNobody) != 0) return 2;
+  if (::setrlimit(RLIMIT_NPROC, &kNone) != 0) return 3;
+  if (start_thread([] {})) return 4;
+  const int number = fd.get();
+  const auto started = std::chrono::steady_clock::now();
+  SharedFd(std::move(fd)).reset();
+  const bool soon = std::chrono::steady_clock::now() - started < std::chrono::seconds(1);
+  return soon && ::fcntl(number, F_GETFD) < 0 && counted(Counter::lingers_cut) == 1 ? 0 : 1;
+}
+
+TEST(SharedFd, closes_what_lingers_without_waiting_where_there_are_no_threads) {
+  Pair pair = make_pair();
+  fill(pair.ours.get());
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(close_without_threads(UniqueFd(pair.ours.release())));
+  pair.ours.reset();  // which waits no more than the child: it is not the last
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(SharedFd, closes_everything_else_at_once) {
