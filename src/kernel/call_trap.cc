@@ -184,8 +184,11 @@ Result<UniqueFd> trap_network_calls() {
 }
 
 Result<void> trace_network_calls() {
-  SHUNT_CHECK(filter_network_calls(SCMP_ACT_TRACE(kTraceCookie)));
-  return {};
+  const auto filter = filter_network_calls(SCMP_ACT_TRACE(kTraceCookie));
+  if (filter) return {};
+  Error error = filter.error();
+  error.number = error_number::kNoCallTracer;
+  return Failure(std::move(error));
 }
 
 }  // namespace shunt

@@ -8,6 +8,8 @@
 #include <array>
 #include <charconv>
 #include <climits>
+#include <csignal>
+#include <cstdint>
 #include <optional>
 
 #include "kernel/net_cls.h"
@@ -65,6 +67,13 @@ std::optional<std::uint32_t> effective_id(std::string_view status, std::string_v
   const std::size_t at = field.find('\t');
   return at == std::string_view::npos ? std::nullopt
                                       : number_at<std::uint32_t>(field.substr(at + 1));
+}
+
+std::uint64_t signals_in(std::string_view status, std::string_view key) {
+  const std::string_view field = field_of(status, key);
+  std::uint64_t signals = 0;
+  std::from_chars(field.data(), field.data() + field.size(), signals, 16);
+  return signals;
 }
 
 std::optional<pid_t> process_in(std::string_view status) {
@@ -165,11 +174,14 @@ CallingProcess calling_process(pid_t thread) {
 
 bool catches_signals(pid_t thread) {
   constexpr std::uint64_t kLibrarys = 0b111ULL << 31;  // 32 to 34: cancelling, setuid(2) of threads
+  return (signals_in(status_of(thread).value_or(""), "\nSigCgt:\t") & ~kLibrarys) != 0;
+}
+
+std::uint64_t ignored_signals(pid_t thread) {
+  std::uint64_t by_default = 0;  // signal(7)
+  for (const int signal : {SIGCHLD, SIGCONT, SIGURG, SIGWINCH}) by_default |= 1ULL << (signal - 1);
   const std::string status = status_of(thread).value_or("");
-  const std::string_view caught = field_of(status, "\nSigCgt:\t");
-  std::uint64_t signals = 0;
-  std::from_chars(caught.data(), caught.data() + caught.size(), signals, 16);
-  return (signals & ~kLibrarys) != 0;
+  return signals_in(status, "\nSigIgn:\t") | (by_default & ~signals_in(status, "\nSigCgt:\t"));
 }
 
 std::optional<pid_t> process_of_thread(pid_t thread) {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ struct CallingProcess {
 CallingProcess calling_process(pid_t thread);
 /// Whether it has handlers of signals of its own; the C library's do not count.
 bool catches_signals(pid_t thread);
+/// Those that do nothing to it: bit N-1 is signal N.
+std::uint64_t ignored_signals(pid_t thread);
 /// The process that a thread belongs to; nothing: it is gone.
 std::optional<pid_t> process_of_thread(pid_t thread);
 

@@ -4,6 +4,7 @@
 #include <sys/ptrace.h>
 #include <sys/user.h>
 
+#include <cerrno>
 #include <cstddef>
 
 namespace shunt {
@@ -38,9 +39,9 @@ void skip_call(pid_t thread) { set_register(thread, kNumberAt, kNoCall); }
 void set_result(pid_t thread, std::int64_t value) { set_register(thread, kResultAt, value); }
 void do_call(pid_t thread, int number) { set_register(thread, kNumberAt, number); }
 
-void interrupt_call(pid_t thread, int number) {
+void interrupt_call(pid_t thread, int number, bool may_restart) {
   set_register(thread, kNumberAt, number);
-  set_register(thread, kResultAt, kRestart);
+  set_register(thread, kResultAt, may_restart ? kRestart : -EINTR);
 }
 
 #else
@@ -50,7 +51,7 @@ std::optional<TrappedCall> stopped_call(pid_t /*thread*/) { return std::nullopt;
 void skip_call(pid_t /*thread*/) {}
 void set_result(pid_t /*thread*/, std::int64_t /*value*/) {}
 void do_call(pid_t /*thread*/, int /*number*/) {}
-void interrupt_call(pid_t /*thread*/, int /*number*/) {}
+void interrupt_call(pid_t /*thread*/, int /*number*/, bool /*may_restart*/) {}
 
 #endif
 

@@ -28,7 +28,8 @@ void set_result(pid_t thread, std::int64_t value);
 /// Takes skip_call() back.
 void do_call(pid_t thread, int number);
 /// After a call was skipped, and before the thread runs again: what a call that a signal interrupts
-/// is like. The program gets EINTR, or makes it once more, as its handler of the signal has it.
-void interrupt_call(pid_t thread, int number);
+/// is like. The program gets EINTR or, if the call `may_restart`, makes it once more, as its
+/// handler of the signal has it.
+void interrupt_call(pid_t thread, int number, bool may_restart);
 
 }  // namespace shunt

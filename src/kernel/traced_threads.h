@@ -6,7 +6,8 @@
 // A call that waits for its answer is one of a stopped thread, which no signal wakes. So the tracer
 // looks at the signals that such a thread has, and when there is one the call is taken back: the
 // thread goes on with a call that was interrupted, gets its signal, and makes the call once more or
-// not, as the kernel has it for connect(2).
+// not, as the kernel has it: never where its socket has a timeout (SO_RCVTIMEO, signal(7)). Signals
+// that the program ignores wait with it: without a tracer they would not be sent.
 //
 //   PTRACE_EVENT_SECCOMP -> skip_call(), hand_in()
 //     an answer          -> set_result() or do_call(), PTRACE_CONT
@@ -45,8 +46,7 @@ class TracedThreads {
 
  private:
   struct Held {
-    std::uint64_t id = 0;
-    int number = 0;
+    TrappedCall call;
     bool taken_back = false;  ///< goes on, but has not stopped for that yet
   };
 
@@ -60,6 +60,7 @@ class TracedThreads {
   void finish_taking_back(pid_t thread);
   void take_back_process(pid_t thread);
   void look_for_signals();
+  [[nodiscard]] int until_next_look_ms() const;
 
   CallDesk& desk_;
   UniqueFd changes_;  // a signalfd of SIGCHLD

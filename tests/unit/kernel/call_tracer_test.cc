@@ -5,25 +5,34 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <functional>
 #include <optional>
 
+#include "base/error_numbers.h"
 #include "kernel/foreign_process.h"
 #include "kernel/syscall_filter.h"
 #include "kernel/traced_registers.h"
+#include "kernel/trap_filter.h"
 #include "net/fd_passing.h"
 
 namespace shunt {
 namespace {
 
+using std::chrono::milliseconds;
+
 constexpr int kPatienceMs = 10'000;
+constexpr int kLooks = 8;
 
 /// A child whose calls are traced, and which says numbers.
 class TracedChild {
@@ -181,6 +190,121 @@ TEST_F(CallTracerTest, a_signal_whose_handler_restarts_brings_the_call_once_more
   EXPECT_FALSE(tracer_->waits(first->id));
   EXPECT_TRUE(tracer_->fail(again->id, ETIMEDOUT));
   EXPECT_EQ(child.word(), ETIMEDOUT);
+}
+
+/// recvfrom() of a socket that nothing comes to.
+int receive_within(timeval timeout, int socket_flags) {
+  const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | socket_flags, 0);
+  ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+  sockaddr_storage source{};
+  socklen_t size = sizeof source;
+  char byte = 0;
+  const auto got = ::recvfrom(socket, &byte, 1, 0, reinterpret_cast<sockaddr*>(&source), &size);
+  return got >= 0 ? 0 : errno;
+}
+
+// signal(7): sockets with a timeout.
+TEST_F(CallTracerTest, a_wait_that_has_an_end_is_not_begun_anew) {
+  const TracedChild child([](int parent) {
+    handle_usr1(SA_RESTART);
+    say(parent, receive_within({.tv_sec = 600, .tv_usec = 0}, 0));
+  });
+  trace(child);
+  ASSERT_TRUE(next_call());
+  child.kill(SIGUSR1);
+  EXPECT_EQ(child.word(), EINTR);
+}
+
+TEST_F(CallTracerTest, what_does_not_wait_is_done_once_more_whatever_its_timeout) {
+  const TracedChild child([](int parent) {
+    handle_usr1(SA_RESTART);
+    say(parent, receive_within({.tv_sec = 600, .tv_usec = 0}, SOCK_NONBLOCK));
+  });
+  trace(child);
+  ASSERT_TRUE(next_call());
+  child.kill(SIGUSR1);
+  const auto again = next_call();
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(tracer_->fail(again->id, EAGAIN));
+  EXPECT_EQ(child.word(), EAGAIN);
+}
+
+// Without a tracer nothing would be sent.
+TEST_F(CallTracerTest, a_signal_that_is_ignored_leaves_the_call_alone) {
+  const TracedChild child([](int parent) {
+    ::signal(SIGUSR1, SIG_IGN);
+    say(parent, receive_within({.tv_sec = 600, .tv_usec = 0}, 0));
+  });
+  trace(child);
+  const auto call = next_call();
+  ASSERT_TRUE(call);
+  EXPECT_FALSE(tracer_->receive());
+  child.kill(SIGUSR1);
+  child.kill(SIGURG);
+  pollfd another{.fd = tracer_->fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&another, 1, 200), 0);  // four looks at its signals
+  EXPECT_TRUE(tracer_->waits(call->id));
+  EXPECT_TRUE(tracer_->finish(call->id, 0));
+  EXPECT_EQ(child.word(), 0);
+}
+
+TEST_F(CallTracerTest, other_calls_do_not_put_off_the_look_at_signals) {
+  const TracedChild child([](int parent) {
+    const pid_t waiting = ::fork();
+    if (waiting == 0) {
+      handle_usr1(0);
+      for (int i = 0; i < kLooks; ++i) say(parent, connect_nowhere());
+      ::_exit(0);
+    }
+    say(parent, waiting);
+    for (int i = 0; i < 2 * kLooks; ++i) {
+      char go = 0;
+      if (::read(parent, &go, 1) != 1) ::_exit(1);
+      (void)connect_nowhere();
+    }
+    ::waitpid(waiting, nullptr, 0);
+  });
+  trace(child);
+  const pid_t waiting = child.word();
+  ASSERT_GT(waiting, 0);
+  auto soonest = milliseconds::max();
+  for (int i = 0; i < kLooks; ++i) {  // one may come late for the machine's sake
+    ASSERT_TRUE(next_call());
+    child.go();
+    auto other = next_call();  // after which its signals were looked at
+    ASSERT_TRUE(other);
+    EXPECT_TRUE(tracer_->finish(other->id, 0));
+    const auto begun = std::chrono::steady_clock::now();
+    ::kill(waiting, SIGUSR1);
+    ::poll(nullptr, 0, 30);  // so much of the time until the next look is over
+    child.go();
+    other = next_call();
+    ASSERT_TRUE(other);
+    EXPECT_EQ(child.word(), EINTR);
+    soonest = std::min(soonest, std::chrono::duration_cast<milliseconds>(
+                                    std::chrono::steady_clock::now() - begun));
+    EXPECT_TRUE(tracer_->finish(other->id, 0));
+  }
+  EXPECT_LT(soonest, milliseconds(70));  // 80 where each call begins the 50 anew
+}
+
+// So that doctor and users are told of the method that they asked for.
+TEST(CallTracer, says_the_number_of_its_own_where_its_filter_is_refused) {
+  if (!can_be_restricted()) GTEST_SKIP() << "needs unsanitized";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    TrapFilter filter;
+    filter.rule(SCMP_ACT_ERRNO(EPERM), "seccomp");
+    filter.rule(SCMP_ACT_ERRNO(EPERM), "prctl", {int_argument(0, PR_SET_SECCOMP)});
+    if (!filter.load()) ::_exit(0);
+    const auto refused = trace_network_calls();
+    ::_exit(refused ? 1 : refused.error().number);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), error_number::kNoCallTracer);
 }
 
 TEST_F(CallTracerTest, a_signal_that_is_blocked_leaves_the_call_alone) {
