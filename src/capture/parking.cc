@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/counters.h"
+#include "capture/call_limits.h"
 #include "net/socket.h"
 #include "net/socket_state.h"
 
@@ -51,7 +53,10 @@ bool Parking::turn_to_another(Places& places, std::size_t tried) {
     places.current = (places.current + 1) % places.all.size();
     return true;
   }
-  if (places.all.size() >= kMostPlaces) return false;
+  if (places.all.size() >= limits::kParkingPlaces) {
+    count(Counter::parking_full);
+    return false;
+  }
   auto made = make(places.family);
   if (!made) return false;
   places.all.push_back(*std::move(made));

@@ -59,8 +59,6 @@ class Parking {
     std::vector<Place> all;
     std::size_t current = 0;
   };
-  static constexpr std::size_t kMostPlaces = 32;  // of a family; made when they are needed
-
   static Result<Place> make(Family family);
   static bool turn_to_another(Places& places, std::size_t tried);
   static std::expected<Endpoint, int> connect_to_one(Places& places, int fd, Family domain);

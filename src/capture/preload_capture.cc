@@ -18,6 +18,7 @@
 #include "base/counters.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "capture/call_limits.h"
 #include "capture/capture.h"
 #include "kernel/process_environment.h"
 #include "net/socket.h"
@@ -25,10 +26,7 @@
 namespace shunt {
 namespace {
 
-constexpr std::uint32_t kRequestWithinMs = 2'000;  // a library sends it at once
-constexpr std::uint32_t kAcceptAgainMs = 10;       // when descriptors are short
-constexpr std::size_t kMostMembers = 256;          // that are known by more than their environment
-constexpr int kTries = 8;                          // for a port that is free for UDP and TCP
+constexpr int kTries = 8;  // for a port that is free for UDP and TCP
 
 shunt_preload_answer run_it() {
   shunt_preload_answer answer{};
@@ -186,7 +184,7 @@ bool PreloadCapture::has_loaded(pid_t process) const {
 void PreloadCapture::note_member(pid_t process) {
   if (process <= 0) return;
   const std::scoped_lock lock(mutex_);
-  if (members_.contains(process) || members_.size() >= kMostMembers) return;
+  if (members_.contains(process) || members_.size() >= limits::kPreloadMembers) return;
   UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
   if (pidfd.valid()) members_.emplace(process, std::move(pidfd));
 }
@@ -212,7 +210,7 @@ Task<> PreloadCapture::accept(int listener, void (PreloadCapture::*begin)(Unique
       (*slot)->clear(Slot::kReadable);
       (void)co_await loop.readable(**slot);
     } else if (errno != EINTR && errno != ECONNABORTED) {
-      (void)co_await loop.sleep(kAcceptAgainMs);
+      (void)co_await loop.sleep(limits::kPreloadAcceptAgainMs);
     }
   }
   std::erase(waiting_, *slot);
@@ -250,7 +248,7 @@ Task<> PreloadCapture::serve(UniqueFd connection) {
   if (!record && record.error().os_error == EAGAIN) {
     const auto slot = loop.watch(fd, 0);
     if (!slot) co_return;
-    const Wake wake = co_await loop.readable(**slot, kRequestWithinMs);
+    const Wake wake = co_await loop.readable(**slot, limits::kPreloadRequestMs);
     loop.unwatch(fd);
     if (wake != Wake::ready) co_return;
     record = receive_record(fd);

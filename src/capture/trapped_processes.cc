@@ -3,11 +3,15 @@
 
 #include <utility>
 
+#include "base/counters.h"
+
 namespace shunt {
 
 void TrappedProcesses::note(Protocol protocol, const Endpoint& source, CallingProcess caller) {
   const std::scoped_lock lock(mutex_);
-  (protocol == Protocol::tcp ? tcp_ : udp_).set(source, std::move(caller));
+  auto& callers = protocol == Protocol::tcp ? tcp_ : udp_;
+  if (callers.full() && callers.find(source) == nullptr) count(Counter::callers_forgotten);
+  callers.set(source, std::move(caller));
 }
 
 CallingProcess TrappedProcesses::known(const Flow& flow) {

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/lru_map.h"
+#include "capture/call_limits.h"
 #include "flow/process_finder.h"
 #include "flow/process_names.h"
 #include "kernel/process_facts.h"
@@ -29,16 +30,12 @@ class TrappedProcesses final : public ProcessNames, public ProcessFinder {
   ProcessFact find(const Flow& flow, Wanted wanted) override;
 
  private:
-  // Sockets; the oldest are forgotten, and then no rule about processes matches what they send.
-  // Datagrams' may begin new flows for as long as they live.
-  static constexpr std::size_t kMostStreams = 16'384;
-  static constexpr std::size_t kMostDatagramSockets = 65'536;
-
   CallingProcess known(const Flow& flow);
 
   std::mutex mutex_;
-  LruMap<Endpoint, CallingProcess, EndpointHash> tcp_{kMostStreams};
-  LruMap<Endpoint, CallingProcess, EndpointHash> udp_{kMostDatagramSockets};
+  // Datagrams' may begin new flows for as long as they live.
+  LruMap<Endpoint, CallingProcess, EndpointHash> tcp_{limits::kCallingStreams};
+  LruMap<Endpoint, CallingProcess, EndpointHash> udp_{limits::kDatagramSockets};
 };
 
 }  // namespace shunt
