@@ -91,7 +91,7 @@ void TrappedConnects::Parked::turn_away(int os_error) {
   if (connect.answer(os_error)) {
     (void)pending_error(connect.fd());
   } else {
-    owner_.owed_.set(connect.cookie(), os_error);
+    owner_.owe(connect.cookie(), os_error);
   }
 }
 

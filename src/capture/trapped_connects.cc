@@ -16,10 +16,6 @@
 namespace shunt {
 namespace {
 
-constexpr std::uint32_t kLookAgainMs = 250;       // whether somebody waits still
-constexpr std::uint32_t kNobodyWaitsMs = 60'000;  // an event or a call comes first
-constexpr std::uint32_t kRepeatedWithinMs = 100;  // after a signal, with its handler's time
-
 /// What connect(2) says first of a socket that has connected meanwhile is 0, and then EISCONN.
 /// Nothing else can come of it: a connection that is there is never under way again.
 int connect_once_more(int fd, Family family) {
@@ -111,6 +107,7 @@ CallAnswer TrappedConnects::begin(const TrappedCall& call, TrappedSocket socket,
     context_.worker.give_room();
     return CallAnswer::error(ENOBUFS);
   }
+  if (peers_.full()) count(Counter::connect_peers_forgotten);
   context_.owners.note(Protocol::tcp, ends.client, std::move(caller));
   peers_.set(ends, destination);
   Captured captured;
@@ -162,6 +159,7 @@ CallAnswer TrappedConnects::await_kernel(const TrappedCall& call, TrappedSocket 
   }
   if (!context_.worker.take_room()) {
     count(Counter::descriptors_short);
+    (void)shunt::disconnect(connect.fd());  // as watch() does
     return CallAnswer::error(ENOBUFS);
   }
   if (const auto pending = watch(std::move(connect))) {
@@ -172,11 +170,16 @@ CallAnswer TrappedConnects::await_kernel(const TrappedCall& call, TrappedSocket 
   return CallAnswer::error(ENOBUFS);
 }
 
-/// Null where the loop has no room.
+/// Null where the loop has no room: then the socket is connecting no more. Nobody would ever tell
+/// it what has become of that.
 std::shared_ptr<TrappedConnects::Pending> TrappedConnects::watch(PendingConnect connect) {
   auto pending = std::make_shared<Pending>(std::move(connect));
   const auto slot = context_.worker.loop->watch(pending->connect.fd(), 0);
-  if (!slot) return nullptr;
+  if (!slot) {
+    count(Counter::descriptors_short);
+    (void)shunt::disconnect(pending->connect.fd());
+    return nullptr;
+  }
   pending->slot = *slot;
   pending_[pending->connect.cookie()] = pending;
   context_.worker.run(follow(pending));
@@ -189,7 +192,7 @@ Task<> TrappedConnects::follow(std::shared_ptr<Pending> pending) {
     const Wake woken = co_await loop.writable(*pending->slot, look_again_ms(*pending));
     if (pending->over || (woken == Wake::ready && settle(*pending))) break;
     pending->connect.expire(loop.now_tick());
-    if (pending->parked == nullptr && !pending->connect.awaited()) break;
+    if (pending->parked == nullptr && is_left(*pending)) break;
   }
   loop.unwatch(pending->connect.fd());
   pending->slot = nullptr;
@@ -199,13 +202,28 @@ Task<> TrappedConnects::follow(std::shared_ptr<Pending> pending) {
   (void)pending->connect.answer(ETIMEDOUT);
 }
 
+/// Nobody waits for it, and who was called away has not come again for longer than most handlers of
+/// signals take. Until then the time goes on that it had.
+bool TrappedConnects::is_left(Pending& pending) const {
+  const EventLoop& loop = *context_.worker.loop;
+  if (!pending.connect.expected()) return true;
+  if (pending.connect.awaited()) {
+    pending.away_until.reset();
+    return false;
+  }
+  if (!pending.away_until) pending.away_until = loop.in(limits::kCallAwayMs);
+  return loop.now_tick() >= *pending.away_until;
+}
+
 std::uint32_t TrappedConnects::look_again_ms(const Pending& pending) const {
   const EventLoop& loop = *context_.worker.loop;
   const Tick due = pending.connect.due();
-  if (due == TimerWheel::kNever) return pending.connect.expected() ? kLookAgainMs : kNobodyWaitsMs;
+  if (due == TimerWheel::kNever) {
+    return pending.connect.expected() ? limits::kCallAwayMs : limits::kConnectUnaskedMs;
+  }
   const Tick now = loop.now_tick();
   const Tick left_ms = due > now ? (due - now) * kTickMs : 0;
-  return static_cast<std::uint32_t>(std::clamp<Tick>(left_ms, 1, kLookAgainMs));
+  return static_cast<std::uint32_t>(std::clamp<Tick>(left_ms, 1, limits::kCallAwayMs));
 }
 
 /// After an event: whether the kernel has come to an end with the socket by itself, which says so.
@@ -230,7 +248,7 @@ void TrappedConnects::conclude(PendingConnect& connect) {
     note_told(connect.cookie(), *told, 0);
     (void)connect_once_more(connect.fd(), connect.family());
   }
-  if (!told && error != 0) owed_.set(connect.cookie(), error);
+  if (!told && error != 0) owe(connect.cookie(), error);
 }
 
 void TrappedConnects::leave(Pending& pending) {
@@ -269,7 +287,7 @@ CallAnswer TrappedConnects::tell(const TrappedCall& call, std::uint64_t cookie, 
   const WaitingCalls& calls = context_.calls;
   const bool arrived = os_error == 0 ? calls.finish(call.id, 0) : calls.fail(call.id, os_error);
   if (!arrived) {
-    owed_.set(cookie, os_error);
+    owe(cookie, os_error);
   } else if (os_error == 0 || os_error == EINPROGRESS) {
     note_told(cookie, call.thread, os_error);
   }
@@ -280,7 +298,7 @@ CallAnswer TrappedConnects::tell(const TrappedCall& call, std::uint64_t cookie, 
 // (seccomp_do_user_notification(), kernel/seccomp.c).
 void TrappedConnects::note_told(std::uint64_t cookie, pid_t thread, int os_error) {
   if (context_.method != CaptureMethod::seccomp) return;
-  const Tick until = context_.worker.loop->in(kRepeatedWithinMs);
+  const Tick until = context_.worker.loop->in(limits::kCallToldMs);
   told_.set(cookie, {.thread = thread, .os_error = os_error, .until = until});
 }
 
@@ -295,6 +313,11 @@ std::optional<int> TrappedConnects::told(std::uint64_t cookie, pid_t thread) {
     return std::nullopt;
   }
   return error;
+}
+
+void TrappedConnects::owe(std::uint64_t cookie, int os_error) {
+  if (owed_.full() && owed_.find(cookie) == nullptr) count(Counter::connect_results_lost);
+  owed_.set(cookie, os_error);
 }
 
 std::optional<int> TrappedConnects::take_owed(std::uint64_t cookie) {
@@ -325,7 +348,7 @@ void TrappedConnects::forget_failure(const TrappedSocket& socket, pid_t thread) 
   const std::uint64_t cookie = socket.cookie();
   if (const auto error = take_owed(cookie)) {
     note_told(cookie, thread, *error);
-    failure_told_until_ = context_.worker.loop->in(kRepeatedWithinMs);
+    failure_told_until_ = context_.worker.loop->in(limits::kCallToldMs);
   }
   (void)pending_error(socket.fd.get());
 }

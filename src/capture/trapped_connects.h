@@ -26,6 +26,7 @@
 #include <unordered_map>
 
 #include "base/lru_map.h"
+#include "capture/call_limits.h"
 #include "capture/parking.h"
 #include "capture/pending_connect.h"
 #include "capture/trapped_socket.h"
@@ -87,11 +88,8 @@ class TrappedConnects {
     Parked* parked = nullptr;  ///< null: its outcome is the kernel's alone
     bool has_room = false;     ///< taken for it alone
     bool over = false;
+    std::optional<Tick> away_until = {};  ///< nobody waits; nothing: as far as is known
   };
-
-  // An entry is used anew when its ends are: that is when the socket that it was of is gone.
-  static constexpr std::size_t kMostPeers = 1'048'576;
-  static constexpr std::size_t kMostOwed = 4'096;  // to sockets that nobody has asked for it
 
   std::optional<CallAnswer> again(const TrappedCall& call, const TrappedSocket& socket);
   CallAnswer begin(const TrappedCall& call, TrappedSocket socket, const Ends& ends,
@@ -103,6 +101,7 @@ class TrappedConnects {
   std::shared_ptr<Pending> watch(PendingConnect connect);
   Task<> follow(std::shared_ptr<Pending> pending);
   [[nodiscard]] std::uint32_t look_again_ms(const Pending& pending) const;
+  [[nodiscard]] bool is_left(Pending& pending) const;
   bool settle(Pending& pending);
   void conclude(PendingConnect& connect);
   void leave(Pending& pending);
@@ -111,6 +110,7 @@ class TrappedConnects {
   CallAnswer tell(const TrappedCall& call, std::uint64_t cookie, int os_error);
   void note_told(std::uint64_t cookie, pid_t thread, int os_error);
   std::optional<int> told(std::uint64_t cookie, pid_t thread);
+  void owe(std::uint64_t cookie, int os_error);
   std::optional<int> take_owed(std::uint64_t cookie);
   [[nodiscard]] Tick due_of(const TrappedSocket& socket) const;
 
@@ -118,18 +118,19 @@ class TrappedConnects {
   Parking parking_;
   bool early_;
   std::unordered_map<std::uint64_t, std::shared_ptr<Pending>> pending_;  // by cookie
-  LruMap<Ends, Endpoint, EndsHash> peers_{kMostPeers};
+  // An entry is used anew when its ends are: that is when the socket that it was of is gone.
+  LruMap<Ends, Endpoint, EndsHash> peers_{limits::kConnectPeers};
   /// What a thread was told of a socket, which it may not have heard.
   struct Told {
     pid_t thread = 0;
     int os_error = 0;
     Tick until = 0;
   };
-  static constexpr std::size_t kMostTold = 256;  // within a tenth of a second
 
-  LruMap<std::uint64_t, Told> told_{kMostTold};  // by cookie
+  LruMap<std::uint64_t, Told> told_{limits::kConnectsTold};  // by cookie
   Tick failure_told_until_ = 0;
-  LruMap<std::uint64_t, int> owed_{kMostOwed};  // by cookie; 0 and EINPROGRESS: of connect() alone
+  // By cookie; 0 and EINPROGRESS: of connect() alone.
+  LruMap<std::uint64_t, int> owed_{limits::kConnectsOwed};
 };
 
 }  // namespace shunt
