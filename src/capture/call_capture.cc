@@ -15,6 +15,7 @@
 #include "base/error_record.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "capture/call_limits.h"
 #include "kernel/call_tracer.h"
 #include "kernel/call_trap.h"
 #include "kernel/foreign_process.h"
@@ -25,7 +26,6 @@
 namespace shunt {
 namespace {
 
-constexpr int kTracerLagMs = 20;
 constexpr char kTaken = 'k';  // the answer to who enters; anything else is an error_record()
 
 Result<std::unique_ptr<CallSource>> make_source(CaptureMethod method) {
@@ -94,9 +94,9 @@ Result<std::shared_ptr<CallCapture>> CallCapture::create(CaptureMethod method,
 
 bool CallCapture::has_members() const {
   pollfd listener{.fd = listener_.load(), .events = 0, .revents = 0};
-  if (listener.fd < 0) return true;
+  if (listener.fd < 0) return false;
   // The last one's parent hears of its end before the tracer has said that nobody is left.
-  const int patience_ms = context_.method == CaptureMethod::ptrace ? kTracerLagMs : 0;
+  const int patience_ms = context_.method == CaptureMethod::ptrace ? limits::kTracerLagMs : 0;
   return ::poll(&listener, 1, patience_ms) <= 0 || (listener.revents & POLLHUP) == 0;
 }
 

@@ -46,8 +46,9 @@ class CallCapture final : public FlowSource {
   /// For ProxyOptions::own_listeners.
   [[nodiscard]] std::vector<Endpoint> own_listeners() const { return own_listeners_; }
   [[nodiscard]] TrappedProcesses& owners() { return owners_; }
-  /// Whether any process is left whose calls are trapped, or there was none yet. Any thread. Where
-  /// they are traced it waits for up to 20 ms to be sure that somebody is.
+  /// Whether any process is left whose calls are trapped; false before the first one has entered.
+  /// Any thread. Where they are traced it waits for up to limits::kTracerLagMs to be sure that
+  /// somebody is.
   [[nodiscard]] bool has_members() const;
 
   Task<> run(SourceWorker worker) override;
