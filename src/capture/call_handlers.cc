@@ -28,7 +28,9 @@ CallAnswer CallHandlers::connect(const TrappedCall& call, TrappedSocket socket,
     case Course::refused: return CallAnswer::error(socket.is_tcp() ? ENETUNREACH : EPERM);
     case Course::captured: break;
     case Course::native:
-      if (socket.is_udp() && !destination.address.is_v4()) datagrams_.leave_stand_in(socket);
+      if (socket.is_udp() && !destination.address.is_v4()) {
+        return datagrams_.connect_natively(call, socket, as_asked);
+      }
       return connects_.connect_natively(call, std::move(socket), as_asked);
   }
   if (socket.is_tcp()) return connects_.connect(call, std::move(socket), destination);

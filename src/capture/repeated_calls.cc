@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include "base/counters.h"
+
 namespace shunt {
 namespace {
 
@@ -45,19 +47,33 @@ bool RepeatedCalls::Wait::is_over() {
   return loop_.now_tick() >= away_until_;
 }
 
-bool RepeatedCalls::join(const TrappedCall& call, std::uint64_t cookie) {
+/// The same call, whose thread was called away from it; null: there is none.
+RepeatedCalls::Wait* RepeatedCalls::left(const TrappedCall& call, std::uint64_t cookie) const {
   const auto known = waits_.find(call.thread);
-  if (known == waits_.end()) return false;
-  Wait& wait = *known->second;
-  if (wait.cookie_ != cookie || !is_same(wait.call_, call)) return false;
-  if (calls_.waits(wait.call_.id)) return false;
-  wait.call_.id = call.id;
-  wait.wake();
+  if (known == waits_.end()) return nullptr;
+  Wait* const wait = known->second;
+  const bool same = wait->cookie_ == cookie && is_same(wait->call_, call);
+  return same && !calls_.waits(wait->call_.id) ? wait : nullptr;
+}
+
+bool RepeatedCalls::join(const TrappedCall& call, std::uint64_t cookie) {
+  Wait* const wait = left(call, cookie);
+  if (wait == nullptr) return false;
+  wait->call_.id = call.id;
+  wait->wake();
   return true;
 }
 
+std::optional<RepeatedCalls::Done> RepeatedCalls::under_way(const TrappedCall& call,
+                                                            std::uint64_t cookie) const {
+  const Wait* const wait = left(call, cookie);
+  return wait == nullptr ? std::nullopt : std::optional(wait->done_);
+}
+
 void RepeatedCalls::keep(const TrappedCall& call, std::uint64_t cookie, const Done& done) {
-  const auto until = Clock::now() + std::chrono::milliseconds(limits::kCallRepeatMs);
+  const auto now = Clock::now();
+  const auto until = now + std::chrono::milliseconds(limits::kCallRepeatMs);
+  if (done_.full() && now < done_.oldest().second.until) count(Counter::call_results_lost);
   done_.set(call.thread, {.call = call, .cookie = cookie, .done = done, .until = until});
 }
 

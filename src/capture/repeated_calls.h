@@ -5,6 +5,7 @@
 // next call says that the last one waits no more:
 //
 //   the first is still waited for here   it goes on for the second, with its deadline: join()
+//   the first was done in part           the same, unless it means something else: under_way()
 //   the first was done, nobody heard it  the second has the result: keep(), take()
 //
 // The same call is one of the same thread, with the same number and arguments, on the same socket.
@@ -32,6 +33,12 @@ class RepeatedCalls {
   RepeatedCalls(const RepeatedCalls&) = delete;
   RepeatedCalls& operator=(const RepeatedCalls&) = delete;
 
+  /// What was done in a call.
+  struct Done {
+    std::int64_t value = 0;    ///< of the call
+    std::uint64_t digest = 0;  ///< of what the program had in its memory, if that counts
+  };
+
   /// A call that waits for something; in the frame of the task that answers it, from before its
   /// first suspension to its end. The thread's earlier one is over then.
   class Wait {
@@ -50,6 +57,8 @@ class RepeatedCalls {
     /// the call has come once more, for which it has to try again: an event may have been used up
     /// while nobody waited. Null: on a timer of its own.
     void wakes(Slot* slot) { slot_ = slot; }
+    /// So much of it was done by now, and goes on from there.
+    void note(const Done& done) { done_ = done; }
 
    private:
     friend class RepeatedCalls;
@@ -60,6 +69,7 @@ class RepeatedCalls {
     TrappedCall call_;
     std::uint64_t cookie_;
     Slot* slot_ = nullptr;
+    Done done_;
     bool replaced_ = false;
     std::optional<std::uint64_t> away_;  // the id that was seen not to wait
     Tick away_until_ = 0;
@@ -68,14 +78,12 @@ class RepeatedCalls {
   /// Whether `call` is one that waits already, which then goes on for it. To be asked of every call
   /// that may have to wait, before it is begun.
   bool join(const TrappedCall& call, std::uint64_t cookie);
+  /// What was done of the one that it would join; nothing: there is none.
+  [[nodiscard]] std::optional<Done> under_way(const TrappedCall& call, std::uint64_t cookie) const;
   /// Calls that are waited for.
   [[nodiscard]] std::size_t waits() const { return waits_.size(); }
 
-  /// What was done in a call whose thread was called away before it could be told.
-  struct Done {
-    std::int64_t value = 0;    ///< of the call
-    std::uint64_t digest = 0;  ///< of what the program had in its memory, if that counts
-  };
+  /// For a thread that was called away before it could be told.
   void keep(const TrappedCall& call, std::uint64_t cookie, const Done& done);
   /// Yields it once, for limits::kCallRepeatMs.
   std::optional<Done> take(const TrappedCall& call, std::uint64_t cookie);
@@ -87,6 +95,8 @@ class RepeatedCalls {
     Done done;
     Clock::time_point until;
   };
+
+  [[nodiscard]] Wait* left(const TrappedCall& call, std::uint64_t cookie) const;
 
   const WaitingCalls& calls_;
   std::unordered_map<pid_t, Wait*> waits_;  // by thread

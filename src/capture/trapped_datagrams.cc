@@ -15,8 +15,6 @@
 namespace shunt {
 namespace {
 
-constexpr std::uint32_t kSendAgainMs = 1;  // a socket's buffer drains on loopback at once
-
 /// IP_UNICAST_IF: as SO_BINDTODEVICE, of what is sent.
 bool has_unicast_interface(const TrappedSocket& socket) {
   const bool v6 = socket.family() == Family::ipv6;
@@ -63,8 +61,22 @@ CallAnswer TrappedDatagrams::connect(const TrappedCall& call, const TrappedSocke
   return CallAnswer::error(error);
 }
 
-void TrappedDatagrams::leave_stand_in(const TrappedSocket& socket) {
-  if (socket.family() == Family::ipv6 && is_at_stand_in(socket)) disconnect(socket);
+CallAnswer TrappedDatagrams::connect_natively(const TrappedCall& call, const TrappedSocket& socket,
+                                              const SocketAddress& address) {
+  const auto left = leave_stand_in(socket);
+  const int error = connect_to(socket, address);
+  // It keeps its peer, as any socket whose connect() fails; its own port may be another one.
+  if (error != 0 && left && connect_to(socket, *left) == 0) note(call.thread, socket);
+  return CallAnswer::error(error);
+}
+
+/// Yields which it was.
+std::optional<SocketAddress> TrappedDatagrams::leave_stand_in(const TrappedSocket& socket) {
+  if (socket.family() != Family::ipv6 || !is_at_stand_in(socket)) return std::nullopt;
+  const auto peer = peer_endpoint(socket.fd.get());
+  if (!peer) return std::nullopt;
+  disconnect(socket);
+  return SocketAddress(*peer, Family::ipv6);
 }
 
 bool TrappedDatagrams::is_at_stand_in(const TrappedSocket& socket) {
@@ -203,6 +215,7 @@ CallAnswer TrappedDatagrams::send(const TrappedCall& call, TrappedSocket socket)
     tell(context_, call, cookie, done->value, done->digest);
     return CallAnswer::later();
   }
+  if (goes_on(call, cookie)) return CallAnswer::later();
   const CallOutcome outcome = try_send(call, socket, 0);
   const bool partly = outcome && call.number == SYS_sendmmsg &&
                       static_cast<std::uint64_t>(*outcome) < messages_of(call);
@@ -210,41 +223,49 @@ CallAnswer TrappedDatagrams::send(const TrappedCall& call, TrappedSocket socket)
   if (!would_wait || (message_flags(call) & MSG_DONTWAIT) != 0 || !socket.is_blocking()) {
     tell(context_, call, cookie, outcome, digest_);
   } else {
-    const auto sent = static_cast<std::uint64_t>(outcome.value_or(0));
-    context_.worker.run(send_later(call, std::move(socket), cookie, sent));
+    const RepeatedCalls::Done done{.value = outcome.value_or(0), .digest = digest_};
+    context_.worker.run(send_later(call, std::move(socket), cookie, done));
   }
   return CallAnswer::later();
 }
 
-/// Goes on after `sent` messages.
-Task<> TrappedDatagrams::send_later(TrappedCall call, TrappedSocket socket, std::uint64_t cookie,
-                                    std::uint64_t sent) {
+/// A signal called its thread away from one that is not over. Other messages in the same place are
+/// a call of their own.
+bool TrappedDatagrams::goes_on(const TrappedCall& call, std::uint64_t cookie) {
+  const auto done = context_.repeated.under_way(call, cookie);
+  if (!done || (done->value > 0 && !was_sent(call, *done))) return false;
+  return context_.repeated.join(call, cookie);
+}
+
+/// Goes on after what is done, which of sendmmsg() is a number of messages.
+Task<> TrappedDatagrams::send_later(TrappedCall first, TrappedSocket socket, std::uint64_t cookie,
+                                    RepeatedCalls::Done done) {
   EventLoop& loop = *context_.worker.loop;
-  const std::uint64_t wanted = call.number == SYS_sendmmsg ? messages_of(call) : 1;
+  RepeatedCalls::Wait wait(context_.repeated, loop, first, cookie);
+  wait.note(done);
+  const bool many = first.number == SYS_sendmmsg;
   Tick due = loop.in(limits::kDatagramSendMs);
   CallOutcome outcome = std::unexpected(EAGAIN);
-  std::uint64_t digest = 0;
-  while (!context_.closing && !loop.cancelled()) {
-    outcome = try_send(call, socket, sent);
-    if (outcome) digest = digest_;
-    if (outcome && call.number != SYS_sendmmsg) break;
+  while (!context_.closing && !loop.cancelled() && !wait.is_over()) {
+    outcome = try_send(wait.call(), socket, static_cast<std::uint64_t>(done.value));
     if (outcome) {
-      sent = static_cast<std::uint64_t>(*outcome);
-      if (sent >= wanted) break;
+      done = {.value = *outcome, .digest = digest_};
+      if (!many || static_cast<std::uint64_t>(done.value) >= messages_of(first)) break;
+      wait.note(done);
       due = loop.in(limits::kDatagramSendMs);
       (void)co_await loop.yield();
     } else {
+      const bool away = outcome.error() == EINTR;
       const bool in_vain = outcome.error() == EAGAIN && loop.now_tick() >= due;
       if (in_vain) count(Counter::udp_sends_given_up);
-      if (in_vain || outcome.error() != EAGAIN) break;
-      (void)co_await loop.sleep(kSendAgainMs);
+      if (in_vain || (!away && outcome.error() != EAGAIN)) break;
+      (void)co_await loop.sleep(limits::kDatagramSendAgainMs);
     }
   }
-  if (sent > 0) outcome = static_cast<std::int64_t>(sent);
-  tell(context_, call, cookie, outcome, digest);
+  if (done.value > 0) outcome = done.value;
+  tell(context_, wait.call(), cookie, outcome, done.digest);
 }
 
-/// Whether the memory holds what was sent still: who got EINTR may send something else instead.
 bool TrappedDatagrams::was_sent(const TrappedCall& call, const RepeatedCalls::Done& done) {
   MessageParts parts;
   if (call.number == SYS_sendto) {

@@ -42,9 +42,10 @@ class TrappedDatagrams {
   /// connect() of a UDP socket to a captured destination.
   CallAnswer connect(const TrappedCall& call, const TrappedSocket& socket,
                      const Endpoint& destination);
-  /// To be called before a UDP socket is connected to an address of IPv6 that is not captured: from
-  /// the address of IPv4 that a connection to a stand-in has given it, that is not reached.
-  void leave_stand_in(const TrappedSocket& socket);
+  /// The same to an address of IPv6 that is not captured: from the address of IPv4 that a
+  /// connection to a stand-in has given the socket, that is not reached.
+  CallAnswer connect_natively(const TrappedCall& call, const TrappedSocket& socket,
+                              const SocketAddress& address);
   /// Where to send what an internet socket but TCP's is to send to an address of the program's, of
   /// `size` bytes; or the errno.
   struct Way {
@@ -73,12 +74,14 @@ class TrappedDatagrams {
   std::expected<SocketAddress, int> stand_in_of(const TrappedSocket& socket,
                                                 const Endpoint& destination);
   bool is_at_stand_in(const TrappedSocket& socket);
+  std::optional<SocketAddress> leave_stand_in(const TrappedSocket& socket);
   std::expected<std::size_t, int> send_one(const TrappedCall& call, const TrappedSocket& socket,
                                            const Sending& sending);
   CallOutcome send_many(const TrappedCall& call, const TrappedSocket& socket, std::uint64_t first);
   CallOutcome try_send(const TrappedCall& call, const TrappedSocket& socket, std::uint64_t first);
-  Task<> send_later(TrappedCall call, TrappedSocket socket, std::uint64_t cookie,
-                    std::uint64_t sent);
+  Task<> send_later(TrappedCall first, TrappedSocket socket, std::uint64_t cookie,
+                    RepeatedCalls::Done done);
+  bool goes_on(const TrappedCall& call, std::uint64_t cookie);
   bool was_sent(const TrappedCall& call, const RepeatedCalls::Done& done);
 
   CallContext& context_;

@@ -29,6 +29,18 @@ void* pointer_to(std::uint64_t address) {
   return reinterpret_cast<void*>(address);
 }
 
+/// Of the message's pieces those that the first `bytes` lie in.
+std::vector<iovec> first_pieces(const MessageParts& parts, std::size_t bytes) {
+  std::vector<iovec> pieces;
+  for (std::size_t left = bytes; const iovec& piece : parts.pieces) {
+    if (left == 0) break;
+    const std::size_t taken = std::min(left, piece.iov_len);
+    pieces.push_back({.iov_base = piece.iov_base, .iov_len = taken});
+    left -= taken;
+  }
+  return pieces;
+}
+
 bool is_packet_info(const cmsghdr& header) {
   return (header.cmsg_level == SOL_IP && header.cmsg_type == IP_PKTINFO) ||
          (header.cmsg_level == SOL_IPV6 && header.cmsg_type == IPV6_PKTINFO);
@@ -54,6 +66,12 @@ bool write_length(const TrappedCall& call, std::uint64_t index, std::int64_t byt
   return write_memory(call.thread, header_at(call, index) + offsetof(mmsghdr, msg_len), &length,
                       sizeof length)
       .has_value();
+}
+
+std::optional<std::int64_t> read_length(const TrappedCall& call, std::uint64_t index) {
+  const std::uint64_t at = header_at(call, index) + offsetof(mmsghdr, msg_len);
+  const auto length = read_value<std::uint32_t>(call.thread, at);
+  return length ? std::optional<std::int64_t>(*length) : std::nullopt;
 }
 
 void MessageTurn::add(std::size_t bytes) {
@@ -102,14 +120,18 @@ MessageParts parts_of_buffer(std::uint64_t buffer, std::uint64_t size) {
   return parts;
 }
 
-std::uint64_t OutgoingMessage::digest() const {
+std::uint64_t digest_of(std::string_view payload) {
   constexpr std::hash<std::string_view> kHash;
   constexpr std::size_t kEnd = 512;  // bytes: messages that differ do so where they are numbered
-  const std::string_view whole = payload;
+  std::uint64_t sum = kHash(payload.substr(0, kEnd));
+  sum = sum * 31 + kHash(payload.substr(payload.size() - std::min(payload.size(), kEnd)));
+  return sum * 31 + payload.size();
+}
+
+std::uint64_t OutgoingMessage::digest() const {
+  constexpr std::hash<std::string_view> kHash;
   const std::string_view named(reinterpret_cast<const char*>(&name), name_size);
-  std::uint64_t sum = kHash(whole.substr(0, kEnd));
-  sum = sum * 31 + kHash(whole.substr(whole.size() - std::min(whole.size(), kEnd)));
-  return (sum * 31 + whole.size()) * 31 + kHash(named);
+  return digest_of(payload) * 31 + kHash(named);
 }
 
 std::expected<void, int> copy_message(pid_t thread, const MessageParts& parts,
@@ -162,14 +184,16 @@ msghdr* IncomingMessage::prepare(const MessageParts& parts) {
 int write_payload(pid_t thread, const MessageParts& parts, const IncomingMessage& message,
                   std::size_t received) {
   const std::size_t bytes = std::min(received, message.piece.iov_len);  // MSG_TRUNC yields more
-  std::vector<iovec> pieces;
-  for (std::size_t left = bytes; const iovec& piece : parts.pieces) {
-    if (left == 0) break;
-    const std::size_t taken = std::min(left, piece.iov_len);
-    pieces.push_back({.iov_base = piece.iov_base, .iov_len = taken});
-    left -= taken;
-  }
-  const auto done = scatter_memory(thread, pieces, message.payload.data(), bytes);
+  const auto done =
+      scatter_memory(thread, first_pieces(parts, bytes), message.payload.data(), bytes);
+  return done ? 0 : done.error();
+}
+
+int read_payload(pid_t thread, const MessageParts& parts, IncomingMessage& into,
+                 std::size_t received) {
+  const std::size_t bytes = std::min({received, parts.bytes, into.payload.size()});
+  into.piece = {.iov_base = into.payload.data(), .iov_len = bytes};
+  const auto done = gather_memory(thread, first_pieces(parts, bytes), into.payload.data(), bytes);
   return done ? 0 : done.error();
 }
 

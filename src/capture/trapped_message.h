@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "capture/trapped_socket.h"
@@ -26,6 +28,8 @@ inline constexpr std::size_t kMostDatagramBytes = 65'535;
 [[nodiscard]] std::uint64_t header_at(const TrappedCall& call, std::uint64_t index);
 /// Writes its msg_len; false: EFAULT.
 bool write_length(const TrappedCall& call, std::uint64_t index, std::int64_t bytes);
+/// Nothing: EFAULT.
+std::optional<std::int64_t> read_length(const TrappedCall& call, std::uint64_t index);
 
 /// Counts what is done in a row, in one call of many messages and in many calls: others are to have
 /// their turn in between.
@@ -60,6 +64,9 @@ std::expected<MessageParts, int> read_message_parts(pid_t thread, std::uint64_t 
 std::expected<MessageParts, int> read_sent_parts(pid_t thread, std::uint64_t header);
 /// Of sendto(2) and recvfrom(2).
 MessageParts parts_of_buffer(std::uint64_t buffer, std::uint64_t size);
+
+/// Of bytes that are a datagram's payload: others have another one, as good as always.
+[[nodiscard]] std::uint64_t digest_of(std::string_view payload);
 
 /// A datagram that a program wants sent.
 struct OutgoingMessage {
@@ -96,6 +103,10 @@ struct IncomingMessage {
 /// may have been written.
 int write_payload(pid_t thread, const MessageParts& parts, const IncomingMessage& message,
                   std::size_t received);
+/// What write_payload() wrote, as it is in the program's memory by now, into `into`. Yields the
+/// errno as it does.
+int read_payload(pid_t thread, const MessageParts& parts, IncomingMessage& into,
+                 std::size_t received);
 /// The fields of the struct msghdr at `header`, in the same memory, that recvmsg(2) fills in, with
 /// the name and the control. `source` is the sender; null: there is none to show.
 int write_header(const TrappedSocket& socket, pid_t thread, std::uint64_t header,

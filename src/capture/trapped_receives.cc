@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <expected>
+#include <string_view>
 
 #include "base/counters.h"
 #include "capture/call_limits.h"
@@ -29,15 +31,15 @@ bool is_shut_down(const TrappedSocket& socket) {
 
 CallAnswer TrappedReceives::receive(const TrappedCall& call, TrappedSocket socket,
                                     std::uint64_t cookie) {
-  if (const auto done = context_.repeated.take(call, cookie)) {
-    tell(context_, call, cookie, done->value);
+  if (const auto done = context_.repeated.take(call, cookie); done && is_there(call, *done)) {
+    tell(context_, call, cookie, done->value, done->digest);
     return CallAnswer::later();
   }
   if (context_.repeated.join(call, cookie)) return CallAnswer::later();
   const CallOutcome outcome = try_receive(call, socket);
   const bool waits = (message_flags(call) & (MSG_DONTWAIT | MSG_ERRQUEUE)) == 0;
   if (!fails_with(outcome, EAGAIN) || !waits || !socket.is_blocking()) {
-    tell(context_, call, cookie, outcome);
+    tell(context_, call, cookie, outcome, digest_);
   } else {
     context_.worker.run(receive_later(call, std::move(socket), cookie));
   }
@@ -74,7 +76,7 @@ Task<> TrappedReceives::receive_later(TrappedCall first, TrappedSocket socket,
     loop.unwatch(socket.fd.get());
     --watched_;
   }
-  tell(context_, wait.call(), cookie, outcome);
+  tell(context_, wait.call(), cookie, outcome, digest_);
 }
 
 /// Null where too many are watched, or descriptors are short: then it is looked at now and then.
@@ -106,6 +108,7 @@ CallOutcome TrappedReceives::receive_or_end(const TrappedCall& call, const Trapp
 }
 
 CallOutcome TrappedReceives::try_receive(const TrappedCall& call, const TrappedSocket& socket) {
+  digest_ = 0;
   if (call.number == SYS_recvmmsg) return receive_many(call, socket);
   if (call.number == SYS_recvmsg) {
     return receive_message(call, socket, call.arguments[1], message_flags(call));
@@ -122,11 +125,12 @@ CallOutcome TrappedReceives::receive_one(const TrappedCall& call, const TrappedS
   if (received < 0) return std::unexpected(errno);
   MessageTurn(context_).add(static_cast<std::size_t>(received));
   int error = write_payload(call.thread, parts, incoming_, static_cast<std::size_t>(received));
-  const auto source = shown_source(incoming_);
-  if (error == 0 && source && call.arguments[4] != 0) {
+  const auto source = call.arguments[4] != 0 ? shown_source(incoming_) : std::nullopt;
+  if (error == 0 && source) {
     error = write_address(socket, call.thread, *source, call.arguments[4], call.arguments[5]);
   }
   if (error != 0) return std::unexpected(error);
+  note(source, static_cast<std::size_t>(received));
   return received;
 }
 
@@ -139,12 +143,13 @@ CallOutcome TrappedReceives::receive_message(const TrappedCall& call, const Trap
       ::recvmsg(socket.fd.get(), incoming_.prepare(*parts), flags | MSG_DONTWAIT);
   if (received < 0) return std::unexpected(errno);
   int error = write_payload(call.thread, *parts, incoming_, static_cast<std::size_t>(received));
-  const auto source = shown_source(incoming_);
+  const auto source = parts->name != 0 ? shown_source(incoming_) : std::nullopt;
   if (error == 0) {
     error =
         write_header(socket, call.thread, header, *parts, incoming_, source ? &*source : nullptr);
   }
   if (error != 0) return std::unexpected(error);
+  note(source, static_cast<std::size_t>(received));
   return received;
 }
 
@@ -163,9 +168,53 @@ CallOutcome TrappedReceives::receive_many(const TrappedCall& call, const Trapped
   return static_cast<std::int64_t>(messages);
 }
 
+/// A message that the program has in its memory now, as incoming_ holds it.
+void TrappedReceives::note(const std::optional<Endpoint>& source, std::size_t received) {
+  const std::string_view payload(incoming_.payload.data(),
+                                 std::min(received, incoming_.piece.iov_len));
+  const std::uint64_t from = source ? EndpointHash{}(*source) : 0;
+  digest_ = (digest_ * 31 + digest_of(payload)) * 31 + from;
+}
+
+/// Whether the program's memory still holds all of what the call left there.
+bool TrappedReceives::is_there(const TrappedCall& call, const RepeatedCalls::Done& done) {
+  digest_ = 0;
+  if (call.number == SYS_recvfrom) {
+    MessageParts parts = parts_of_buffer(call.arguments[1], call.arguments[2]);
+    parts.name = call.arguments[4];
+    const auto size = parts.name == 0 ? std::expected<std::uint32_t, int>(0)
+                                      : read_value<std::uint32_t>(call.thread, call.arguments[5]);
+    parts.name_size = size.value_or(0);
+    return size && note_again(call.thread, parts, static_cast<std::size_t>(done.value)) &&
+           digest_ == done.digest;
+  }
+  const bool many = call.number == SYS_recvmmsg;
+  const std::int64_t messages = many ? done.value : 1;
+  for (std::int64_t i = 0; i < messages; ++i) {
+    const auto index = static_cast<std::uint64_t>(i);
+    const std::uint64_t header = many ? header_at(call, index) : call.arguments[1];
+    const auto parts = read_message_parts(call.thread, header);
+    const auto received = many ? read_length(call, index) : std::optional(done.value);
+    if (!parts || !received) return false;
+    if (!note_again(call.thread, *parts, static_cast<std::size_t>(*received))) return false;
+  }
+  return digest_ == done.digest;
+}
+
+bool TrappedReceives::note_again(pid_t thread, const MessageParts& parts, std::size_t received) {
+  const std::size_t name_size = std::min<std::size_t>(parts.name_size, sizeof incoming_.name);
+  incoming_.name = {};
+  const bool read = read_payload(thread, parts, incoming_, received) == 0 &&
+                    read_memory(thread, parts.name, &incoming_.name, name_size).has_value();
+  if (read) note(name_size == 0 ? std::nullopt : Endpoint::from(incoming_.name), received);
+  return read;
+}
+
 /// As the kernel says it of a socket that is shut down: a message of no bytes, from nobody.
 CallOutcome TrappedReceives::end_of_input(const TrappedCall& call, const TrappedSocket& socket) {
   if (!context_.calls.waits(call.id)) return std::unexpected(EINTR);
+  digest_ = 0;
+  note(std::nullopt, 0);
   if (call.number == SYS_recvfrom) {
     const std::uint32_t size = 0;
     if (call.arguments[4] == 0) return 0;

@@ -4,6 +4,9 @@
 // here, until there is one, the program's SO_RCVTIMEO is over, the socket is shut down, or nobody
 // wants it any more (capture/repeated_calls.h).
 //
+// What a call got whose thread was called away is kept for the same call, for as long as it is
+// still in the program's memory: the thread may have used its buffer for something else by then.
+//
 // Not to be had: several messages from recvmmsg() that waits for all of them: it returns with those
 // that are there.
 #pragma once
@@ -41,12 +44,16 @@ class TrappedReceives {
                               std::uint64_t header, int flags);
   CallOutcome receive_many(const TrappedCall& call, const TrappedSocket& socket);
   CallOutcome end_of_input(const TrappedCall& call, const TrappedSocket& socket);
+  void note(const std::optional<Endpoint>& source, std::size_t received);
+  bool is_there(const TrappedCall& call, const RepeatedCalls::Done& done);
+  bool note_again(pid_t thread, const MessageParts& parts, std::size_t received);
   std::optional<Endpoint> shown_source(const IncomingMessage& message);
 
   CallContext& context_;
   std::shared_ptr<StandIns> stand_ins_;
   std::size_t watched_ = 0;  // sockets, of calls that wait
   IncomingMessage incoming_;
+  std::uint64_t digest_ = 0;  // of what the last call left in its program's memory
 };
 
 }  // namespace shunt

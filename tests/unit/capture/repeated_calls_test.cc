@@ -71,6 +71,19 @@ TEST_F(RepeatedCallsTest, a_threads_next_wait_ends_its_last) {
   EXPECT_EQ(repeated_.waits(), 1U);
 }
 
+TEST_F(RepeatedCallsTest, what_is_done_so_far_is_said_of_the_same_call_alone) {
+  const auto first = calls_.make(SYS_sendmmsg, 3, 4096);
+  auto waiting = wait(first);
+  waiting.note({.value = 64, .digest = 99});
+  EXPECT_FALSE(repeated_.under_way(calls_.make(SYS_sendmmsg, 3, 4096), kSocket));  // it waits still
+  const auto again = calls_.make_again(first);
+  EXPECT_FALSE(repeated_.under_way(again, kOtherSocket));
+  const auto done = repeated_.under_way(again, kSocket);
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->value, 64);
+  EXPECT_EQ(done->digest, 99U);
+}
+
 Task<> wait_until_over(RepeatedCalls& repeated, EventLoop& loop, TrappedCall call, int fd,
                        int* woken) {
   RepeatedCalls::Wait waiting(repeated, loop, call, kSocket);
