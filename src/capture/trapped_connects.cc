@@ -128,7 +128,7 @@ void TrappedConnects::start(Captured captured) {
 }
 
 /// It is an accepted client from the beginning, as the user asked.
-Task<> TrappedConnects::begin_early(Captured captured) {
+Task<> TrappedConnects::begin_early(Captured captured) const {
   auto admitted = co_await captured.client->admit();
   if (admitted) captured.client = accepted_client(*std::move(admitted));
   context_.worker.start(std::move(captured));
@@ -259,7 +259,7 @@ void TrappedConnects::leave(Pending& pending) {
   if (here) pending_.erase(known);  // may be the last that holds it
 }
 
-void TrappedConnects::wake(Pending& pending) {
+void TrappedConnects::wake(Pending& pending) const {
   if (pending.slot != nullptr) context_.worker.loop->cancel(*pending.slot);
 }
 

@@ -94,7 +94,7 @@ class TrappedConnects {
   std::optional<CallAnswer> again(const TrappedCall& call, const TrappedSocket& socket);
   CallAnswer begin(const TrappedCall& call, TrappedSocket socket, const Ends& ends,
                    const Endpoint& destination, CallingProcess caller);
-  Task<> begin_early(Captured captured);
+  [[nodiscard]] Task<> begin_early(Captured captured) const;
   void start(Captured captured);
   CallAnswer await_kernel(const TrappedCall& call, TrappedSocket socket);
 
@@ -105,7 +105,7 @@ class TrappedConnects {
   bool settle(Pending& pending);
   void conclude(PendingConnect& connect);
   void leave(Pending& pending);
-  void wake(Pending& pending);
+  void wake(Pending& pending) const;
 
   CallAnswer tell(const TrappedCall& call, std::uint64_t cookie, int os_error);
   void note_told(std::uint64_t cookie, pid_t thread, int os_error);
