@@ -19,20 +19,32 @@ constexpr std::string_view kPlain = "net/ipv4/conf/lo/rp_filter";
 
 std::string value(std::string_view path) { return read_sysctl(path).value_or("?"); }
 
-std::string journal_file() {
-  std::string name = testing::TempDir() + "shunt-journal-XXXXXX";
-  ::close(::mkstemp(name.data()));
-  ::unlink(name.c_str());
-  return name;
-}
+/// A name for a journal. Of the test, not of the child that runs in a namespace: what is written
+/// there goes however that child ends.
+class JournalFile {
+ public:
+  JournalFile() {
+    ::close(::mkstemp(name_.data()));
+    ::unlink(name_.c_str());
+  }
+  ~JournalFile() { ::unlink(name_.c_str()); }
+  JournalFile(const JournalFile&) = delete;
+  JournalFile& operator=(const JournalFile&) = delete;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+
+ private:
+  std::string name_ = testing::TempDir() + "shunt-journal-XXXXXX";
+};
 
 TEST(Sysctl, is_named_as_sysctl_does) {
   EXPECT_EQ(sysctl_name("net/ipv4/conf/eth0.1/forwarding"), "net.ipv4.conf.eth0/1.forwarding");
 }
 
 TEST(SysctlJournal, restores_what_it_raised) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     static_cast<void>(write_sysctl(kPlain, "0"));
     check.ok(journal.raise(kPlain, "2"), "raise");
     check.that(value(kPlain) == "2" && !journal.empty(), "raised");
@@ -45,8 +57,9 @@ TEST(SysctlJournal, restores_what_it_raised) {
 }
 
 TEST(SysctlJournal, leaves_what_the_user_changed_meanwhile) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     static_cast<void>(write_sysctl(kPlain, "0"));
     check.ok(journal.raise(kPlain, "2"), "raise");
     static_cast<void>(write_sysctl(kPlain, "1"));
@@ -57,20 +70,21 @@ TEST(SysctlJournal, leaves_what_the_user_changed_meanwhile) {
 }
 
 TEST(SysctlJournal, undoes_nothing_that_was_journalled_but_never_written) {
-  run_in_test_namespace([](Checks& check) {
-    const auto file = journal_file();
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
     static_cast<void>(write_sysctl(kPlain, "0"));
     // A crash between the journal and the sysctl, and one in the middle of a line.
     const std::string text = std::string(kPlain) + "\t0\t2\n" + std::string(kPlain) + "\t0";
-    check.ok(write_text_file(file, text, O_WRONLY | O_CREAT), "journal");
-    const auto report = SysctlJournal(file).restore();
+    check.ok(write_text_file(file.name(), text, O_WRONLY | O_CREAT), "journal");
+    const auto report = SysctlJournal(file.name()).restore();
     check.that(value(kPlain) == "0" && report.restored.empty() && report.left.empty(), "nothing");
   });
 }
 
 TEST(SysctlJournal, undoes_several_raises_of_one_sysctl_backwards) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     static_cast<void>(write_sysctl(kPlain, "0"));
     check.ok(journal.raise(kPlain, "1"), "first");
     check.ok(journal.raise(kPlain, "2"), "second");
@@ -80,8 +94,9 @@ TEST(SysctlJournal, undoes_several_raises_of_one_sysctl_backwards) {
 }
 
 TEST(SysctlJournal, keeps_a_value_that_the_user_set_between_two_raises) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     static_cast<void>(write_sysctl(kPlain, "0"));
     check.ok(journal.raise(kPlain, "1"), "first");
     static_cast<void>(write_sysctl(kPlain, "2"));
@@ -92,8 +107,9 @@ TEST(SysctlJournal, keeps_a_value_that_the_user_set_between_two_raises) {
 }
 
 TEST(SysctlJournal, restores_each_interface_s_forwarding_along_with_the_global_one) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     static_cast<void>(write_sysctl("net/ipv4/conf/all/accept_redirects", "0"));
     static_cast<void>(write_sysctl("net/ipv4/conf/lo/forwarding", "1"));
     check.that(value(kForward) == "0", "off");
@@ -108,8 +124,9 @@ TEST(SysctlJournal, restores_each_interface_s_forwarding_along_with_the_global_o
 }
 
 TEST(SysctlJournal, restores_ipv6_forwarding) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     const std::string_view path = "net/ipv6/conf/all/forwarding";
     if (!read_sysctl(path)) return;
     static_cast<void>(write_sysctl("net/ipv6/conf/lo/forwarding", "1"));
@@ -123,8 +140,9 @@ TEST(SysctlJournal, restores_ipv6_forwarding) {
 }
 
 TEST(SysctlJournal, keeps_nothing_of_a_raise_that_failed) {
-  run_in_test_namespace([](Checks& check) {
-    const SysctlJournal journal(journal_file());
+  const JournalFile file;
+  run_in_test_namespace([&](Checks& check) {
+    const SysctlJournal journal(file.name());
     check.that(!journal.raise("net/ipv4/ip_forward", "nonsense"), "refused");
     check.that(!journal.raise("net/ipv4/no_such_thing", "1"), "unknown");
     check.that(journal.empty(), "nothing to undo");
