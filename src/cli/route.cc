@@ -11,6 +11,7 @@
 #include "cli/route_mechanism.h"
 #include "cli/route_targets.h"
 #include "cli/run_beside.h"
+#include "cli/target_options.h"
 
 namespace shunt::cli {
 namespace {
@@ -52,14 +53,8 @@ constexpr Option kOptions[] = {
              "(nftables); without it, the first that works and can tell the targets",
      .fallback = "auto",
      .choices = kRouteMethods},
-    {.name = "move",
-     .help = "move the processes of pid: into a cgroup of shunt's own for as long as it runs, "
-             "instead of attaching programs to the root of the cgroups"},
-    {.name = "cgroup-root",
-     .type = ValueType::path,
-     .value = "PATH",
-     .help = "route nothing outside the cgroup with the directory PATH; without it, the topmost "
-             "one that is mounted"},
+    kMoveOption,
+    kCgroupRootOption,
 };
 
 constexpr Example kExamples[] = {

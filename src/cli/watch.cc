@@ -30,6 +30,7 @@
 #include "cli/proxy_setup.h"
 #include "cli/rule_options.h"
 #include "cli/stop_signals.h"
+#include "cli/target_options.h"
 #include "cli/watch_network.h"
 #include "cli/watch_request.h"
 #include "cli/watch_target.h"
@@ -52,14 +53,8 @@ constexpr int kDrainStepMs = 100;
 constexpr std::string_view kEgress[] = {"outside", "inside"};
 
 constexpr Option kOptions[] = {
-    {.name = "move",
-     .help = "move the processes of pid: into a cgroup of shunt's own for as long as it runs, "
-             "instead of attaching programs to the root of the cgroups"},
-    {.name = "cgroup-root",
-     .type = ValueType::path,
-     .value = "PATH",
-     .help = "capture nothing outside the cgroup with the directory PATH; without it, the topmost "
-             "one that is mounted"},
+    kMoveOption,
+    kCgroupRootOption,
     {.name = "egress",
      .type = ValueType::choice,
      .value = "WHERE",
