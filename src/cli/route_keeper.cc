@@ -66,7 +66,9 @@ Result<void> give_up_privileges() {
 Result<void> RouteKeeper::set_up(const Options& options) {
   SHUNT_CHECK(watch_signals());
   request_ = SHUNT_TRY(parse_route_request(options));
-  if (request_.sockets.has_source()) SHUNT_CHECK(check_foreign_access());
+  if (request_.sockets.has_source()) {
+    SHUNT_CHECK(check_foreign_access("with CAP_SYS_PTRACE: sudo shunt route --source …"));
+  }
   warn_of_dead_ends(request_);
   rules_ = SHUNT_TRY(RouteRules::create(request_));
   request_.sockets.mark = rules_->mark();

@@ -51,7 +51,7 @@ Result<void> answer_it(pid_t child, int number) {
 }  // namespace
 
 Result<void> probe_call_trap() {
-  SHUNT_CHECK(check_foreign_access());
+  SHUNT_CHECK(check_foreign_access("shunt run --method ptrace …"));
   const ProbeChild child = SHUNT_TRY(start_probe_child(make_a_call));
   int number = -EPROTO;
   const bool told = ::read(child.channel.get(), &number, sizeof number) == sizeof number;

@@ -102,7 +102,14 @@ std::expected<void, int> scatter_memory(pid_t thread, std::span<const iovec> pie
   return transfer(::process_vm_writev, thread, const_cast<void*>(from), size, pieces);
 }
 
-Result<void> check_foreign_access() {
+// Documentation/admin-guide/LSM/Yama.rst
+std::string foreign_access_fix(std::string_view scope, std::string_view instead) {
+  if (scope.starts_with('3')) return "ptrace_scope 3 stays until the next boot: start without it";
+  const std::string open = "sudo sysctl kernel.yama.ptrace_scope=0";
+  return scope.starts_with('1') ? fmt::format("{}, or {}", instead, open) : open;
+}
+
+Result<void> check_foreign_access(std::string_view instead) {
   const auto scope = read_text_file("/proc/sys/kernel/yama/ptrace_scope");
   const bool open = !scope || scope->starts_with('0');
   const bool privileged = has_capability(CAP_SYS_PTRACE) && !scope.value_or("").starts_with('3');
@@ -110,7 +117,7 @@ Result<void> check_foreign_access() {
   return Failure(
       make_error(Kind::unsupported, error_number::kNoForeignAccess,
                  "the kernel lets no process look into another of its user (Yama's ptrace_scope)",
-                 "sudo sysctl kernel.yama.ptrace_scope=0"));
+                 foreign_access_fix(*scope, instead)));
 }
 
 }  // namespace shunt

@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <expected>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "base/lru_map.h"
 #include "base/result.h"
@@ -62,7 +64,11 @@ std::expected<T, int> read_value(pid_t thread, std::uint64_t address) {
 }
 
 /// Whether this process may look into those of its user that are not its descendants; the Error
-/// names the switch.
-Result<void> check_foreign_access();
+/// names the switch. `instead` is what the user may do where descendants can be looked into: it is
+/// offered beside the switch.
+Result<void> check_foreign_access(std::string_view instead);
+
+/// What mends it at kernel.yama.ptrace_scope `scope`, "1" to "3".
+[[nodiscard]] std::string foreign_access_fix(std::string_view scope, std::string_view instead);
 
 }  // namespace shunt

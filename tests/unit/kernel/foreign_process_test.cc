@@ -103,5 +103,13 @@ TEST(ForeignMemory, is_read_and_written_whole_or_not_at_all) {
   EXPECT_TRUE(read_memory(::getpid(), 0, here.data(), 0));  // nothing is always there
 }
 
+TEST(ForeignAccess, is_offered_another_method_where_descendants_may_be_looked_into) {
+  const std::string instead = "shunt run --method ptrace …";
+  EXPECT_EQ(foreign_access_fix("1\n", instead),
+            "shunt run --method ptrace …, or sudo sysctl kernel.yama.ptrace_scope=0");
+  EXPECT_EQ(foreign_access_fix("2\n", instead), "sudo sysctl kernel.yama.ptrace_scope=0");
+  EXPECT_EQ(foreign_access_fix("3\n", instead).find("sysctl"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace shunt
