@@ -12,10 +12,11 @@
 namespace shunt {
 namespace {
 
-Failure refused(std::string why) {
+Failure refused(std::string why,
+                std::string fix = "leave notrack away: captured connections are tracked then") {
   return Failure(make_error(Kind::conflict, error_number::kNoNotrack,
                             fmt::format("notrack cannot be had here: {}", std::move(why)),
-                            "leave notrack away: captured connections are tracked then"));
+                            std::move(fix)));
 }
 
 std::string_view trimmed(std::string_view line) {
@@ -50,21 +51,31 @@ std::string legacy_table() {
 
 }  // namespace
 
-std::string notrack_conflict(const GatewayOptions& options) {
+std::optional<NotrackConflict> notrack_conflict(const GatewayOptions& options) {
   if (options.connect != ConnectMode::early) {
-    return "notrack needs connect = early: who waits for his server is known by the connection's "
-           "mark";
+    return NotrackConflict{.message =
+                               "notrack needs connect = early: who waits for his server is "
+                               "known by the connection's mark",
+                           .fix_in_file = "connect = \"early\", or leave notrack away",
+                           .fix_in_flags = "shunt gateway --notrack --connect early …"};
   }
   if (options.closed) {
-    return "notrack and on-exit = closed exclude each other: what blocks knows captured "
-           "connections "
-           "by their mark";
+    return NotrackConflict{.message =
+                               "notrack and on-exit = closed exclude each other: what "
+                               "blocks knows captured connections by their mark",
+                           .fix_in_file = "on-exit = \"open\", or leave notrack away",
+                           .fix_in_flags =
+                               "shunt gateway --notrack --connect early …, without "
+                               "--on-exit closed"};
   }
   if (options.leaving.keep_source) {
-    return "notrack and keep-source exclude each other: servers' answers are known by the "
-           "connection's mark";
+    return NotrackConflict{.message =
+                               "notrack and keep-source exclude each other: servers' "
+                               "answers are known by the connection's mark",
+                           .fix_in_file = "leave notrack away, or the keep-source of the ways out",
+                           .fix_in_flags = "shunt gateway --connect early …, without --notrack"};
   }
-  return {};
+  return std::nullopt;
 }
 
 std::optional<std::string> table_that_tracks(std::string_view ruleset) {
@@ -84,8 +95,8 @@ std::optional<std::string> table_that_tracks(std::string_view ruleset) {
 
 Result<void> check_notrack(const GatewayOptions& options, CaptureMethod method) {
   if (!options.notrack) return {};
-  if (const std::string conflict = notrack_conflict(options); !conflict.empty()) {
-    return refused(conflict);
+  if (const auto conflict = notrack_conflict(options)) {
+    return refused(conflict->message, conflict->fix_in_file);
   }
   if (method != CaptureMethod::tproxy) return refused("REDIRECT is a translation, and tracked");
   if (const std::string name = legacy_table(); !name.empty()) {

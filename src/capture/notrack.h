@@ -14,9 +14,16 @@
 
 namespace shunt {
 
-/// What of `options` needs the connection mark of captured connections, in the words of flags or of
-/// keys; "": nothing. Pure.
-[[nodiscard]] std::string notrack_conflict(const GatewayOptions& options);
+/// What of `options` needs the connection mark of captured connections.
+struct NotrackConflict {
+  std::string message;
+  std::string fix_in_file;  ///< in the words of keys
+  std::string fix_in_flags;
+
+  bool operator==(const NotrackConflict&) const = default;
+};
+/// The first; none: nothing. Pure.
+[[nodiscard]] std::optional<NotrackConflict> notrack_conflict(const GatewayOptions& options);
 
 /// The first table of a ruleset, as nft prints it, with a rule that looks at connection tracking or
 /// translates destinations: "table inet filter (ct state established,related accept)". Tables of

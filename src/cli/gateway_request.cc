@@ -50,10 +50,10 @@ Result<void> check_consistent(const Options& options) {
 }
 
 Result<void> check_notrack_flags(const GatewayOptions& asked) {
-  const std::string conflict = asked.notrack ? notrack_conflict(asked) : "";
-  if (conflict.empty()) return {};
-  return Failure(make_error(Kind::usage, error_number::kOptionConflict, conflict,
-                            "shunt gateway --notrack --connect early …, without --on-exit closed"));
+  const auto conflict = asked.notrack ? notrack_conflict(asked) : std::nullopt;
+  if (!conflict) return {};
+  return Failure(make_error(Kind::usage, error_number::kOptionConflict, conflict->message,
+                            conflict->fix_in_flags));
 }
 
 /// A mistake in what is to be captured, where the file says it and with a fix in the file's words.

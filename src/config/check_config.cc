@@ -89,11 +89,11 @@ void check_notrack(const Config& config, Mistakes& mistakes) {
   if (!asked.notrack) return;
   asked.leaving.keep_source = std::ranges::any_of(
       config.ways_out, [](const WayOutSpec& spec) { return spec.keep_source != KeptEnd::none; });
-  const std::string conflict = notrack_conflict(asked);
-  if (conflict.empty()) return;
+  const auto conflict = notrack_conflict(asked);
+  if (!conflict) return;
   mistakes.push_back(config.source->error_at(config.capture.notrack_place,
-                                             error_number::kOptionConflict, conflict,
-                                             "leave notrack away, or change the other"));
+                                             error_number::kOptionConflict, conflict->message,
+                                             conflict->fix_in_file));
 }
 
 /// What the rules lead to, and what those ways out lead through.

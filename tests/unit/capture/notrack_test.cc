@@ -7,8 +7,11 @@
 namespace shunt {
 namespace {
 
+using testing::AllOf;
+using testing::Eq;
+using testing::Field;
 using testing::HasSubstr;
-using testing::IsEmpty;
+using testing::Not;
 using testing::Optional;
 
 GatewayOptions early() {
@@ -18,19 +21,45 @@ GatewayOptions early() {
   return options;
 }
 
+testing::Matcher<NotrackConflict> says(const char* words) {
+  return Field(&NotrackConflict::message, HasSubstr(words));
+}
+
+testing::Matcher<NotrackConflict> mended_by(const char* in_file,
+                                            const testing::Matcher<std::string>& in_flags) {
+  return AllOf(Field(&NotrackConflict::fix_in_file, HasSubstr(in_file)),
+               Field(&NotrackConflict::fix_in_flags, in_flags));
+}
+
 TEST(Notrack, goes_with_no_option_that_needs_the_connections_mark) {
-  EXPECT_THAT(notrack_conflict(early()), IsEmpty());
+  EXPECT_EQ(notrack_conflict(early()), std::nullopt);
   GatewayOptions held = early();
   held.connect = ConnectMode::automatic;
-  EXPECT_THAT(notrack_conflict(held), HasSubstr("connect = early"));
+  EXPECT_THAT(notrack_conflict(held), Optional(says("connect = early")));
   held.connect = ConnectMode::honest;
-  EXPECT_THAT(notrack_conflict(held), HasSubstr("connect = early"));
+  EXPECT_THAT(notrack_conflict(held), Optional(says("connect = early")));
   GatewayOptions closed = early();
   closed.closed = true;
-  EXPECT_THAT(notrack_conflict(closed), HasSubstr("on-exit"));
+  EXPECT_THAT(notrack_conflict(closed), Optional(says("on-exit = closed")));
   GatewayOptions kept = early();
   kept.leaving.keep_source = true;
-  EXPECT_THAT(notrack_conflict(kept), HasSubstr("keep-source"));
+  EXPECT_THAT(notrack_conflict(kept), Optional(says("keep-source")));
+}
+
+TEST(Notrack, is_told_how_to_end_each_conflict_in_flags_and_in_keys) {
+  GatewayOptions options = early();
+  options.connect = ConnectMode::honest;
+  EXPECT_THAT(notrack_conflict(options),
+              Optional(mended_by("connect = \"early\"", Eq("shunt gateway --notrack --connect "
+                                                           "early …"))));
+  options = early();
+  options.closed = true;
+  EXPECT_THAT(notrack_conflict(options),
+              Optional(mended_by("on-exit = \"open\"", HasSubstr("without --on-exit closed"))));
+  options = early();
+  options.leaving.keep_source = true;
+  EXPECT_THAT(notrack_conflict(options),
+              Optional(mended_by("keep-source", Not(HasSubstr("--on-exit")))));
 }
 
 TEST(Notrack, names_the_table_that_looks_at_tracking) {
