@@ -3,8 +3,6 @@
 
 #include <utility>
 
-#include "base/error_numbers.h"
-
 #if __has_include(<capture.skel.h>)  // bpf/CMakeLists.txt makes it where libbpf and bpftool are
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -21,6 +19,8 @@
 
 #include "base/log.h"
 #include "kernel/cgroup_programs.h"
+#else
+#include "kernel/without_ebpf.h"
 #endif
 
 namespace shunt {
@@ -231,23 +231,13 @@ Result<std::unique_ptr<CaptureProgram>> CaptureProgram::load(const CaptureProgra
 
 #else
 
-namespace {
-
-Failure not_built() {
-  return Failure(make_error(Kind::unsupported, error_number::kNoCgroupBpf,
-                            "this shunt was built without eBPF",
-                            "build it with libbpf-dev and bpftool installed"));
-}
-
-}  // namespace
-
 bool CaptureProgram::built_in() { return false; }
 
-Result<void> CaptureProgram::probe() { return not_built(); }
+Result<void> CaptureProgram::probe() { return without_ebpf(); }
 
 Result<std::unique_ptr<CaptureProgram>> CaptureProgram::load(
     const CaptureProgramOptions& /*options*/) {
-  return not_built();
+  return without_ebpf();
 }
 
 #endif

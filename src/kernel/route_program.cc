@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "kernel/route_program.h"
 
-#include "base/error_numbers.h"
-
 #if __has_include(<route.skel.h>)  // bpf/CMakeLists.txt makes it where libbpf and bpftool are
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -18,6 +16,8 @@
 #include <vector>
 
 #include "kernel/cgroup_programs.h"
+#else
+#include "kernel/without_ebpf.h"
 #endif
 
 namespace shunt {
@@ -111,20 +111,10 @@ Result<std::unique_ptr<RouteProgram>> RouteProgram::load(const RouteProgramOptio
 
 #else
 
-namespace {
-
-Failure not_built() {
-  return Failure(make_error(Kind::unsupported, error_number::kNoCgroupBpf,
-                            "this shunt was built without eBPF",
-                            "build it with libbpf-dev and bpftool installed"));
-}
-
-}  // namespace
-
-Result<void> RouteProgram::probe() { return not_built(); }
+Result<void> RouteProgram::probe() { return without_ebpf(); }
 
 Result<std::unique_ptr<RouteProgram>> RouteProgram::load(const RouteProgramOptions& /*options*/) {
-  return not_built();
+  return without_ebpf();
 }
 
 #endif

@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+#else
+#include "kernel/without_ebpf.h"
 #endif
 
 namespace shunt {
@@ -106,20 +108,10 @@ Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const SelectingProgram
 
 #else
 
-namespace {
-
-Failure not_built() {
-  return Failure(make_error(Kind::unsupported, error_number::kNoCgroupBpf,
-                            "this shunt was built without eBPF",
-                            "build it with libbpf-dev and bpftool installed"));
-}
-
-}  // namespace
-
-Result<void> WatchProgram::probe() { return not_built(); }
+Result<void> WatchProgram::probe() { return without_ebpf(); }
 
 Result<std::unique_ptr<WatchProgram>> WatchProgram::start(const SelectingProgram& /*program*/) {
-  return not_built();
+  return without_ebpf();
 }
 
 #endif
