@@ -5,7 +5,8 @@
  *   connect4/6    and its source address, unless the program bound it itself
  *   sendmsg4/6    the same for datagrams of sockets that are not connected
  *   bind4/6       a port at any address becomes one at the source address
- *   sock_release  counts how many such sockets there are
+ *   an iterator   counts how many such sockets there are, when it is read. Who counts at the
+ *                 creation cannot tell that another program refuses the socket afterwards
  *
  * Loopback is loopback for them, too: a socket that connects there, or is bound there, loses its
  * interface, and gets no source. What the kernel reads before it asks cannot be changed: the
@@ -33,11 +34,11 @@ const volatile struct shunt_route_config config = {};
 
 /* Its index; it may be made anew while the programs run. 0: it is gone. */
 __u32 interface = 0;
-/* Sockets that were routed: since the start, of those the ones that live, and how many were
- * refused. Read by shunt. */
+/* Sockets that were routed since the start, and how many were refused. Read by shunt. */
 __u64 routed = 0;
-__u64 live = 0;
 __u64 refused = 0;
+/* Of the sockets that were routed the ones that are open; counted from what shunt wrote here. */
+__u64 live = 0;
 
 struct sockaddr_in {
   __u16 family;
@@ -92,16 +93,30 @@ int shunt_create(struct bpf_sock* ctx) {
   if (config.by_interface && !interface) return refuse_new(ENODEV);
   if (!bpf_sk_storage_get(&sockets, ctx, 0, BPF_SK_STORAGE_GET_F_CREATE)) return refuse_new(ENOMEM);
   __sync_fetch_and_add(&routed, 1);
-  __sync_fetch_and_add(&live, 1);
   if (config.mark) ctx->mark = config.mark;
   if (config.by_interface) ctx->bound_dev_if = interface;
   return ALLOW;
 }
 
-SEC("cgroup/sock_release")
-int shunt_release(struct bpf_sock* ctx) {
-  if (bpf_sk_storage_get(&sockets, ctx, 0, 0)) __sync_fetch_and_sub(&live, 1);
-  return ALLOW;
+/* Of the running kernel (BTF). */
+struct sock {
+  void* sk_socket; /* NULL: closed by its program */
+} __attribute__((preserve_access_index));
+
+/* linux/bpf.h has it for the kernel alone. */
+struct bpf_iter__bpf_sk_storage_map {
+  void* meta;
+  void* map;
+  struct sock* sk; /* NULL: the end */
+  void* value;
+};
+
+SEC("iter/bpf_sk_storage_map")
+int shunt_count(struct bpf_iter__bpf_sk_storage_map* ctx) {
+  struct sock* socket = ctx->sk;
+
+  if (socket && socket->sk_socket) live++;
+  return 0;
 }
 
 /* Addresses. */
@@ -217,6 +232,9 @@ static __always_inline int bind_any(struct bpf_sock_addr* ctx, int v6) {
     unbind_interface(ctx);
   } else if (!v6 && config.has_source_v4 && is_any(&at)) {
     ctx->user_ip4 = config.source_v4;
+  } else if (v6 && config.has_source && is_any(&at) && is_mapped(&at)) {
+    if (!config.has_source_v4) return refuse(EADDRNOTAVAIL);
+    ctx->user_ip6[3] = config.source_v4;
   } else if (v6 && config.has_source_v6 && is_any(&at) && !is_mapped(&at)) {
     struct address source;
 

@@ -218,12 +218,13 @@ void RouteRun::finish() {
   if (program_) {
     const RouteProgram::Counts counts = program_->counts();
     log(LogLevel::info,
-        fmt::format("stopping: {} sockets were routed, {} are open still and lose their way{}",
-                    counts.routed, counts.live,
-                    counts.refused == 0 ? ""
-                                        : fmt::format("; {} were refused, which could not be "
-                                                      "routed so",
-                                                      counts.refused)));
+        fmt::format(
+            "stopping: {} sockets were routed{}{}", counts.routed,
+            counts.live ? fmt::format(", {} are open still and lose their way", *counts.live) : "",
+            counts.refused == 0 ? ""
+                                : fmt::format("; {} were refused, which could not be "
+                                              "routed so",
+                                              counts.refused)));
     program_.reset();
   } else {
     log(LogLevel::info, "stopping: connections that are open still lose their way");

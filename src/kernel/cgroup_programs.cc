@@ -51,6 +51,7 @@ Result<std::vector<bpf_link*>> attach_to_cgroup(const bpf_object* object,
   std::vector<bpf_link*> links;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {
+    if (bpf_program__type(program) == BPF_PROG_TYPE_TRACING) continue;
     bpf_link* const link = bpf_program__attach_cgroup(program, directory.get());
     if (link != nullptr) {
       links.push_back(link);

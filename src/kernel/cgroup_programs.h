@@ -20,7 +20,8 @@ namespace shunt {
 /// What could not be done with them, and what would mend it.
 Error cgroup_program_error(std::string_view what, int os_error);
 
-/// All programs of the object to the directory of a cgroup, or none. The links are the caller's.
+/// All programs of the object that are for cgroups to the directory of one, or none. The links are
+/// the caller's.
 Result<std::vector<bpf_link*>> attach_to_cgroup(const bpf_object* object,
                                                 const std::string& cgroup);
 

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <route.abi.h>
 #include <route.skel.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "kernel/cgroup_programs.h"
+#include "net/unique_fd.h"
 #else
 #include "kernel/without_ebpf.h"
 #endif
@@ -36,6 +38,7 @@ class LoadedRoute final : public RouteProgram {
   LoadedRoute() = default;
   ~LoadedRoute() override {
     for (bpf_link* const link : links_) bpf_link__destroy(link);
+    bpf_link__destroy(counting_);  // null is fine
     if (skeleton_ != nullptr) route_bpf::destroy(skeleton_);
   }
   LoadedRoute(const LoadedRoute&) = delete;
@@ -46,11 +49,13 @@ class LoadedRoute final : public RouteProgram {
     skeleton_ = route_bpf::open();
     if (skeleton_ == nullptr) return Failure(cgroup_program_error("open the eBPF programs", errno));
     SHUNT_CHECK(configure(options));
+    const bool counts = ::access("/sys/kernel/btf/vmlinux", R_OK) == 0;
+    bpf_program__set_autoload(skeleton_->progs.shunt_count, counts);
     if (const int failed = route_bpf::load(skeleton_); failed != 0) {
       return Failure(cgroup_program_error("load the eBPF programs for routes", -failed));
     }
     use_interface(options.interface_index);
-    return {};
+    return counts ? prepare_counting() : Result<void>();
   }
 
   Result<void> attach(const std::string& cgroup) override {
@@ -74,11 +79,40 @@ class LoadedRoute final : public RouteProgram {
   [[nodiscard]] Counts counts() const override {
     auto& data = *skeleton_->bss;
     return {.routed = std::atomic_ref(data.routed).load(std::memory_order_relaxed),
-            .live = std::atomic_ref(data.live).load(std::memory_order_relaxed),
+            .live = count_live(),
             .refused = std::atomic_ref(data.refused).load(std::memory_order_relaxed)};
   }
 
  private:
+  /// Ties the iterator to the map of sockets; the map exists once it is loaded.
+  Result<void> prepare_counting() {
+    bpf_iter_link_info over{};
+    over.map.map_fd = static_cast<unsigned>(bpf_map__fd(skeleton_->maps.sockets));
+    bpf_iter_attach_opts how{};
+    how.sz = sizeof how;
+    how.link_info = &over;
+    how.link_info_len = sizeof over;
+    counting_ = bpf_program__attach_iter(skeleton_->progs.shunt_count, &how);
+    if (counting_ != nullptr) return {};
+    return Failure(cgroup_program_error("attach the counting of sockets", errno));
+  }
+
+  /// Reading it runs the program once for each socket; what is read is empty.
+  [[nodiscard]] std::optional<std::uint64_t> count_live() const {
+    if (counting_ == nullptr) return std::nullopt;
+    const UniqueFd pass(::bpf_iter_create(bpf_link__fd(counting_)));
+    if (!pass.valid()) return std::nullopt;
+    std::atomic_ref live(skeleton_->bss->live);
+    live.store(0, std::memory_order_relaxed);
+    char nothing = 0;
+    ssize_t got = 0;
+    do {
+      got = ::read(pass.get(), &nothing, sizeof nothing);
+    } while (got < 0 && (errno == EAGAIN || errno == EINTR));
+    if (got != 0) return std::nullopt;
+    return live.load(std::memory_order_relaxed);
+  }
+
   Result<void> configure(const RouteProgramOptions& options) {
     auto& config = skeleton_->rodata->config;
     config.netns = SHUNT_TRY(network_namespace_cookie());
@@ -97,6 +131,7 @@ class LoadedRoute final : public RouteProgram {
 
   route_bpf* skeleton_ = nullptr;
   std::vector<bpf_link*> links_;
+  bpf_link* counting_ = nullptr;
 };
 
 }  // namespace

@@ -38,10 +38,12 @@ class RouteProgram : public SelectingProgram {
   /// The interface has another index now; 0: it is gone, and new sockets fail with ENODEV.
   virtual void use_interface(unsigned index) = 0;
   struct Counts {
-    std::uint64_t routed = 0;   ///< sockets since the start
-    std::uint64_t live = 0;     ///< those of them that are open
+    std::uint64_t routed = 0;  ///< sockets since the start
+    /// Those of them that are open; none where the kernel does not describe its types (BTF).
+    std::optional<std::uint64_t> live = {};
     std::uint64_t refused = 0;  ///< that could not be routed as was asked
   };
+  /// Looks at all of them.
   [[nodiscard]] virtual Counts counts() const = 0;
 };
 

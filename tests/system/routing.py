@@ -134,8 +134,14 @@ def close():
     kept.pop().close(); return ["closed", ""]
 def serve(address, port):
     sock = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address
-                                else socket.AF_INET)
+                                else socket.AF_INET, dualstack_ipv6=address.startswith("::ffff:"))
     kept.append(sock); return ["serves", sock.getsockname()[0]]
+def reach_self(kind, address):
+    with made(kind, address) as server, made(kind, address) as client:
+        server.bind((address, 0))
+        if kind == "tcp": server.listen()
+        client.connect((address, server.getsockname()[1]))
+        return [client.getpeername()[0], client.getsockname()[0]]
 def name(to):
     with open("/proc/self/comm", "w") as comm: comm.write(to)
     return ["named", ""]

@@ -309,6 +309,42 @@ def test_sockets_get_interface_and_mark_and_are_counted(two_ways, root):
     program.end()
 
 
+def test_a_socket_that_another_program_refuses_is_not_counted_as_open(two_ways, root):
+    two_ways.host.ip("address add 198.51.100.9/24 dev wan0")
+    program = Asker(two_ways.host, root / "rest")
+    target = f"pid:{program.pid}"
+    with routed(two_ways, root, "--mark", "0x77", target) as counting:
+        with routed(two_ways, root, "--source", "198.51.100.9", target):
+            assert program("raw", protocol=1)[0] == "Operation not permitted"
+        program("make", kind="tcp", address="0.0.0.0")
+    assert counting.said("2 sockets were routed, 1 are open still")
+    program("close")
+    program.end()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_the_wildcard_of_ipv4_in_ipv6_gets_the_source_of_ipv4(two_ways, root, kind):
+    for address in ("198.51.100.9/24", "2001:db8:100::9/64"):
+        two_ways.host.ip(f"address add {address} dev wan0")
+    program = Asker(two_ways.host, root / "rest")
+    sources = ("--source", "198.51.100.9", "--source", "2001:db8:100::9")
+    with routed(two_ways, root, *sources, f"pid:{program.pid}"):
+        far = f"::ffff:{Lab.FAR[4]}"
+        for bind in (["::ffff:0.0.0.0", 0], ["::ffff:0.0.0.0", 5556], None):
+            answered = program("ask", kind=kind, address=far, port=PORT, bind=bind)
+            assert answered == ["wan", "::ffff:198.51.100.9"], bind
+        assert program("serve", address="::ffff:0.0.0.0", port=7101) == [
+            "serves", "::ffff:198.51.100.9"]
+        # As a destination it is this machine: the address that it would send from.
+        reached = program("reach_self", kind=kind, address="::ffff:0.0.0.0")
+        assert reached == ["::ffff:198.51.100.9", "::ffff:198.51.100.9"]
+        program("close")
+    with routed(two_ways, root, *sources[2:], f"pid:{program.pid}"):
+        refused = program("serve", address="::ffff:0.0.0.0", port=7101)
+        assert refused[0] == "Cannot assign requested address"
+    program.end()
+
+
 def test_both_kinds_at_once_need_two(two_ways, root):
     program = Asker(two_ways.host, root / "rest")
     done = shunt(two_ways.host, "route", "--cgroup-root", root, *BY_GATEWAY,
