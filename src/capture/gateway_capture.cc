@@ -60,7 +60,7 @@ struct GatewayCapture::State {
   Result<void> install_change(const GatewayPlan& wanted);
   /// All or nothing.
   Result<void> change_to(const GatewayOptions& wanted);
-  void forget_captured() const;
+  void forget_captured(Result<void> (*forget)(std::uint32_t mark, std::uint32_t mask)) const;
 };
 
 GatewayCapture::GatewayCapture(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -78,7 +78,8 @@ Result<GatewayCapture> GatewayCapture::create(const GatewayOptions& options) {
                                      bridge_netfilter_on(options.interfaces, ipv6)));
   }
   auto instance = SHUNT_TRY(Instance::create(
-      record_of(options), [&](const auto& running) { return check_others(options, running); }));
+      record_of(options), [&](const auto& running) { return check_others(options, running); },
+      LeftMarks::adopt));
   auto state = std::make_unique<State>(options, std::move(instance));
   state->features = features;
   state->method = std::move(method);
@@ -237,11 +238,12 @@ Result<void> GatewayCapture::State::bind_queues() {
 
 /// What still bears our marks was captured by an instance that is dead, or by this one before it
 /// stopped. Not essential (a kernel without nf_conntrack_netlink cannot do it): entries time out.
-void GatewayCapture::State::forget_captured() const {
+void GatewayCapture::State::forget_captured(Result<void> (*forget)(std::uint32_t mark,
+                                                                   std::uint32_t mask)) const {
   if (plan.spec.marks.mask == 0) return;  // never got as far as a plan
   const Marks& marks = plan.spec.marks;
   for (const std::uint32_t mark : {marks.forwarded, marks.own, marks.reply()}) {
-    if (mark != 0) (void)forget_connections(mark, marks.mask);
+    if (mark != 0) (void)forget(mark, marks.mask);
   }
 }
 
@@ -250,14 +252,17 @@ GatewayCapture::State::~State() {
   guard.reset();
   table.reset();
   closed_table.reset();
-  forget_captured();
+  forget_captured(forget_connections);
 }
 
 Result<std::vector<std::string>> GatewayCapture::install() {
   State& state = *state_;
   if (!state.options.changes_kernel()) return std::vector<std::string>{};
   auto problems = SHUNT_TRY(state.raise_sysctls());
-  state.forget_captured();
+  // After on-exit = closed not TCP: the kernel goes on asking clients of the dead shunt to close,
+  // and what they answer, bare resets even, is to come to those sockets and not to leave.
+  const bool takes_over = state.instance.allotment().adopted_marks;
+  state.forget_captured(takes_over ? forget_but_tcp : forget_connections);
   SHUNT_CHECK(state.install_routing(state.plan));
   SHUNT_CHECK(state.install_tables());
   state.guard = SHUNT_TRY(RuleGuard::create(state.guarded()));

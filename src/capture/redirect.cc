@@ -83,6 +83,17 @@ std::string closed_own(const CaptureSpec& spec) {
          judge("output_judge", "output", "", spec.marks, mark);
 }
 
+/// Sockets of a shunt that was killed go on asking clients to close. Where connection tracking does
+/// not know one of these any more the client sees the listener's own address, and the kernel
+/// answers by the interface whose address the client had, also where that answer is for ::1
+/// (rt6_need_strict() in tcp_v6_send_response()). In front of what translates: behind it ::1 is
+/// where captured traffic goes.
+std::string keep_loopback_in(const CaptureSpec& spec) {
+  if (!spec.host) return {};
+  return nft_chain("loopback_out", "filter hook output priority raw",
+                   {"oifname != \"lo\" ip6 daddr ::1 drop"});
+}
+
 }  // namespace
 
 std::string ruleset(const CaptureSpec& spec) {
@@ -104,7 +115,8 @@ std::string ruleset(const CaptureSpec& spec) {
     text += nft_chain(kNewOwn, "", take(own_let_go(spec), spec, marks.own));
     text += pass("output_pass", "output", "", marks, marks.own);
   }
-  return text + input_chain(spec) + kernel_rule_chains(spec) + masquerade_chain(spec);
+  return text + keep_loopback_in(spec) + input_chain(spec) + kernel_rule_chains(spec) +
+         masquerade_chain(spec);
 }
 
 std::string closed_ruleset(const CaptureSpec& spec) {
@@ -112,7 +124,7 @@ std::string closed_ruleset(const CaptureSpec& spec) {
   std::string text = nft_chain("keep_translating", kForwardedHook, {});
   if (!spec.interfaces.empty()) text += closed_forwarded(spec);
   if (spec.host) text += closed_own(spec);
-  return text + kernel_rule_chains(spec);
+  return text + keep_loopback_in(spec) + kernel_rule_chains(spec);
 }
 
 }  // namespace shunt::redirect

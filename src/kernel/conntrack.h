@@ -16,4 +16,8 @@ namespace shunt {
 /// and masqueraded like any other.
 Result<void> forget_connections(std::uint32_t mark, std::uint32_t mask);
 
+/// The same but for TCP, one connection at a time. Errors: that of the listing; what is gone before
+/// its turn comes is none.
+Result<void> forget_but_tcp(std::uint32_t mark, std::uint32_t mask);
+
 }  // namespace shunt

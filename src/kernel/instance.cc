@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -100,15 +101,39 @@ Result<std::uint32_t> free_priorities(const Records& records, const std::vector<
       fmt::format("no {} free ip rule priorities in a row before {}", kBlock, kMainPriority)));
 }
 
-Result<Allotment> choose(const Records& records, const std::vector<RuleSpec>& rules) {
-  Allotment allotment;
-  allotment.number = SHUNT_TRY(free_number(records));
-  std::uint32_t used_bits = mark_bits_in_use(rules);
+/// The one whose marks are adopted, if any.
+Result<std::vector<std::string>> dead_closed_table(const Records& records, LeftMarks left) {
+  if (left == LeftMarks::avoid || !has_capability(CAP_NET_ADMIN)) return std::vector<std::string>{};
+  auto tables = SHUNT_TRY(dead_closed_tables(records));
+  if (tables.size() > 1) tables.resize(1);
+  return tables;
+}
+
+Result<void> choose_mark_bits(Allotment& allotment, const Records& records,
+                              const std::vector<RuleSpec>& rules, LeftMarks left) {
+  const auto closed = SHUNT_TRY(dead_closed_table(records, left));
+  std::uint32_t used_bits = mark_bits_in_use(rules, closed);
   for (const auto& instance : records.live) {
     used_bits |= instance.allotment.marks.mask | instance.allotment.table_mask;
   }
-  allotment.marks = SHUNT_TRY(choose_marks(used_bits));
+  const std::uint32_t left_bits = closed.empty() ? 0 : nft_mark_bits_of(closed.front());
+  const auto adopted = (left_bits & used_bits) == 0 ? marks_within(left_bits) : std::nullopt;
+  if (adopted) {
+    allotment.marks = *adopted;
+    allotment.adopted_marks = true;
+  } else {
+    used_bits |= left_bits;
+    allotment.marks = SHUNT_TRY(choose_marks(used_bits));
+  }
   allotment.table_mask = choose_table_mask(used_bits | allotment.marks.mask);
+  return {};
+}
+
+Result<Allotment> choose(const Records& records, const std::vector<RuleSpec>& rules,
+                         LeftMarks left) {
+  Allotment allotment;
+  allotment.number = SHUNT_TRY(free_number(records));
+  SHUNT_CHECK(choose_mark_bits(allotment, records, rules, left));
   allotment.route_table = SHUNT_TRY(free_route_table(records, rules));
   allotment.first_priority = SHUNT_TRY(free_priorities(records, rules));
   allotment.table_name = owned_name(allotment.number);
@@ -142,7 +167,8 @@ Instance::Instance(Allotment allotment, std::string run, std::string directory, 
       directory_(std::move(directory)),
       lock_(std::move(lock)) {}
 
-Result<Instance> Instance::create(std::string_view command, const Admission& admission) {
+Result<Instance> Instance::create(std::string_view command, const Admission& admission,
+                                  LeftMarks left_marks) {
   SHUNT_CHECK(require_capability(CAP_NET_ADMIN, "capturing traffic"));
   auto run = SHUNT_TRY(run_directory());
   const auto state = SHUNT_TRY(StateLock::take(run));
@@ -155,7 +181,7 @@ Result<Instance> Instance::create(std::string_view command, const Admission& adm
     log(LogLevel::info, fmt::format("removed what a killed shunt left: {}", line));
   }
   const auto rules = SHUNT_TRY(all_rules());
-  auto allotment = SHUNT_TRY(choose(records, rules));
+  auto allotment = SHUNT_TRY(choose(records, rules, left_marks));
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return Failure(errno_error(fmt::format("make {}", directory)));
   }
@@ -179,7 +205,7 @@ Result<Allotment> Instance::preview() {
   const auto dead = SHUNT_TRY(dead_rules(records));
   std::erase_if(rules,
                 [&](const RuleSpec& rule) { return std::ranges::find(dead, rule) != dead.end(); });
-  return choose(records, rules);
+  return choose(records, rules, LeftMarks::adopt);
 }
 
 Instance& Instance::operator=(Instance&& other) noexcept {

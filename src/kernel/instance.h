@@ -34,6 +34,7 @@ namespace shunt {
 struct Allotment {
   unsigned number = 0;  ///< N of instance.N, part of the names below
   Marks marks{};
+  bool adopted_marks = false;    ///< those of a dead instance, LeftMarks::adopt; not on record
   std::uint32_t table_mask = 0;  ///< for `table` of ways out (table_marks.h); 0: no bits are free
   std::uint32_t route_table = 0;
   std::uint32_t first_priority = 0;  ///< kPriorities ip rule priorities from here are free
@@ -60,6 +61,15 @@ struct LiveInstance {
   std::string control_socket{};  ///< where its control socket is, if it has one
 };
 
+/// What becomes of the marks that the closed table of a dead instance acts on.
+enum class LeftMarks : std::uint8_t {
+  avoid,
+  /// They become those of the new instance, unless somebody else uses them too. Connection tracking
+  /// still has them on what the dead one had captured, so the new one's rules take what those
+  /// connections say, and nothing of it passes when it removes the closed table.
+  adopt,
+};
+
 class Instance {
  public:
   /// Says whether another instance may start beside those that live.
@@ -68,8 +78,10 @@ class Instance {
   /// Sweeps (all but the closed tables of the dead, see sweep_closed_tables()), chooses, records.
   /// `command` is for people who read the record. Needs CAP_NET_ADMIN. `admission` is asked under
   /// StateLock, so two that start at once cannot both be the first; its Error is handed on.
-  static Result<Instance> create(std::string_view command, const Admission& admission = {});
-  /// The same choice for `shunt plan`: changes nothing, needs no privilege, sees less without it.
+  static Result<Instance> create(std::string_view command, const Admission& admission = {},
+                                 LeftMarks left_marks = LeftMarks::avoid);
+  /// The same choice for `shunt plan`, with LeftMarks::adopt: changes nothing, needs no privilege,
+  /// sees less without it.
   static Result<Allotment> preview();
   Instance(Instance&&) noexcept = default;
   Instance& operator=(Instance&& other) noexcept;

@@ -3,12 +3,25 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <bit>
+
 #include "base/error_numbers.h"
 
 namespace shunt {
 namespace {
 
 constexpr std::uint32_t kAllBits = 0xffff'ffff;
+// Eight bits where there is room, since a byte is what people read easily; two are enough for three
+// values.
+constexpr std::array kWidths = {8U, 4U, 2U};
+
+Marks marks_at(unsigned width, int shift) {
+  return {.mask = ((1U << width) - 1) << shift,
+          .forwarded = 1U << shift,
+          .own = 2U << shift,
+          .egress = 3U << shift};
+}
 
 }  // namespace
 
@@ -44,15 +57,11 @@ std::string Marks::set(std::uint32_t value, std::string_view what) const {
 
 Result<Marks> choose_marks(std::uint32_t used_bits) {
   // From the top: the low bits are where everybody begins to count, the second byte is Kubernetes's
-  // (0x4000, 0x8000), the third Tailscale's (0xff0000). Eight bits where there is room, since a
-  // byte is what people read easily; two are enough for three values.
-  for (const unsigned width : {8U, 4U, 2U}) {
-    const std::uint32_t field = (1U << width) - 1;
+  // (0x4000, 0x8000), the third Tailscale's (0xff0000).
+  for (const unsigned width : kWidths) {
     for (int shift = 32 - static_cast<int>(width); shift >= 0; --shift) {
-      const std::uint32_t mask = field << shift;
-      if ((mask & used_bits) != 0) continue;
-      return Marks{
-          .mask = mask, .forwarded = 1U << shift, .own = 2U << shift, .egress = 3U << shift};
+      const Marks marks = marks_at(width, shift);
+      if ((marks.mask & used_bits) == 0) return marks;
     }
   }
   return Failure(make_error(
@@ -62,12 +71,22 @@ Result<Marks> choose_marks(std::uint32_t used_bits) {
       "nft list ruleset, ip rule: who uses masks so wide?"));
 }
 
+std::optional<Marks> marks_within(std::uint32_t mask) {
+  if (mask == 0) return std::nullopt;
+  const int shift = std::countr_zero(mask);
+  for (const unsigned width : kWidths) {
+    if (const Marks marks = marks_at(width, shift); marks.mask == mask) return marks;
+  }
+  return std::nullopt;
+}
+
 std::uint32_t bits_taken(std::uint32_t value, std::uint32_t mask) {
   return mask == kAllBits ? value : value | mask;
 }
 
-std::uint32_t mark_bits_in_use(const std::vector<RuleSpec>& rules) {
-  std::uint32_t bits = nft_mark_bits() | legacy_iptables_mark_bits();
+std::uint32_t mark_bits_in_use(const std::vector<RuleSpec>& rules,
+                               std::span<const std::string> but_for) {
+  std::uint32_t bits = nft_mark_bits(but_for) | legacy_iptables_mark_bits();
   for (const RuleSpec& rule : rules) bits |= bits_taken(rule.mark, rule.mask);
   return bits;
 }

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -74,6 +76,9 @@ struct Marks {
 /// Marks that do not meet `used_bits`. Kind::conflict if no two neighbouring bits are free.
 Result<Marks> choose_marks(std::uint32_t used_bits);
 
+/// The marks that choose_marks() makes of `mask`; none if it makes no such mask.
+[[nodiscard]] std::optional<Marks> marks_within(std::uint32_t mask);
+
 /// The bits that a match or a change of `value` under `mask` takes. With a full mask that is the
 /// value's own bits: who compares the whole mark with 0xca6c (wg-quick) leaves the other bits free.
 [[nodiscard]] std::uint32_t bits_taken(std::uint32_t value, std::uint32_t mask);
@@ -81,12 +86,16 @@ Result<Marks> choose_marks(std::uint32_t used_bits);
 /// The mark bits that the given ip rules, this network namespace's nftables rules (iptables-nft
 /// included) and its legacy iptables rules match or set, on packets or on connections. As far as
 /// can be seen: without CAP_NET_ADMIN only the ip rules; never marks that programs put on their own
-/// sockets and no rule looks at.
-[[nodiscard]] std::uint32_t mark_bits_in_use(const std::vector<RuleSpec>& rules);
+/// sockets and no rule looks at. Not those of `but_for`, nftables tables of the family inet.
+[[nodiscard]] std::uint32_t mark_bits_in_use(const std::vector<RuleSpec>& rules,
+                                             std::span<const std::string> but_for = {});
 
-/// The parts of mark_bits_in_use(); 0 where there is nothing or it may not be read.
-[[nodiscard]] std::uint32_t nft_mark_bits();              ///< nft_marks.cc
-[[nodiscard]] std::uint32_t legacy_iptables_mark_bits();  ///< xtables_marks.cc
+/// The parts of mark_bits_in_use(); 0 where there is nothing or it may not be read (nft_marks.cc,
+/// xtables_marks.cc).
+[[nodiscard]] std::uint32_t nft_mark_bits(std::span<const std::string> but_for = {});
+/// Of one table of the family inet.
+[[nodiscard]] std::uint32_t nft_mark_bits_of(std::string_view table);
+[[nodiscard]] std::uint32_t legacy_iptables_mark_bits();
 /// Of one xtables match or target, by its name and its binary parameters; 0 for other extensions.
 [[nodiscard]] std::uint32_t xtables_mark_bits(std::string_view name, std::string_view info);
 

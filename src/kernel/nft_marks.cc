@@ -12,6 +12,7 @@
 #include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -146,9 +147,9 @@ std::uint32_t bits_of_rule(const nlattr& expressions) {
   return reader.bits();
 }
 
-}  // namespace
-
-std::uint32_t nft_mark_bits() {
+/// Of the rules whose table `counts(family, name)`.
+template <class Counts>
+std::uint32_t bits_of_tables(Counts counts) {
   if (!has_capability(CAP_NET_ADMIN)) return 0;
   auto socket = NetlinkSocket::open(NETLINK_NETFILTER);
   if (!socket) return 0;
@@ -158,10 +159,27 @@ std::uint32_t nft_mark_bits() {
   // What was read before a failure still counts.
   static_cast<void>(socket->dump(message, "list nftables rules", [&](const nlmsghdr& answer) {
     const auto found = netlink_attributes<NFTA_RULE_EXPRESSIONS + 1, nfgenmsg>(answer);
-    if (found[NFTA_RULE_EXPRESSIONS] != nullptr)
+    if (found[NFTA_RULE_EXPRESSIONS] == nullptr || found[NFTA_RULE_TABLE] == nullptr) return;
+    const auto& header = *static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(&answer));
+    if (counts(header.nfgen_family, mnl_attr_get_str(found[NFTA_RULE_TABLE]))) {
       bits |= bits_of_rule(*found[NFTA_RULE_EXPRESSIONS]);
+    }
   }));
   return bits;
+}
+
+}  // namespace
+
+std::uint32_t nft_mark_bits(std::span<const std::string> but_for) {
+  return bits_of_tables([&](std::uint8_t family, std::string_view table) {
+    return family != NFPROTO_INET || std::ranges::find(but_for, table) == but_for.end();
+  });
+}
+
+std::uint32_t nft_mark_bits_of(std::string_view table) {
+  return bits_of_tables([&](std::uint8_t family, std::string_view name) {
+    return family == NFPROTO_INET && name == table;
+  });
 }
 
 }  // namespace shunt

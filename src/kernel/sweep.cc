@@ -98,6 +98,37 @@ Result<void> sweep_inert_routes(const Records& records, SweepReport& report) {
   return {};
 }
 
+struct ClosedTable {
+  std::string name;
+  std::string lives;  ///< how its owner is known to live; "": it is dead
+};
+
+Result<std::vector<ClosedTable>> closed_tables(const Records& records) {
+  const auto tables = SHUNT_TRY(list_nft_tables());
+  const auto lives = [&](std::string_view owner_name) {
+    return std::ranges::any_of(tables, [&](const NftTableInfo& table) {
+      return table.has_owner && table.name == owner_name;
+    });
+  };
+  std::vector<ClosedTable> found;
+  for (const auto& table : tables) {
+    if (table.family != NFPROTO_INET || table.has_owner) continue;
+    if (!table.name.starts_with(kTablePrefix) || !table.name.ends_with(kClosedSuffix)) continue;
+    const auto owner = table.name.substr(0, table.name.size() - kClosedSuffix.size());
+    const auto recorded = std::ranges::find_if(records.live, [&](const LiveInstance& instance) {
+      return instance.allotment.closed_table_name == table.name;
+    });
+    ClosedTable closed{.name = table.name, .lives = ""};
+    if (recorded != records.live.end()) {
+      closed.lives = whose(*recorded);
+    } else if (records.unreadable != 0 || lives(owner)) {
+      closed.lives = "its owner lives";
+    }
+    found.push_back(std::move(closed));
+  }
+  return found;
+}
+
 void append(std::vector<std::string>& to, std::vector<std::string> from) {
   std::ranges::move(from, std::back_inserter(to));
 }
@@ -153,26 +184,20 @@ Result<SweepReport> sweep_rules_and_sysctls(const std::string& directory, const 
   return report;
 }
 
+Result<std::vector<std::string>> dead_closed_tables(const Records& records) {
+  std::vector<std::string> dead;
+  for (ClosedTable& table : SHUNT_TRY(closed_tables(records))) {
+    if (table.lives.empty()) dead.push_back(std::move(table.name));
+  }
+  return dead;
+}
+
 Result<SweepReport> sweep_closed_tables(const Records& records) {
   SweepReport report;
-  const auto tables = SHUNT_TRY(list_nft_tables());
-  const auto lives = [&](std::string_view owner_name) {
-    return std::ranges::any_of(tables, [&](const NftTableInfo& table) {
-      return table.has_owner && table.name == owner_name;
-    });
-  };
-  for (const auto& table : tables) {
-    if (table.family != NFPROTO_INET || table.has_owner) continue;
-    if (!table.name.starts_with(kTablePrefix) || !table.name.ends_with(kClosedSuffix)) continue;
-    const auto owner = table.name.substr(0, table.name.size() - kClosedSuffix.size());
-    const auto recorded = std::ranges::find_if(records.live, [&](const LiveInstance& instance) {
-      return instance.allotment.closed_table_name == table.name;
-    });
+  for (const ClosedTable& table : SHUNT_TRY(closed_tables(records))) {
     const auto text = fmt::format("table inet {}", table.name);
-    if (recorded != records.live.end()) {
-      report.kept.push_back(fmt::format("{}: {}", text, whose(*recorded)));
-    } else if (records.unreadable != 0 || lives(owner)) {
-      report.kept.push_back(fmt::format("{}: its owner lives", text));
+    if (!table.lives.empty()) {
+      report.kept.push_back(fmt::format("{}: {}", text, table.lives));
     } else if (auto deleted = delete_nft_table(table.name); !deleted) {
       report.problems.push_back(fmt::format("{}: {}", text, deleted.error().text()));
     } else {

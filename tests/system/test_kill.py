@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import struct
 import time
 
 import pytest
 
 import peers
 from leaks import KernelState
-from netlab import Host, Lab, wait_until
+from netlab import Host, Lab, family_of, wait_until
 from shunt import Gateway, flow_ends, shunt
 
 KILLS = 100
@@ -106,14 +107,13 @@ def test_sysctls_of_a_killed_gateway_are_put_back_by_the_next(binary):
 
 class Uplink:
     """Counts what passes from the gateway's side towards the server, neighbour discovery apart,
-    and apart from TCP connections that are shunt's own, by their source ports, and from what
-    statements of nft `but_for` return for."""
+    and apart from TCP connections that are shunt's own, by their source ports."""
 
-    def __init__(self, lab: Lab, own_ports: list[int] | None = None, but_for: str = "") -> None:
+    def __init__(self, lab: Lab, own_ports: list[int] | None = None) -> None:
         self.host = lab.server
         own = f"tcp sport {{ {', '.join(map(str, own_ports))} }} return;" if own_ports else ""
         lab.server.nft("table inet uplink { counter seen { }\n chain pre { type filter hook"
-                       f" prerouting priority -400; {own} {but_for} iifname eth0"
+                       f" prerouting priority -400; {own} iifname eth0"
                        " meta l4proto { tcp, udp } counter name seen; }; }")
 
     @property
@@ -196,6 +196,73 @@ def test_a_connection_under_way_is_reset_and_sends_nothing_past_a_closed_gateway
         wait_until(lambda sock=sock: is_reset(sock), f"{sock} is reset")
         sock.close()
     assert uplink.packets == 0
+
+
+def end_without_a_word(sock: socket.socket) -> None:
+    """What its peer still sends is answered by the kernel, with a bare reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def asks_clients_to_close(gateway: Host) -> bool:
+    """Sockets of the dead one that nobody has answered yet."""
+    states = "state fin-wait-1 state last-ack state closing".split()
+    return gateway.run(["ss", "-Htn", *states]).out != ""
+
+
+@pytest.mark.parametrize("method", ["tproxy", "redirect"])
+def test_what_was_captured_before_a_kill_does_not_leave_after_the_next_start(lab, method):
+    """Connections of programs that live and of ones that are gone; two starts, as the second
+    follows one that had taken over itself."""
+    options = ("-i", "lan0", "--host", "--method", method, "--on-exit", "closed")
+    server = peers.TcpServer(lab.server, peers.echo_bytes)
+    gateway = Gateway(lab.gateway, *options)
+    for connections in (8, 16):
+        alive, gone = [], []
+        for host in (lab.client, lab.gateway):
+            for version in (4, 6):
+                for kept in (alive, gone):
+                    kept.append(host.connect((Lab.FAR[version], server.port)))
+                    kept[-1].sendall(b"hello")
+                    assert peers.receive(kept[-1], 5) == b"hello"
+        own = [accepted.peer[1] for accepted in server.seen(connections)]
+        uplink = Uplink(lab, own_ports=own)
+        gateway.kill()
+        for sock in gone:
+            end_without_a_word(sock)
+        gateway = Gateway(lab.gateway, *options)
+        for sock in alive:
+            wait_until(lambda sock=sock: is_reset(sock), f"{sock} is reset")
+            sock.close()
+        wait_until(lambda: not asks_clients_to_close(lab.gateway), "the dead one's sockets end")
+        assert uplink.packets == 0
+        lab.server.nft("delete table inet uplink")
+    assert gateway.stop() == 0
+
+
+def test_a_session_of_datagrams_is_judged_anew_after_a_kill(lab):
+    """Connection tracking does not take it for new, as it was answered."""
+    ports = {version: peers.UdpEcho(lab.server, family=family_of(Lab.FAR[version])).port
+             for version in (4, 6)}
+    options = ("-i", "lan0", "--host", "--on-exit", "closed")
+    gateway = Gateway(lab.gateway, *options)
+    socks = []
+    for host in (lab.client, lab.gateway):
+        for version in (4, 6):
+            socks.append(host.socket(family_of(Lab.FAR[version]), socket.SOCK_DGRAM))
+            socks[-1].settimeout(5)
+            socks[-1].connect((Lab.FAR[version], ports[version]))
+            socks[-1].send(b"hello")
+            assert socks[-1].recv(100) == b"hello"
+    uplink = Uplink(lab)
+    gateway.kill()
+    gateway = Gateway(lab.gateway, *options, "--rule=-> reject")
+    for sock in socks:
+        with pytest.raises(ConnectionRefusedError):
+            sock.send(b"escaped?")
+            sock.recv(100)
+    assert uplink.packets == 0
+    assert gateway.stop() == 0
 
 
 def test_an_orderly_stop_opens_what_a_kill_would_have_closed(lab):

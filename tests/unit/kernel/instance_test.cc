@@ -119,6 +119,47 @@ TEST(Instance, preview_is_what_create_takes) {
   });
 }
 
+/// As a killed one with on-exit = closed leaves it.
+Result<void> leave_closed_table(const Marks& marks) {
+  const std::string body = "chain a {\ntype filter hook output priority 0\n" +
+                           marks.match(marks.own, "ct") + " drop\n" + marks.match(marks.egress) +
+                           " return\n}";
+  return nft_run(nft_table_text("shunt-0-closed", body, TableLifetime::persistent));
+}
+
+TEST(Instance, adopts_the_marks_of_a_dead_one_s_closed_table_if_told_to) {
+  run_with_records([](Checks& check) {
+    const Marks left = *marks_within(0x00ff'0000);
+    check.ok(leave_closed_table(left), "a dead one's table");
+    const auto preview = Instance::preview();
+    check.that(preview && preview->marks == left, "foreseen");
+    {
+      const auto other = Instance::create("test");
+      check.that(other && other->allotment().marks.mask == 0xff00'0000, "by itself it avoids them");
+    }
+    const auto heir = Instance::create("test", {}, LeftMarks::adopt);
+    if (!check.ok(heir, "create")) return;
+    check.that(heir->allotment().marks == left && heir->allotment().adopted_marks, "adopted");
+    check.that((heir->allotment().table_mask & left.mask) == 0, "and not for tables");
+    const auto second = Instance::create("test", {}, LeftMarks::adopt);
+    check.that(second && (second->allotment().marks.mask & left.mask) == 0 &&
+                   !second->allotment().adopted_marks,
+               "by one alone");
+  });
+}
+
+TEST(Instance, adopts_no_marks_that_somebody_else_uses_now) {
+  run_with_records([](Checks& check) {
+    const Marks left = *marks_within(0x00ff'0000);
+    check.ok(leave_closed_table(left), "a dead one's table");
+    check.ok(
+        nft_run("table inet other {\n chain a {\n  meta mark & 0x10000 == 0x10000 drop\n }\n}\n"),
+        "somebody's table");
+    const auto created = Instance::create("test", {}, LeftMarks::adopt);
+    check.that(created && created->allotment().marks.mask == 0xff00'0000, "others");
+  });
+}
+
 TEST(Instance, forked_child_neither_keeps_nor_ends_it) {
   run_with_records([](Checks& check) {
     std::optional<Instance> instance(std::move(*Instance::create("test")));

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <optional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "in_namespace.h"
 #include "kernel/nft.h"
@@ -43,6 +45,16 @@ TEST(Marks, are_a_conflict_when_no_two_bits_are_free) {
   EXPECT_EQ(marks.error().kind, Kind::conflict);
 }
 
+TEST(Marks, follow_from_a_mask_that_was_chosen) {
+  for (const std::uint32_t used : {0U, 0x8000'0000U, 0xffff'fff0U, 0xffff'fffcU}) {
+    const Marks chosen = *choose_marks(used);
+    EXPECT_EQ(marks_within(chosen.mask), chosen) << chosen.mask;
+  }
+  for (const std::uint32_t mask : {0U, 0x1U, 0x7U, 0xff01U, 0x1ff00U}) {
+    EXPECT_EQ(marks_within(mask), std::nullopt) << mask;
+  }
+}
+
 TEST(Marks, of_a_full_mask_take_only_the_value_s_bits) {
   EXPECT_EQ(bits_taken(0xca6c, 0xffff'ffff), 0xca6cU);
   EXPECT_EQ(bits_taken(0x4000, 0x4000), 0x4000U);
@@ -67,6 +79,11 @@ TEST(Marks, leave_the_bits_of_others_alone_in_nft_text) {
                  TableLifetime::persistent)),
              "nft takes it");
     check.that(nft_mark_bits() == marks.mask, "its own bits are read back");
+    check.ok(nft_run("table ip x {\n chain a {\n  meta mark & 0x10 == 0x10 drop\n }\n}\n"),
+             "another of the name");
+    check.that(nft_mark_bits_of("x") == marks.mask, "of it alone");
+    const std::vector<std::string> but_for{"x"};
+    check.that(nft_mark_bits(but_for) == 0x10, "of all but it");
   });
 }
 
