@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,10 +129,21 @@ class Network:
         self.sites[name] = site
         return site
 
-    def load(self, site: Site, arguments: list[str], timeout: float = 90) -> dict:
+    @contextmanager
+    def another_server(self) -> Iterator[int]:
+        """The port of a server of its own: beside it the first one may be busy."""
+        serving = self._serve([LOAD, "server", f"0.0.0.0:{TRANSFER_PORT}", 1],
+                              stdout=subprocess.PIPE)
+        assert serving.stdout.readline() == b"ready\n"
+        yield TRANSFER_PORT
+        serving.kill()
+        serving.wait()
+
+    def load(self, site: Site, arguments: list[str], timeout: float = 90,
+             port: int = FIRST_PORT) -> dict:
         """One run of the load tool; what it prints. "errors" are connections that failed."""
         done = self.client.run([*self.placement.ends, LOAD, arguments[0],
-                                f"{site.target}:{FIRST_PORT}", *arguments[1:]],
+                                f"{site.target}:{port}", *arguments[1:]],
                                timeout=timeout, check=False)
         assert done.out, str(done)
         return json.loads(done.out)
