@@ -10,6 +10,7 @@
 
 #include "egress/race.h"
 #include "egress/stream_io.h"
+#include "net/socket.h"
 
 namespace shunt {
 namespace {
@@ -100,6 +101,7 @@ Task<std::expected<ProxyLink, ConnectFailure>> ProxyLink::open_through(EventLoop
     to_server.original_destination = address;
     auto upstream = co_await server.through->connect(loop, to_server, hints);
     if (upstream) {
+      if (upstream->layer == nullptr) send_without_delay(upstream->socket.fd());
       upstream->via = {};  // the log names the last hop's way out
       const WayOut* member = std::exchange(upstream->member, nullptr);
       ProxyLink link(loop, server, address, std::move(*upstream));

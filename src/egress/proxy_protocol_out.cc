@@ -8,6 +8,7 @@
 #include "egress/sendable_name.h"
 #include "egress/stream_io.h"
 #include "egress/wrapped_way_out.h"
+#include "net/socket.h"
 
 namespace shunt {
 namespace {
@@ -78,6 +79,7 @@ class ProxyProtocolOut : public WrappedWayOut {
  private:
   Task<Expected<Upstream>> introduce(EventLoop& loop, Upstream upstream, const Flow& flow,
                                      const Hints& hints) const {
+    send_without_delay(upstream.socket.fd());  // else the client's bytes wait for the header's ACK
     const std::string header = header_for(flow, hints, upstream.looked_up);
     const int flags = first_bytes_wait(hints) ? MSG_MORE : 0;
     const Deadline deadline(flow.dial_ms(limits::kHandshakeTimeoutMs));

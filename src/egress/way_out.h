@@ -93,7 +93,8 @@ class WayOut {
   /// The addresses of the proxy, valid while this lives; empty where there is none.
   [[nodiscard]] virtual std::span<const Endpoint> proxies() const { return {}; }
   /// Deadlines as in UpstreamOptions, which the way out was made with. `flow` and `hints` outlive
-  /// the task.
+  /// the task. The socket may be without TCP_NODELAY as long as nothing was sent by it: relay()
+  /// sees to that, others call send_without_delay() before they send twice.
   virtual Task<std::expected<Upstream, ConnectFailure>> connect(EventLoop& loop, const Flow& flow,
                                                                 const Hints& hints) const = 0;
   virtual Task<std::expected<UdpUpstream, ConnectFailure>> associate(EventLoop& loop,

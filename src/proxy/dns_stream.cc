@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "dns/limits.h"
 #include "egress/stream_io.h"
+#include "net/socket.h"
 
 namespace shunt {
 namespace {
@@ -180,6 +181,7 @@ Task<bool> DnsStream::open(Connection& connection) {
     flow.dial_by = flow.started + std::chrono::milliseconds(limits::kDnsTimeoutMs);
     const Hints hints;
     auto upstream = co_await way_out->connect(loop_, flow, hints);
+    if (upstream) send_without_delay(upstream->socket.fd());
     if (upstream && tls_ != nullptr) {
       const Deadline deadline(flow.dial_ms(limits::kDnsConnectMs));
       auto done = co_await tls_->handshake(loop_, *upstream, deadline);
