@@ -46,6 +46,7 @@ struct GatewayCapture::State {
   std::vector<PolicyRule> rules;
   std::optional<NftTable> closed_table;
   std::optional<NftTable> table;
+  bool installed = false;  ///< the tables were, once
   std::optional<RuleGuard> guard;
 
   void settle_udp();
@@ -247,12 +248,13 @@ void GatewayCapture::State::forget_captured(Result<void> (*forget)(std::uint32_t
   }
 }
 
-/// The captured connections are forgotten when no rule can mark them again.
+/// The captured connections are forgotten when no rule can mark them again; not by who never got so
+/// far and has a dead shunt's marks: that one's closed table still knows its connections by them.
 GatewayCapture::State::~State() {
   guard.reset();
   table.reset();
   closed_table.reset();
-  forget_captured(forget_connections);
+  if (installed || !instance.allotment().adopted_marks) forget_captured(forget_connections);
 }
 
 Result<std::vector<std::string>> GatewayCapture::install() {
@@ -265,6 +267,7 @@ Result<std::vector<std::string>> GatewayCapture::install() {
   state.forget_captured(takes_over ? forget_but_tcp : forget_connections);
   SHUNT_CHECK(state.install_routing(state.plan));
   SHUNT_CHECK(state.install_tables());
+  state.installed = true;
   state.guard = SHUNT_TRY(RuleGuard::create(state.guarded()));
   for (std::string& problem : state.instance.sweep_closed_tables().problems) {
     problems.push_back(std::move(problem));

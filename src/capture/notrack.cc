@@ -73,7 +73,7 @@ std::optional<NotrackConflict> notrack_conflict(const GatewayOptions& options) {
                                "notrack and keep-source exclude each other: servers' "
                                "answers are known by the connection's mark",
                            .fix_in_file = "leave notrack away, or the keep-source of the ways out",
-                           .fix_in_flags = "shunt gateway --connect early …, without --notrack"};
+                           .fix_in_flags = "shunt gateway …, without --notrack"};
   }
   return std::nullopt;
 }

@@ -73,7 +73,8 @@ std::optional<RepeatedCalls::Done> RepeatedCalls::under_way(const TrappedCall& c
 void RepeatedCalls::keep(const TrappedCall& call, std::uint64_t cookie, const Done& done) {
   const auto now = Clock::now();
   const auto until = now + std::chrono::milliseconds(limits::kCallRepeatMs);
-  if (done_.full() && now < done_.oldest().second.until) count(Counter::call_results_lost);
+  const bool displaces = done_.full() && done_.find(call.thread) == nullptr;
+  if (displaces && now < done_.oldest().second.until) count(Counter::call_results_lost);
   done_.set(call.thread, {.call = call, .cookie = cookie, .done = done, .until = until});
 }
 

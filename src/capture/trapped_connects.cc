@@ -107,7 +107,7 @@ CallAnswer TrappedConnects::begin(const TrappedCall& call, TrappedSocket socket,
     context_.worker.give_room();
     return CallAnswer::error(ENOBUFS);
   }
-  if (peers_.full()) count(Counter::connect_peers_forgotten);
+  if (peers_.full() && peers_.find(ends) == nullptr) count(Counter::connect_peers_forgotten);
   context_.owners.note(Protocol::tcp, ends.client, std::move(caller));
   peers_.set(ends, destination);
   Captured captured;

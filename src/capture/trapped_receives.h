@@ -5,7 +5,8 @@
 // wants it any more (capture/repeated_calls.h).
 //
 // What a call got whose thread was called away is kept for the same call, for as long as it is
-// still in the program's memory: the thread may have used its buffer for something else by then.
+// still in the program's memory, as far as its ends tell (digest_of()): the thread may have used
+// its buffer for something else by then.
 //
 // Not to be had: several messages from recvmmsg() that waits for all of them: it returns with those
 // that are there.

@@ -92,7 +92,8 @@ Result<void> forget_but_tcp(std::uint32_t mark, std::uint32_t mask) {
     message.put(CTA_TUPLE_ORIG | NLA_F_NESTED, entry.tuple);
     if (!entry.zone.empty()) message.put(CTA_ZONE, entry.zone);
     message.put(CTA_ID, entry.id);
-    (void)socket.request(message, "forgetting a captured connection");
+    const auto forgotten = socket.request(message, "forgetting a captured connection");
+    if (!forgotten && forgotten.error().os_error != ENOENT) return forgotten;
   }
   return {};
 }

@@ -55,7 +55,8 @@ class LoadedRoute final : public RouteProgram {
       return Failure(cgroup_program_error("load the eBPF programs for routes", -failed));
     }
     use_interface(options.interface_index);
-    return counts ? prepare_counting() : Result<void>();
+    if (counts) prepare_counting();
+    return {};
   }
 
   Result<void> attach(const std::string& cgroup) override {
@@ -84,8 +85,9 @@ class LoadedRoute final : public RouteProgram {
   }
 
  private:
-  /// Ties the iterator to the map of sockets; the map exists once it is loaded.
-  Result<void> prepare_counting() {
+  /// Ties the iterator to the map of sockets; the map exists once it is loaded. Where that fails,
+  /// nobody is told how many are open.
+  void prepare_counting() {
     bpf_iter_link_info over{};
     over.map.map_fd = static_cast<unsigned>(bpf_map__fd(skeleton_->maps.sockets));
     bpf_iter_attach_opts how{};
@@ -93,8 +95,6 @@ class LoadedRoute final : public RouteProgram {
     how.link_info = &over;
     how.link_info_len = sizeof over;
     counting_ = bpf_program__attach_iter(skeleton_->progs.shunt_count, &how);
-    if (counting_ != nullptr) return {};
-    return Failure(cgroup_program_error("attach the counting of sockets", errno));
   }
 
   /// Reading it runs the program once for each socket; what is read is empty.

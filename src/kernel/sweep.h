@@ -28,7 +28,7 @@ Result<std::vector<RuleSpec>> all_rules();
 /// Under StateLock: removes dead rules, their routes, the sysctls' traces and the records.
 Result<SweepReport> sweep_rules_and_sysctls(const std::string& directory, const Records& records);
 
-/// The closed tables of the dead, by name. Under StateLock; needs CAP_NET_ADMIN.
+/// The closed tables of the dead, by name. Under StateLock, but to foresee. Needs CAP_NET_ADMIN.
 Result<std::vector<std::string>> dead_closed_tables(const Records& records);
 
 /// Under StateLock: removes the closed tables of the dead.

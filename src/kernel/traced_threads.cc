@@ -31,7 +31,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 // How long a signal may wait for a call to be taken back. Each look costs three system calls for
-// each call that waits.
+// each call that waits, and a few more while a signal is pending.
 constexpr int kLookAgainMs = 50;
 
 constexpr unsigned long kOptions = PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE |

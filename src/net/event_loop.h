@@ -110,8 +110,8 @@ class EventLoop {
   DeadlineAwaiter writable(Slot& slot, std::uint32_t ms);
   SleepAwaiter sleep(std::uint32_t ms);
   /// Lets every flow go first that is ready now, or becomes so while those that have yielded before
-  /// take their turns: bulk transfers keep nobody waiting. In company() the loop looks for events
-  /// after each turn, else after some.
+  /// take their turns: bulk transfers keep nobody waiting. The loop looks for events after each
+  /// turn while company() is not none, else after some.
   YieldAwaiter yield();
   /// The closer it is, the shorter a turn should be.
   [[nodiscard]] Company company() const;

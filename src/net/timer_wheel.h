@@ -57,8 +57,9 @@ class TimerWheel {
   void fire_all();
 
   static constexpr Tick kNever = std::numeric_limits<Tick>::max();
-  /// No bucket needs a look before this tick; kNever when nothing is armed. O(buckets) once for
-  /// each advance() that found something to do, else O(1).
+  /// No bucket needs a look before this tick; kNever when nothing was armed since the last look. It
+  /// may be early after a disarm(). O(buckets) once for each advance() that found something to do,
+  /// else O(1).
   [[nodiscard]] Tick next_tick();
 
  private:

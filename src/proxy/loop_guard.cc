@@ -61,7 +61,10 @@ LoopGuard::LoopGuard() {
 void LoopGuard::learn(const Address& address) {
   const std::uint32_t value = word(address);
   auto& place = our_addresses_[(value >> 1) % kAddresses];
-  if (place.load(std::memory_order_relaxed) != value) place.store(value);
+  const std::uint32_t known = place.load(std::memory_order_relaxed);
+  if (known == value) return;
+  if (known != 0) must_look_.store(true, std::memory_order_relaxed);  // it is not known from now on
+  place.store(value);
 }
 
 bool LoopGuard::maybe_ours(const Address& address) const {
@@ -95,7 +98,7 @@ void LoopGuard::opened(const Endpoint& local, const Endpoint& remote) {
 
 void LoopGuard::opened_for_client(const Endpoint& local, const Endpoint& remote,
                                   const Endpoint& client) {
-  bears_clients_.store(true, std::memory_order_relaxed);
+  must_look_.store(true, std::memory_order_relaxed);
   remember(local, remote, std::min(hops_of(pair_of(client, remote)) + 1, kMostHops));
 }
 
@@ -121,7 +124,7 @@ std::uint32_t LoopGuard::hops_of(Pair pair) const {
 
 bool LoopGuard::is_own(const Endpoint& source, const Endpoint& destination) const {
   const bool ours = maybe_ours(source.address);
-  if (!ours && !bears_clients_.load(std::memory_order_relaxed)) return false;
+  if (!ours && !must_look_.load(std::memory_order_relaxed)) return false;
   const Pair pair = pair_of(source, destination);
   if (hops_of(pair) == kMostHops) return true;
   if (!ours) return false;

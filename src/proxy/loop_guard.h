@@ -66,8 +66,9 @@ class LoopGuard final : public UpstreamObserver {
 
   std::array<Line, kLines> lines_{};
   std::array<std::atomic<std::uint32_t>, kAddresses> our_addresses_{};
-  // Some upstream bore a client's address: whose a flow is cannot be told from its source's alone.
-  std::atomic<bool> bears_clients_ = false;
+  // Whose a flow is cannot be told from its source's address alone: some upstream bore a client's,
+  // or an address of ours was displaced.
+  std::atomic<bool> must_look_ = false;
   std::atomic<std::uint64_t> connects_begun_ = 0;
   std::atomic<std::uint64_t> connects_over_ = 0;
 };

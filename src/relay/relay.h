@@ -67,7 +67,8 @@ class RelayEnder {
 /// loop cancelled it. After a failure both sockets are set to close with a reset. `early_down` is
 /// upstream data that was read before (behind a proxy's reply). `tap` and `ender` may be null.
 /// Neither socket needs TCP_NODELAY: the client's has it from its listener, and to the upstream a
-/// first segment is never held back, so it is set before the second send.
+/// first segment is never held back, so it is set before the second send. Who has sent something by
+/// the upstream's socket before sets it.
 Task<Outcome> relay(RelayResources& resources, WatchedFd& client, WatchedFd& upstream, Tap* tap,
                     std::string early_down, RelayEnder* ender = nullptr);
 

@@ -135,9 +135,11 @@ class Network:
         serving = self._serve([LOAD, "server", f"0.0.0.0:{TRANSFER_PORT}", 1],
                               stdout=subprocess.PIPE)
         assert serving.stdout.readline() == b"ready\n"
-        yield TRANSFER_PORT
-        serving.kill()
-        serving.wait()
+        try:
+            yield TRANSFER_PORT
+        finally:
+            serving.kill()
+            serving.wait()
 
     def load(self, site: Site, arguments: list[str], timeout: float = 90,
              port: int = FIRST_PORT) -> dict:

@@ -240,6 +240,24 @@ def test_what_was_captured_before_a_kill_does_not_leave_after_the_next_start(lab
     assert gateway.stop() == 0
 
 
+@pytest.mark.parametrize("method", ["tproxy", "redirect"])
+def test_a_start_that_fails_lets_nothing_past_that_a_killed_gateway_blocks(lab, method):
+    options = ("-i", "lan0", "--method", method, "--on-exit", "closed")
+    server = peers.TcpServer(lab.server, peers.echo_bytes)
+    gateway = Gateway(lab.gateway, *options)
+    sock = lab.client.connect((Lab.FAR[4], server.port))
+    sock.sendall(b"hello")
+    assert peers.receive(sock, 5) == b"hello"
+    uplink = Uplink(lab, own_ports=[accepted.peer[1] for accepted in server.seen(1)])
+    gateway.kill()
+    failed = shunt(lab.gateway, "gateway", *options, "--log-to", "/nowhere/lines", check=False)
+    assert not failed.ok and "/nowhere/lines" in failed.err, failed
+    with contextlib.suppress(OSError):
+        sock.sendall(b"escaped?")
+    lab.client.run(["ping", "-c", "1", "-W", "5", Lab.LAN[4]])  # behind what was sent before
+    assert uplink.packets == 0
+
+
 def test_a_session_of_datagrams_is_judged_anew_after_a_kill(lab):
     """Connection tracking does not take it for new, as it was answered."""
     ports = {version: peers.UdpEcho(lab.server, family=family_of(Lab.FAR[version])).port

@@ -129,6 +129,7 @@ Task<int> side_by_side(EventLoop& loop) {
 struct Companies {
   Company before;
   Company after_a_wake;
+  Company later;
   Company much_later;
 };
 
@@ -142,6 +143,8 @@ Task<Companies> look_for_company(EventLoop& loop, Ends first, Ends second) {
   (void)::write(second.near.get(), "x", 1);
   (void)co_await loop.readable(late.slot());
   seen.after_a_wake = loop.company();
+  (void)co_await loop.sleep(10);
+  seen.later = loop.company();
   (void)co_await loop.sleep(300);
   seen.much_later = loop.company();
   co_return seen;
@@ -156,6 +159,7 @@ TEST(EventLoop, who_was_woken_and_does_not_yield_is_company_for_a_while) {
   const Companies seen = looked.get();
   EXPECT_EQ(seen.before, Company::none);
   EXPECT_NE(seen.after_a_wake, Company::none);
+  EXPECT_NE(seen.later, Company::now);
   EXPECT_EQ(seen.much_later, Company::none);
 }
 

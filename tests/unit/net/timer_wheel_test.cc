@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 
@@ -116,6 +117,14 @@ TEST(TimerWheel, callback_may_postpone_a_timer_that_is_due_as_well) {
   EXPECT_EQ(other.fired, 1);
 }
 
+Tick least_after(const std::vector<Tick>& deadlines, Tick now) {
+  Tick least = TimerWheel::kNever;
+  for (const Tick deadline : deadlines) {
+    if (deadline > now) least = std::min(least, deadline);
+  }
+  return least;
+}
+
 TEST(TimerWheel, agrees_with_a_plain_list_on_random_operations) {
   TimerWheel wheel;
   std::mt19937 random(7);
@@ -134,9 +143,13 @@ TEST(TimerWheel, agrees_with_a_plain_list_on_random_operations) {
       deadlines[i] = now + 1 + random() % 1500;
       wheel.arm(*timers[i], deadlines[i]);
     }
+    ASSERT_LE(wheel.next_tick(), *std::ranges::min_element(deadlines)) << "at step " << step;
     if (random() % 3 != 0) continue;
     now += random() % 700;
     wheel.advance(now);
+    if (random() % 2 == 0) {  // asked while nobody has been armed since, or not
+      ASSERT_LE(wheel.next_tick(), least_after(deadlines, now)) << "at step " << step;
+    }
     for (std::size_t j = 0; j < kTimers; ++j) {
       if (deadlines[j] <= now) {
         ++expected[j];

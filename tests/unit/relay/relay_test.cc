@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "net/socket.h"
+#include "relay/mover.h"
 #include "unit/support/loop_thread.h"
 #include "unit/support/random_bytes.h"
 #include "unit/support/tcp_pair.h"
@@ -124,6 +125,11 @@ TEST_F(Relay, passes_small_messages_both_ways) {
   EXPECT_EQ(done.reason, EndReason::closed);
   EXPECT_EQ(done.bytes_up, 4U);
   EXPECT_EQ(done.bytes_down, 5U);
+}
+
+TEST(TurnBytes, are_fewer_the_closer_the_company) {
+  EXPECT_LT(turn_bytes(Company::now), turn_bytes(Company::lately));
+  EXPECT_LT(turn_bytes(Company::lately), turn_bytes(Company::none));
 }
 
 bool sends_without_delay(const UniqueFd& fd) {
